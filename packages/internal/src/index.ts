@@ -1,0 +1,5 @@
+export { fullJitterDelay } from "./backoff.ts";
+export { monotonicClock } from "./clock.ts";
+export { readEnvironment } from "./environment.ts";
+export { createHistogram } from "./histogram.ts";
+export { checkOptions, describeValue } from "./options.ts";

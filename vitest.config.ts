@@ -1,0 +1,25 @@
+import { defineConfig } from "vitest/config";
+
+const packages = ["internal", "logging", "cache", "pool-db", "pool-http", "pooled-server"];
+
+// Packages resolve to one another's source ("@vg/source"), so no test waits for a build.
+const resolve = { conditions: ["@vg/source"] };
+const ssr = { resolve: { conditions: ["@vg/source"] } };
+
+const project = (name: string, folder: string) => ({
+  resolve,
+  ssr,
+  test: {
+    name,
+    root: folder,
+    include: ["test/**/*.test.ts"],
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+  },
+});
+
+export default defineConfig({
+  test: {
+    projects: [...packages.map((name) => project(name, `packages/${name}`)), project("demo", "apps/demo")],
+  },
+});
