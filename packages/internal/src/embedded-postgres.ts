@@ -152,8 +152,8 @@ class Server implements EmbeddedPostgres {
       port: String(this.port),
       unix_socket_directories: "",
       lc_messages: "C",
-      // A temporary database is gone after a crash anyway; a kept one is as durable as PostgreSQL makes it.
-      ...(options.dataDir === undefined ? { fsync: "off", synchronous_commit: "off", full_page_writes: "off" } : {}),
+      // A temporary database is gone with the machine anyway; a kept one is as durable as PostgreSQL makes it.
+      ...(options.dataDir === undefined ? { fsync: "off", full_page_writes: "off" } : {}),
       ...options.settings,
     };
     const args = ["-D", dataDir, ...Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])];
@@ -203,13 +203,13 @@ class Server implements EmbeddedPostgres {
   }
 
   #startGuard(): void {
-    const { dataDir, options, scratch, identity } = this.#setup;
+    const { dataDir, options, scratch } = this.#setup;
     const remove = options.dataDir === undefined ? scratch : "";
     const guard = spawn("/bin/sh", ["-c", GUARD, "postgres-guard", dataDir, remove], {
       detached: true,
       cwd: "/",
+      // As this process's user, not the server's: the folder lies in one where the server's user may remove nothing.
       stdio: ["pipe", "ignore", "ignore"],
-      ...identity,
     });
     // Without a shell the server still runs; only the cleaning up after a crash of this process is lost.
     guard.once("error", () => undefined);

@@ -42,7 +42,9 @@ test("a process that is killed takes its server and the data folder with it", as
     console.log(JSON.stringify({ pid: server.pid, dataDir: server.dataDir }));
     setInterval(() => {}, 1000);
   `;
-  const child = spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, ["--input-type=module", "-e", script], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   const [line] = (await once(child.stdout.setEncoding("utf8"), "data")) as [string];
   const { pid, dataDir } = JSON.parse(line) as { pid: number; dataDir: string };
   expect(() => process.kill(pid, 0)).not.toThrow();

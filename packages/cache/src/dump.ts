@@ -1,0 +1,49 @@
+import { describeValue } from "@vg/internal";
+import { CacheDumpError } from "./errors.ts";
+
+/** One entry of a dump. */
+export interface CacheDumpEntry<K, V> {
+  readonly key: K;
+  readonly value: V;
+  /** What was left of its TTL at `takenAt`; null: it never expires. */
+  readonly remainingTtlMs: number | null;
+  /** The size it was stored with, if the cache weighs values. */
+  readonly sizeBytes?: number;
+}
+
+/**
+ * The live entries of a cache, most recently used first. It survives JSON (and structured clone) if its keys and values
+ * do, and fits any process: TTLs are what was left of them, not points on a clock that starts anew.
+ */
+export interface CacheDump<K, V> {
+  readonly version: 1;
+  /** When it was taken, in milliseconds since 1970 (`Date.now()`). */
+  readonly takenAt: number;
+  readonly entries: readonly CacheDumpEntry<K, V>[];
+}
+
+/** Checks the whole dump, so that a bad one changes nothing. @throws {CacheDumpError} */
+export function checkDump<K, V>(label: string, dump: CacheDump<K, V>): void {
+  const refuse = (what: string, got: unknown): Error =>
+    new CacheDumpError(
+      `${label}: ${what}, got ${describeValue(got)}. load() takes what dump() gave, as it was; nothing was loaded.`,
+    );
+  if (typeof dump !== "object" || dump === null) throw refuse("a dump must be an object", dump);
+  // Callers without types, and dumps that were read from a file, can hold anything.
+  const { version, takenAt, entries }: { version: unknown; takenAt: unknown; entries: unknown } = dump;
+  if (version !== 1) throw refuse("a dump must be of version 1", version);
+  if (typeof takenAt !== "number" || !Number.isFinite(takenAt)) throw refuse("takenAt must be a time", takenAt);
+  if (!Array.isArray(entries)) throw refuse("entries must be an array", entries);
+  for (const [i, entry] of (entries as unknown[]).entries()) {
+    if (typeof entry !== "object" || entry === null) throw refuse(`entries[${i}] must be an object`, entry);
+    if (!("key" in entry && "value" in entry)) throw refuse(`entries[${i}] must have a key and a value`, entry);
+    const ttl: unknown = "remainingTtlMs" in entry ? entry.remainingTtlMs : undefined;
+    const size: unknown = "sizeBytes" in entry ? entry.sizeBytes : undefined;
+    if (ttl !== null && !(typeof ttl === "number" && ttl > 0)) {
+      throw refuse(`entries[${i}].remainingTtlMs must be a number above 0 or null`, ttl);
+    }
+    if (size !== undefined && !(typeof size === "number" && Number.isSafeInteger(size) && size >= 0)) {
+      throw refuse(`entries[${i}].sizeBytes must be a whole number of at least 0`, size);
+    }
+  }
+}

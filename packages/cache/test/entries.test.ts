@@ -1,0 +1,183 @@
+import { describe, expect, test } from "vitest";
+import { CacheConfigError, CacheTtlError, LRUCache } from "../src/index.ts";
+import { FakeClock } from "./fake-clock.ts";
+
+describe("entries", () => {
+  test("the least recently used one gives way; get and set use an entry, peek, has and iterating do not", () => {
+    const cache = new LRUCache<string, number>({ capacity: 3 });
+    for (const key of ["a", "b", "c"]) cache.set(key, 1);
+    cache.get("a");
+    cache.peek("b");
+    cache.has("b");
+    void [...cache];
+    cache.set("d", 1);
+    expect([...cache.keys()]).toEqual(["d", "a", "c"]);
+    cache.set("c", 2);
+    expect([...cache.keys()]).toEqual(["c", "d", "a"]);
+  });
+
+  test("keys may be anything, and are told apart as a Map does", () => {
+    const object = {};
+    const keys = [
+      1,
+      "1",
+      1n,
+      true,
+      "true",
+      null,
+      undefined,
+      NaN,
+      "",
+      "__proto__",
+      "constructor",
+      Symbol("s"),
+      object,
+      [],
+      () => {},
+    ];
+    const cache = new LRUCache<unknown, number>();
+    for (const [i, key] of keys.entries()) cache.set(key, i);
+    expect(cache.size).toBe(keys.length);
+    expect(keys.map((key) => cache.get(key))).toEqual(keys.map((_, i) => i));
+    expect(cache.get({})).toBe(undefined);
+    cache.set(-0, 100);
+    expect(cache.get(0)).toBe(100);
+  });
+
+  test("values may be undefined and null; has tells them from a miss", () => {
+    const cache = new LRUCache<string, unknown>();
+    cache.set("undefined", undefined);
+    cache.set("null", null);
+    expect([cache.get("undefined"), cache.has("undefined"), cache.get("null"), cache.has("other")]).toEqual([
+      undefined,
+      true,
+      null,
+      false,
+    ]);
+    expect(cache.getStats()).toMatchObject({ hits: 2, misses: 0 });
+  });
+
+  test("iteration gives the most recent first and bears any change meanwhile", () => {
+    const clock = new FakeClock();
+    const cache = new LRUCache<number, string>({ clock, capacity: 5 });
+    for (let i = 0; i < 5; i++) cache.set(i, `v${i}`, i === 1 ? 10 : 100);
+    const seen: [number, string][] = [];
+    for (const [key, value] of cache) {
+      seen.push([key, value]);
+      if (key === 4) {
+        cache.delete(3);
+        cache.set(9, "new");
+        cache.set(2, "changed");
+        clock.advance(10);
+      }
+    }
+    expect(seen).toEqual([
+      [4, "v4"],
+      [2, "changed"],
+      [0, "v0"],
+    ]);
+    expect([...cache.values()]).toEqual(["changed", "new", "v4", "v0"]);
+  });
+
+  test("resize keeps the most recent ones, and may grow again", () => {
+    const cache = new LRUCache<number, number>({ capacity: 100 });
+    for (let i = 0; i < 100; i++) cache.set(i, i);
+    cache.resize(2);
+    expect([[...cache.keys()], cache.capacity, cache.getStats().evictions_capacity]).toEqual([[99, 98], 2, 98]);
+    cache.resize(1000);
+    for (let i = 0; i < 1000; i++) cache.set(i, i);
+    expect(cache.size).toBe(1000);
+    expect(() => cache.resize(0)).toThrow(CacheConfigError);
+    expect(() => cache.resize(2 ** 23 + 1)).toThrow(/capacity must be a whole number from 1 to 8388608, got 8388609/);
+    expect(cache.capacity).toBe(1000);
+  });
+
+  test("a cleared cache is as good as new", () => {
+    const cache = new LRUCache<number, number>({ capacity: 500, maxBytes: 1e6 });
+    for (let round = 0; round < 3; round++) {
+      for (let i = 0; i < 600; i++) cache.set(i, i);
+      expect([cache.size, cache.get(599), cache.get(0)]).toEqual([500, 599, undefined]);
+      cache.clear();
+      expect([cache.size, cache.get(599), cache.getStats().total_size_mb]).toEqual([0, undefined, 0]);
+    }
+  });
+});
+
+describe("the time to live", () => {
+  test("holds for each entry, counts from 0 of the clock, and is over exactly at its end", () => {
+    const clock = new FakeClock();
+    const cache = new LRUCache<string, number>({ clock, defaultTtlMs: 100 });
+    cache.set("default", 1);
+    cache.set("zero is the default", 1, 0);
+    cache.set("short", 1, 10);
+    cache.set("fraction", 1, 0.5);
+    cache.set("for ever", 1, { ttlMs: Infinity });
+    expect(
+      ["default", "zero is the default", "short", "fraction", "for ever", "none"].map((k) =>
+        cache.getRemainingTtlMs(k),
+      ),
+    ).toEqual([100, 100, 10, 0.5, Infinity, undefined]);
+    clock.time = 9.99;
+    expect([cache.get("short"), cache.get("fraction")]).toEqual([1, undefined]);
+    clock.time = 10;
+    expect([cache.get("short"), cache.has("short"), cache.getRemainingTtlMs("short")]).toEqual([
+      undefined,
+      false,
+      undefined,
+    ]);
+    clock.time = 1e12;
+    expect([...cache.keys()]).toEqual(["for ever"]);
+  });
+
+  test("starts anew when the value is replaced, and not when it is read", () => {
+    const clock = new FakeClock();
+    const cache = new LRUCache<string, number>({ clock });
+    cache.set("a", 1, 10);
+    cache.set("b", 1, 10);
+    clock.advance(9);
+    cache.get("a");
+    cache.set("b", 2, 10);
+    clock.advance(1);
+    expect([cache.get("a"), cache.get("b")]).toEqual([undefined, 2]);
+  });
+
+  test("that is over makes an entry go before any live one", () => {
+    const clock = new FakeClock();
+    const cache = new LRUCache<string, number>({ clock, capacity: 3 });
+    cache.set("old but live", 1);
+    cache.set("a", 1, 5);
+    cache.set("b", 1, 5);
+    clock.advance(5);
+    cache.set("c", 1);
+    cache.set("d", 1);
+    expect([...cache.keys()]).toEqual(["d", "c", "old but live"]);
+    expect(cache.getStats()).toMatchObject({ evictions: 0, expirations: 2 });
+  });
+
+  test("that is no time is refused, and nothing has changed", () => {
+    const cache = new LRUCache<string, number>({ name: "answers" });
+    cache.set("a", 1);
+    for (const ttl of [-1, NaN, "5m", null, true]) {
+      // @ts-expect-error: callers without types
+      expect(() => cache.set("a", 2, ttl)).toThrow(CacheTtlError);
+      // @ts-expect-error: callers without types
+      expect(() => cache.set("a", 2, { ttlMs: ttl })).toThrow(CacheTtlError);
+    }
+    expect(() => cache.set("a", 2, -1)).toThrow(
+      'LRUCache "answers": ttlMs must be a number of milliseconds above 0, got -1. Infinity is for ever; ' +
+        "leave it out for the default of 3600000 ms. Nothing was stored.",
+    );
+    // @ts-expect-error: callers without types
+    expect(() => cache.set("a", 2, { ttl: 5 })).toThrow(/unknown option "ttl". Known options: ttlMs, sizeBytes/);
+    expect(() => cache.set("a", 2, -1)).toThrow(expect.objectContaining({ code: "ERR_VG_CACHE_TTL" }));
+    expect([cache.get("a"), cache.getStats().sets]).toEqual([1, 1]);
+  });
+
+  test("is by the process's own clock unless another one is given", () => {
+    const cache = new LRUCache<string, number>();
+    cache.set("a", 1, 60_000);
+    const remaining = cache.getRemainingTtlMs("a")!;
+    expect(remaining).toBeGreaterThan(0);
+    expect(remaining).toBeLessThanOrEqual(60_000);
+  });
+});
