@@ -1,1 +1,15 @@
-export {};
+export { createLogger } from "./logger.ts";
+export type { Fields, Logger, LoggerStats, LogMethod, TraceContext } from "./logger.ts";
+export { getGlobalLogger, initGlobalLogger } from "./global-logger.ts";
+export { loggerConfigFromEnv } from "./environment.ts";
+export type {
+  CallerPolicy,
+  Clock,
+  LogDestination,
+  LogFormat,
+  LoggerConfig,
+  LogTimeFormat,
+  RedactOptions,
+} from "./config.ts";
+export type { LogLevel } from "./levels.ts";
+export { LoggerConfigError, LoggerDestinationError, LoggerError } from "./errors.ts";

@@ -1,0 +1,169 @@
+import { checkOptions, describeValue } from "@vg/internal";
+import { LoggerConfigError } from "./errors.ts";
+import { LOG_LEVELS, type LogLevel } from "./levels.ts";
+
+/** Wall-clock time in milliseconds since 1970. */
+export interface Clock {
+  now(): number;
+}
+
+/** Whatever takes lines: a Node Writable, a pino transport, `pino.multistream`, or an object of your own. */
+export interface LogDestination {
+  write(line: string): unknown;
+}
+
+export type LogFormat = "json" | "console";
+export type LogTimeFormat = "rfc3339" | "unix";
+export type CallerPolicy = "off" | "warn" | "all";
+
+export interface RedactOptions {
+  /** Names of fields to hide besides the built-in ones. Case, `-` and `_` don't matter. Default: none. */
+  keys?: readonly string[] | undefined;
+  /** Names of fields to show although they are on the built-in list. Default: none. */
+  allow?: readonly string[] | undefined;
+  /** Also hide secrets inside text: passwords in URLs, `password=…`, `Bearer …`, private keys. Default: true. */
+  text?: boolean | undefined;
+  /** What is shown in place of a secret. Default: `"[redacted]"`. */
+  replacement?: string | undefined;
+}
+
+export interface LoggerConfig {
+  /** Lines below this level are not written. Default: `"info"`. */
+  level?: LogLevel | undefined;
+  /** `"json"`, a JSON document a line, or `"console"`, for people. Default: `"json"`. */
+  format?: LogFormat | undefined;
+  /** `"rfc3339"` (UTC, milliseconds) or `"unix"` (whole seconds, rounded down). Default: `"rfc3339"`. */
+  timeFormat?: LogTimeFormat | undefined;
+  /**
+   * A file to append to, the number of an open file descriptor, or something with `write(line)`.
+   * Default: 1, standard output. A file or descriptor is written to before the log call returns.
+   */
+  destination?: string | number | LogDestination | undefined;
+  /** Which lines say where they were logged: none, `warn` and above, or all. Default: `"warn"`. */
+  caller?: CallerPolicy | undefined;
+  /** What is hidden; `false` hides nothing. Default: the built-in list of names, and secrets inside text. */
+  redact?: false | RedactOptions | undefined;
+  /** Fields of every line. Default: none. */
+  base?: object | undefined;
+  /** Colours of `format: "console"`. Default: `"auto"`, by FORCE_COLOR, NO_COLOR and whether a terminal is there. */
+  color?: "auto" | "always" | "never" | undefined;
+  /** The time of the lines. Default: the system's. */
+  clock?: Clock | undefined;
+  /** Objects inside objects are shown to this depth, 1 to 32. Default: 8. */
+  maxDepth?: number | undefined;
+  /** Entries of an array, a map or an object that are shown, 1 to 100,000. Default: 200. */
+  maxItems?: number | undefined;
+  /** Characters of one text that are shown, 16 to 10,000,000. Default: 16,384. */
+  maxStringLength?: number | undefined;
+  /** Bytes of one JSON line, its newline included, 1,024 to 100,000,000. Default: 65,536. */
+  maxLineBytes?: number | undefined;
+}
+
+export interface Settings {
+  readonly level: LogLevel;
+  readonly format: LogFormat;
+  readonly timeFormat: LogTimeFormat;
+  readonly destination: string | number | LogDestination;
+  readonly caller: CallerPolicy;
+  readonly redact: false | Required<NonNullableOptions<RedactOptions>>;
+  readonly base: object;
+  readonly color: "auto" | "always" | "never";
+  readonly clock: Clock;
+  readonly limits: Limits;
+}
+
+export interface Limits {
+  readonly maxDepth: number;
+  readonly maxItems: number;
+  readonly maxStringLength: number;
+  readonly maxLineBytes: number;
+}
+
+type NonNullableOptions<T> = { [K in keyof T]: Exclude<T[K], undefined> };
+
+export const LOG_FORMATS = ["json", "console"] as const;
+export const LOG_TIME_FORMATS = ["rfc3339", "unix"] as const;
+
+export const DEFAULTS = {
+  level: "info",
+  format: "json",
+  timeFormat: "rfc3339",
+  destination: 1,
+  caller: "warn",
+  color: "auto",
+  maxDepth: 8,
+  maxItems: 200,
+  maxStringLength: 16_384,
+  maxLineBytes: 65_536,
+} as const;
+
+const fail = (message: string): LoggerConfigError => new LoggerConfigError(message);
+
+/** @throws LoggerConfigError that names the option, what it got and what is allowed */
+export function resolveConfig(config: LoggerConfig): Settings {
+  const check = checkOptions("createLogger", config, fail);
+  const settings: Settings = {
+    level: check.oneOf("level", LOG_LEVELS, { fallback: DEFAULTS.level }),
+    format: check.oneOf("format", LOG_FORMATS, { fallback: DEFAULTS.format }),
+    timeFormat: check.oneOf("timeFormat", LOG_TIME_FORMATS, { fallback: DEFAULTS.timeFormat }),
+    destination: checkDestination(check.raw("destination")),
+    caller: check.oneOf("caller", ["off", "warn", "all"], { fallback: DEFAULTS.caller }),
+    redact: checkRedact(check.raw("redact")),
+    base: checkBase(check.raw("base")),
+    color: check.oneOf("color", ["auto", "always", "never"], { fallback: DEFAULTS.color }),
+    clock: check.objectWith<Clock>("clock", ["now"], { hint: "now() gives milliseconds since 1970." }) ?? systemClock,
+    limits: {
+      maxDepth: check.integer("maxDepth", { fallback: DEFAULTS.maxDepth, min: 1, max: 32 }),
+      maxItems: check.integer("maxItems", { fallback: DEFAULTS.maxItems, min: 1, max: 100_000 }),
+      maxStringLength: check.integer("maxStringLength", {
+        fallback: DEFAULTS.maxStringLength,
+        min: 16,
+        max: 10_000_000,
+      }),
+      maxLineBytes: check.integer("maxLineBytes", { fallback: DEFAULTS.maxLineBytes, min: 1024, max: 100_000_000 }),
+    },
+  };
+  check.noOthers();
+  return settings;
+}
+
+const systemClock: Clock = { now: () => Date.now() };
+
+function checkDestination(value: unknown): string | number | LogDestination {
+  if (value === undefined) return DEFAULTS.destination;
+  if (typeof value === "string" && value !== "") return value;
+  if (typeof value === "number" && Number.isInteger(value) && value >= 0) return value;
+  if (typeof value === "object" && value !== null && typeof (value as LogDestination).write === "function") {
+    return value as LogDestination;
+  }
+  throw fail(
+    "createLogger: destination must be the path of a file, a file descriptor from 0, or an object with write(line), " +
+      `got ${describeValue(value)}. Leave it out for standard output.`,
+  );
+}
+
+function checkRedact(value: unknown): Settings["redact"] {
+  if (value === false) return false;
+  if (value === true) throw fail("createLogger: redact must be false or an object, got true. Hiding is on by default.");
+  const check = checkOptions("createLogger: redact", value ?? {}, fail);
+  const redact = {
+    keys: checkNames("keys", check.raw("keys")),
+    allow: checkNames("allow", check.raw("allow")),
+    text: check.boolean("text", { fallback: true }),
+    replacement: check.string("replacement", { fallback: "[redacted]" }),
+  };
+  check.noOthers();
+  return redact;
+}
+
+function checkNames(option: string, value: unknown): readonly string[] {
+  if (value === undefined) return [];
+  if (Array.isArray(value) && value.every((name) => typeof name === "string" && name !== "")) return [...value];
+  throw fail(`createLogger: redact.${option} must be an array of field names, got ${describeValue(value)}.`);
+}
+
+function checkBase(value: unknown): object {
+  if (value === undefined) return {};
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  throw fail(`createLogger: base must be an object of fields, got ${describeValue(value)}.`);
+}

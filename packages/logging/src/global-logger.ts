@@ -1,0 +1,34 @@
+import type { LoggerConfig } from "./config.ts";
+import { loggerConfigFromEnv } from "./environment.ts";
+import { createLogger, type Logger } from "./logger.ts";
+
+// Two copies of this package in one process share one global logger.
+const GLOBAL = Symbol.for("@vg/logging.global");
+const shared = globalThis as { [GLOBAL]?: Logger };
+
+/**
+ * Makes the logger that LOG_LEVEL, LOG_FORMAT and LOG_TIME_FORMAT describe and installs it as the global one, in place
+ * of any before. A value that is not known never throws: the default holds, and one warning line says so.
+ *
+ * @param config what the environment does not say, as `destination` or `base`; over what it does say
+ * @throws LoggerConfigError, LoggerDestinationError for what is wrong in `config`
+ */
+export function initGlobalLogger(
+  env: Record<string, string | undefined> = process.env,
+  config: LoggerConfig = {},
+): Logger {
+  const { config: fromEnv, warnings } = loggerConfigFromEnv(env);
+  const logger = createLogger({ ...fromEnv, ...config });
+  if (warnings.length > 0 && logger.level !== "silent") {
+    // LOG_LEVEL=error must not hide that LOG_FORMAT was not understood.
+    const voice = logger.child({}, { level: "warn" });
+    for (const warning of warnings) voice.warn(warning);
+  }
+  shared[GLOBAL] = logger;
+  return logger;
+}
+
+/** The global logger; made from the environment when nobody has made it yet. */
+export function getGlobalLogger(): Logger {
+  return shared[GLOBAL] ?? initGlobalLogger();
+}

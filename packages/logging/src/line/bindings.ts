@@ -1,0 +1,35 @@
+/**
+ * Fields that a logger carries, as text: serialised once, when the logger is made, with every name once. A field that
+ * is set again further down the line of children replaces the earlier one.
+ */
+export class Bindings {
+  static readonly none: Bindings = new Bindings([], []);
+
+  readonly names: readonly string[];
+  /** The JSON text of each value, in the order of `names`. */
+  readonly values: readonly string[];
+  /** All of them as the line has them: `,"name":value…` */
+  readonly text: string;
+
+  constructor(names: readonly string[], values: readonly string[]) {
+    this.names = names;
+    this.values = values;
+    let text = "";
+    for (let i = 0; i < names.length; i++) text += `,${JSON.stringify(names[i])}:${values[i]}`;
+    this.text = text;
+  }
+
+  with(added: ReadonlyMap<string, string>): Bindings {
+    const names: string[] = [];
+    const values: string[] = [];
+    for (let i = 0; i < this.names.length; i++) {
+      const name = this.names[i] as string;
+      if (added.has(name)) continue;
+      names.push(name);
+      values.push(this.values[i] as string);
+    }
+    names.push(...added.keys());
+    values.push(...added.values());
+    return new Bindings(names, values);
+  }
+}

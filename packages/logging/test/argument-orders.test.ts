@@ -1,0 +1,73 @@
+import { captureLogs } from "@vg/logging/testing";
+import { describe, expect, test } from "vitest";
+
+const failure = new TypeError("boom");
+const shownFailure = { type: "TypeError", message: "boom", stack: failure.stack };
+
+describe.each(["trace", "debug", "info", "warn", "error", "fatal"] as const)("%s", (level) => {
+  const said = (log: (method: ReturnType<typeof captureLogs>["logger"]["info"]) => void) => {
+    const { logger, lines } = captureLogs({ caller: "off" });
+    log(logger[level]);
+    expect(lines).toHaveLength(1);
+    const { level: _level, time: _time, ...rest } = lines[0] as (typeof lines)[0];
+    return rest;
+  };
+
+  test("takes a message", () => expect(said((log) => log("m"))).toEqual({ message: "m" }));
+  test("takes a message and nothing", () => expect(said((log) => log("m", null))).toEqual({ message: "m" }));
+  test("takes a message and fields", () => expect(said((log) => log("m", { a: 1 }))).toEqual({ message: "m", a: 1 }));
+  test("takes fields and a message", () => expect(said((log) => log({ a: 1 }, "m"))).toEqual({ message: "m", a: 1 }));
+  test("takes a message and an error", () =>
+    expect(said((log) => log("m", failure))).toEqual({ message: "m", error: shownFailure }));
+  test("takes a message, an error and fields", () =>
+    expect(said((log) => log("m", failure, { a: 1 }))).toEqual({ message: "m", error: shownFailure, a: 1 }));
+  test("takes a message, no error and fields", () =>
+    expect(said((log) => log("m", null, { a: 1 }))).toEqual({ message: "m", a: 1 }));
+  test("takes an error", () => expect(said((log) => log(failure))).toEqual({ message: "boom", error: shownFailure }));
+  test("takes an error and a message", () =>
+    expect(said((log) => log(failure, "m"))).toEqual({ message: "m", error: shownFailure }));
+  test("takes an error and fields", () =>
+    expect(said((log) => log(failure, { a: 1 }))).toEqual({ message: "boom", error: shownFailure, a: 1 }));
+  test("takes pino's { err } and a message", () =>
+    expect(said((log) => log({ err: failure, a: 1 }, "m"))).toEqual({ message: "m", error: shownFailure, a: 1 }));
+  test("takes pino's { err } alone", () =>
+    expect(said((log) => log({ err: failure }))).toEqual({ message: "boom", error: shownFailure }));
+  test("takes nothing at all", () => expect(said((log) => log(undefined))).toEqual({ message: "" }));
+  test("shows something thrown that is no error", () =>
+    expect(said((log) => log("m", { odd: 1 }, { a: 1 }))).toEqual({
+      message: "m",
+      error: { type: "object", message: { odd: 1 } },
+      a: 1,
+    }));
+  test("keeps a field named error beside the error", () =>
+    expect(said((log) => log("m", failure, { error: "mine" }))).toEqual({
+      message: "m",
+      error: shownFailure,
+      "field.error": "mine",
+    }));
+});
+
+test("a % in a message is only a %", () => {
+  const { logger, lines } = captureLogs();
+  logger.info("100%s %d %o %%", { a: 1 });
+  logger.info({ a: 1 }, "50%s off");
+  expect(lines.map((line) => line.message)).toEqual(["100%s %d %o %%", "50%s off"]);
+});
+
+test("in pino's order one more argument fills a %s", () => {
+  const { logger, lines } = captureLogs();
+  logger.info({ a: 1 }, "user %s", "bob");
+  expect(lines[0]).toMatchObject({ message: "user bob", a: 1 });
+});
+
+test("a thrown text is shown as the error where an error is to be expected", () => {
+  const { logger, lines } = captureLogs();
+  logger.error("m", "just text");
+  expect(lines[0]).toMatchObject({ message: "m", error: { type: "string", message: "just text" } });
+});
+
+test("a method works without its logger", async () => {
+  const { logger, lines } = captureLogs();
+  await Promise.reject(new Error("late")).catch(logger.error);
+  expect(lines[0]).toMatchObject({ level: "error", message: "late", error: { message: "late" } });
+});

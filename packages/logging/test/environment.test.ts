@@ -1,0 +1,93 @@
+import { getGlobalLogger, initGlobalLogger, loggerConfigFromEnv } from "@vg/logging";
+import { afterEach, describe, expect, test } from "vitest";
+import { parseLines, runProgram } from "./support/run.ts";
+
+function captured(env: Record<string, string>) {
+  const texts: string[] = [];
+  const logger = initGlobalLogger(env, { destination: { write: (line) => texts.push(line) } });
+  return { logger, texts };
+}
+
+const GLOBAL = Symbol.for("@vg/logging.global");
+afterEach(() => {
+  Reflect.deleteProperty(globalThis, GLOBAL);
+});
+
+describe("loggerConfigFromEnv", () => {
+  test("gives the defaults where nothing, or only blanks, are set", () => {
+    const defaults = { level: "info", format: "json", timeFormat: "rfc3339" };
+    expect(loggerConfigFromEnv({})).toEqual({ config: defaults, warnings: [] });
+    expect(loggerConfigFromEnv({ LOG_LEVEL: "", LOG_FORMAT: "  " })).toEqual({ config: defaults, warnings: [] });
+  });
+
+  test("reads the three variables, in any case", () => {
+    expect(loggerConfigFromEnv({ LOG_LEVEL: "DEBUG", LOG_FORMAT: " Console ", LOG_TIME_FORMAT: "unix" })).toEqual({
+      config: { level: "debug", format: "console", timeFormat: "unix" },
+      warnings: [],
+    });
+  });
+
+  test("warns of each value that is not known, and takes the default", () => {
+    const { config, warnings } = loggerConfigFromEnv({ LOG_LEVEL: "loud", LOG_FORMAT: "xml", LOG_TIME_FORMAT: "unix" });
+    expect(config).toEqual({ level: "info", format: "json", timeFormat: "unix" });
+    expect(warnings).toEqual([
+      'LOG_LEVEL is "loud", which is not known: using the default, "info" (known: trace, debug, info, warn, error, fatal, silent)',
+      'LOG_FORMAT is "xml", which is not known: using the default, "json" (known: json, console)',
+    ]);
+  });
+});
+
+describe("initGlobalLogger", () => {
+  test("writes one warning line for a value that is not known, and does not throw", () => {
+    const { texts } = captured({ LOG_LEVEL: "loud" });
+    const lines = parseLines(texts.join(""));
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toMatchObject({ level: "warn" });
+    expect(lines[0]?.["message"]).toMatch(/LOG_LEVEL is "loud".*"info"/);
+  });
+
+  test("writes it even where warnings are below the level, but not into silence", () => {
+    expect(captured({ LOG_LEVEL: "error", LOG_FORMAT: "xml" }).texts).toHaveLength(1);
+    expect(captured({ LOG_LEVEL: "silent", LOG_FORMAT: "xml" }).texts).toHaveLength(0);
+  });
+
+  test("writes nothing of its own when all is well", () => {
+    const { logger, texts } = captured({ LOG_LEVEL: "warn", LOG_TIME_FORMAT: "unix" });
+    expect(texts).toEqual([]);
+    expect(logger.level).toBe("warn");
+    logger.info("unseen");
+    logger.warn("seen");
+    expect(parseLines(texts.join(""))[0]).toMatchObject({ message: "seen", time: expect.any(Number) as unknown });
+  });
+
+  test("installs what getGlobalLogger gives", () => {
+    const { logger } = captured({});
+    expect(getGlobalLogger()).toBe(logger);
+    const { logger: second } = captured({});
+    expect(getGlobalLogger()).toBe(second);
+  });
+
+  test("does not change it when the configuration is refused", () => {
+    const { logger } = captured({});
+    expect(() => initGlobalLogger({}, { maxDepth: 0 })).toThrow("maxDepth");
+    expect(getGlobalLogger()).toBe(logger);
+  });
+});
+
+test("two copies of the package share one global logger, and it is made on first use", async () => {
+  const { stdout, code } = await runProgram(
+    `
+    import { getGlobalLogger } from "@vg/logging";
+    const url = import.meta.resolve("@vg/logging").replace("index.ts", "global-logger.ts");
+    const copy = await import(url + "?second-copy");
+    if (copy.getGlobalLogger === getGlobalLogger) throw new Error("not a second copy");
+    const first = getGlobalLogger();
+    if (copy.getGlobalLogger() !== first) throw new Error("two loggers");
+    copy.initGlobalLogger({ LOG_LEVEL: "debug" });
+    getGlobalLogger().debug("shared");
+  `,
+    { env: { ...process.env, LOG_LEVEL: "error" } },
+  );
+  expect(code).toBe(0);
+  expect(parseLines(stdout)).toMatchObject([{ level: "debug", message: "shared" }]);
+});

@@ -1,0 +1,173 @@
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import { createLogger } from "@vg/logging";
+import { captureLogs } from "@vg/logging/testing";
+import { describe, expect, test } from "vitest";
+import { resolveConfig } from "../src/config.ts";
+import { openDestination } from "../src/destination.ts";
+import { LineWriter } from "../src/line/line-writer.ts";
+import { createRedactor } from "../src/line/redact.ts";
+import { createTimestamp } from "../src/line/time.ts";
+import { createPinoCore } from "../src/pino-core.ts";
+import { parseLines } from "./support/run.ts";
+import { rawLines } from "./support/raw-lines.ts";
+
+test("pino's own methods write our lines, which can't be forged", () => {
+  const { logger, texts } = rawLines({ clock: { now: () => 0 } });
+  logger.pino.child({ a: 1, level: 99 }).info({ level: 10, time: 1, msg: "x" }, "real");
+  expect(texts).toEqual([
+    '{"level":"info","time":"1970-01-01T00:00:00.000Z","message":"real","a":1,"field.level":99,"field.field.level":10,"field.time":1,"msg":"x"}\n',
+  ]);
+});
+
+test("pino's messages, placeholders and errors come out right", () => {
+  const { logger, lines } = captureLogs({ caller: "off" });
+  logger.pino.info("user %s has %d", "bob", 3);
+  logger.pino.info({ a: 1 }, "user %s", "eve");
+  logger.pino.error(new Error("boom"));
+  logger.pino.error({ err: new Error("boom") }, "failed");
+  logger.pino.info({ msg: "own" });
+  expect(lines.map((line) => line.message)).toEqual(["user bob has 3", "user eve", "boom", "failed", "own"]);
+  expect(lines[2]).toMatchObject({ error: { type: "Error", message: "boom" } });
+  expect(lines[3]).toMatchObject({ error: { type: "Error", message: "boom" } });
+  expect(Object.keys(lines[3] as object)).not.toContain("err");
+});
+
+test("serialisers of a child are used, and one that throws spoils only its own field", () => {
+  const { logger, lines } = captureLogs();
+  const child = logger.pino.child(
+    { req: { method: "GET", socket: {} } },
+    {
+      serializers: {
+        req: (req: { method: string }) => ({ method: req.method }),
+        res: () => {
+          throw new Error("no res");
+        },
+      },
+    },
+  );
+  child.info({ res: {}, ok: 1 }, "done");
+  child.child({ more: 1 }).info({ req: { method: "PUT" } }, "again");
+  expect(lines[0]).toMatchObject({ req: { method: "GET" }, res: "[unreadable: no res]", ok: 1 });
+  expect(lines[1]).toMatchObject({ req: { method: "PUT" }, more: 1 });
+});
+
+test("prefixes, levels, bindings and setBindings of pino work", () => {
+  const { logger, lines } = captureLogs();
+  const child = logger.pino.child({ a: 1, password: "p" }, { msgPrefix: "[db] ", level: "warn" });
+  child.info("unseen");
+  child.warn("seen");
+  child.setBindings({ b: 2 });
+  expect(child.bindings()).toEqual({ a: 1, password: "[redacted]", b: 2 });
+  child.warn({ c: 3 }, "again");
+  expect(lines.map(({ message, a, b, c }) => ({ message, a, b, c }))).toEqual([
+    { message: "[db] seen", a: 1, b: undefined, c: undefined },
+    { message: "[db] again", a: 1, b: 2, c: 3 },
+  ]);
+});
+
+test("levels of one's own are shown by their name", () => {
+  const { logger, lines } = captureLogs();
+  const child = logger.pino.child({}, { customLevels: { audit: 35 } });
+  child.audit({ a: 1 }, "m");
+  expect(lines[0]).toMatchObject({ level: "audit", message: "m", a: 1 });
+});
+
+test("pino.multistream sorts our lines by level", () => {
+  const all: string[] = [];
+  const bad: string[] = [];
+  const destination = pino.multistream([
+    { level: "info", stream: { write: (line: string) => all.push(line) } },
+    { level: "error", stream: { write: (line: string) => bad.push(line) } },
+  ]);
+  const logger = createLogger({ destination });
+  logger.info("a");
+  logger.error("b");
+  logger.logHttpRequest("GET", "/", 200, 1);
+  expect([all.length, bad.length]).toEqual([3, 1]);
+});
+
+test("a pino destination takes our lines, and is flushed", async () => {
+  const texts: string[] = [];
+  const buffered = {
+    held: [] as string[],
+    write(line: string) {
+      this.held.push(line);
+    },
+    flush(done: () => void) {
+      texts.push(...this.held.splice(0));
+      done();
+    },
+    flushSync() {
+      texts.push(...this.held.splice(0));
+    },
+  };
+  const logger = createLogger({ destination: buffered });
+  logger.info("a");
+  expect(texts).toHaveLength(0);
+  await logger.flush();
+  expect(texts).toHaveLength(1);
+  logger.fatal("b");
+  expect(texts).toHaveLength(2);
+});
+
+test("pino.destination with a buffer keeps lines until it is flushed, and its failure is counted", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "vg-logging-pino-"));
+  const path = join(folder, "buffered.log");
+  const destination = pino.destination({ dest: path, sync: false, minLength: 4096 });
+  await once(destination, "ready");
+  const logger = createLogger({ destination });
+  for (let i = 0; i < 5; i++) logger.info("m", { i });
+  expect(readFileSync(path, "utf8")).toBe("");
+  await logger.flush();
+  expect(parseLines(readFileSync(path, "utf8"))).toHaveLength(5);
+  destination.destroy();
+  logger.info("too late");
+  expect(logger.getStats().dropped_total).toBe(1);
+  rmSync(folder, { recursive: true });
+});
+
+describe.each([
+  ["with pino's symbols", pino.symbols],
+  ["without them", {}],
+])("%s", (_, symbols) => {
+  const make = () => {
+    const texts: string[] = [];
+    const settings = resolveConfig({ destination: { write: (line) => texts.push(line) }, clock: { now: () => 0 } });
+    const core = createPinoCore({
+      settings,
+      lines: new LineWriter(settings.limits, createRedactor(settings.redact)),
+      timestamp: createTimestamp(settings.timeFormat, settings.clock),
+      destination: openDestination(settings.destination),
+      present: undefined,
+      symbols,
+    });
+    return { core, lines: () => parseLines(texts.join("")) };
+  };
+
+  test("the lines are the same", () => {
+    const { core, lines } = make();
+    const child = core.root.child({ a: 1, level: "x" });
+    core.write(child, { b: 2 }, "ours", 30);
+    child.info({ c: 3, time: 1 }, "pino's %s", "own");
+    child.info("plain %d", 5);
+    child.error(new Error("boom"));
+    child.debug("unseen");
+    const time = "1970-01-01T00:00:00.000Z";
+    expect(lines()).toMatchObject([
+      { level: "info", time, message: "ours", a: 1, "field.level": "x", b: 2 },
+      { level: "info", time, message: "pino's own", a: 1, "field.level": "x", c: 3, "field.time": 1 },
+      { level: "info", time, message: "plain 5", a: 1 },
+      {
+        level: "error",
+        message: "boom",
+        error: { type: "Error", message: "boom" },
+        caller: expect.stringMatching(/^test\/pino\.test\.ts:\d+$/) as unknown,
+      },
+    ]);
+    expect(lines()).toHaveLength(4);
+  });
+});
