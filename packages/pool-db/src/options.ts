@@ -1,0 +1,243 @@
+import pg from "pg";
+import { checkOptions, monotonicClock, readEnvironment } from "@vg/internal";
+import { PoolConfigError } from "./errors.ts";
+import type { Clock } from "./pool/alarm.ts";
+import type { ClientConstructor } from "./protocol/dial.ts";
+import { checkDsn, describeServer, type ServerAddress } from "./dsn.ts";
+
+/** Takes (fields, message), the order of pino, which `@vg/logging` also accepts. */
+export interface Logger {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+/**
+ * All are optional. pg's own names (`connectionString`, `host`, `max`, `idleTimeoutMillis`, `ssl`, …) work as well; giving
+ * an option under both of its names is refused. Durations are milliseconds; a duration that is a limit may be `Infinity`.
+ */
+export interface DbPoolOptions extends pg.PoolConfig {
+  /** `postgres://user:password@host:port/database`. Default: pg's PG* environment variables. pg: `connectionString`. */
+  dsn?: string | undefined;
+  /** Stands in errors and log lines. Default: `host:port/database`. */
+  name?: string | undefined;
+  /** The most connections at a time, those being opened included; 1 to 100 000, default 25. pg: `max`. */
+  maxOpenConns?: number | undefined;
+  /** Free connections kept when there is no demand; 0 to `maxOpenConns`, default 5 (or `maxOpenConns`, if less). */
+  maxIdleConns?: number | undefined;
+  /** Free connections kept ready, from the first use on; 0 to `maxIdleConns`, default 0. pg: `min`. */
+  minIdleConns?: number | undefined;
+  /** A connection is closed when it is this old (and free), less up to 10 %; 0 is unlimited; default 30 min. pg: `maxLifetimeSeconds`. */
+  connMaxLifetimeMs?: number | undefined;
+  /** A free connection is closed after this time without use; 0 is unlimited; default 5 min. pg: `idleTimeoutMillis`. */
+  connMaxIdleTimeMs?: number | undefined;
+  /** The most that an acquire waits for queue, dial and check together; above 0, default 30 s. pg: `connectionTimeoutMillis`. */
+  acquireTimeoutMs?: number | undefined;
+  /** The most that one dial takes, login included; above 0, default 10 s. */
+  connectTimeoutMs?: number | undefined;
+  /** The most that a query takes when its call names no `timeoutMs`; above 0, default `Infinity`. pg: `query_timeout`. */
+  queryTimeoutMs?: number | undefined;
+  /** Acquires that may wait beyond those that free capacity will serve; more are refused at once. Default `Infinity`. */
+  maxWaiting?: number | undefined;
+  /** Dials at a time; 1 or more, default 8. */
+  maxConnecting?: number | undefined;
+  /** How long connections must be surplus to `maxIdleConns` before they are closed; 0 closes at once; default 5 s. */
+  maxIdleTrimDelayMs?: number | undefined;
+  /** A connection that was free for longer is pinged before it is lent; 0 pings always, `Infinity` never; default 1 s. */
+  validateAfterIdleMs?: number | undefined;
+  /** The most that cleaning a connection (ROLLBACK) may take at its release; above 0, default 5 s. */
+  resetTimeoutMs?: number | undefined;
+  /** pg-pool's habit: `pool.query` destroys the connection on any error, a unique violation included. Default false. */
+  discardOnQueryError?: boolean | undefined;
+  /** pg.Pool's hook: runs on each new connection before anybody gets it; may be async; a failure closes the connection. */
+  onConnect?: ((client: pg.ClientBase) => unknown) | undefined;
+  /** Told of what a person on call would want to know. Default: nobody. */
+  logger?: Logger | undefined;
+  /** Default: the process's monotonic clock. */
+  clock?: Clock | undefined;
+  /** Numbers from 0 to below 1, for jitter. Default `Math.random`. */
+  random?: (() => number) | undefined;
+}
+
+/** The guide's environment: POSTGRES_DSN, DB_MAX_OPEN_CONNS, DB_MAX_IDLE_CONNS. Absent ones are left out. */
+export function dbPoolOptionsFromEnv(env: Record<string, string | undefined> = process.env): DbPoolOptions {
+  const read = readEnvironment(env, (message: string) => new PoolConfigError("DbPool", message));
+  const dsn = read.text("POSTGRES_DSN");
+  const maxOpenConns = read.integer("DB_MAX_OPEN_CONNS", { min: 1, max: MAX_CONNS });
+  const maxIdleConns = read.integer("DB_MAX_IDLE_CONNS", { max: MAX_CONNS });
+  return {
+    ...(dsn === undefined ? {} : { dsn }),
+    ...(maxOpenConns === undefined ? {} : { maxOpenConns }),
+    ...(maxIdleConns === undefined ? {} : { maxIdleConns }),
+  };
+}
+
+export interface ResolvedOptions {
+  name: string;
+  server: ServerAddress;
+  maxOpen: number;
+  maxIdle: number;
+  minIdle: number;
+  maxWaiting: number;
+  maxConnecting: number;
+  maxUses: number;
+  maxLifetimeMs: number;
+  maxIdleTimeMs: number;
+  acquireTimeoutMs: number;
+  createTimeoutMs: number;
+  queryTimeoutMs: number;
+  maxIdleTrimDelayMs: number;
+  validateAfterIdleMs: number;
+  resetTimeoutMs: number;
+  discardOnQueryError: boolean;
+  allowExitOnIdle: boolean;
+  logger: Logger | undefined;
+  log: ((...messages: unknown[]) => void) | undefined;
+  clock: Clock;
+  random: () => number;
+  Client: ClientConstructor;
+  /** What each new client gets. */
+  clientConfig: pg.ClientConfig;
+  onConnect: ((client: pg.Client) => unknown) | undefined;
+  verify: ((client: pg.Client, done: (error?: Error) => void) => void) | undefined;
+}
+
+const MAX_CONNS = 100_000;
+
+/** The options that are pg's Client's own and are passed on as they are; it knows best what it takes. */
+const CLIENT_OPTIONS = [
+  "user",
+  "password",
+  "host",
+  "port",
+  "database",
+  "ssl",
+  "sslnegotiation",
+  "enableChannelBinding",
+  "scramMaxIterations",
+  "keepAlive",
+  "keepAliveInitialDelayMillis",
+  "stream",
+  "types",
+  "binary",
+  "options",
+  "replication",
+  "client_encoding",
+  "application_name",
+  "fallback_application_name",
+  "statement_timeout",
+  "lock_timeout",
+  "idle_in_transaction_session_timeout",
+] as const;
+
+/**
+ * Checks everything and fills in the defaults.
+ * @throws {PoolConfigError} at the first option that cannot be right
+ */
+export function resolveOptions(options: DbPoolOptions): ResolvedOptions {
+  const fail = (message: string): PoolConfigError => new PoolConfigError(nameForErrors(options), message);
+  const check = checkOptions("options", options, fail);
+  /** The one of two names that was given, and its rule. */
+  const either = (ours: keyof DbPoolOptions, theirs: string): string => {
+    if (check.raw(ours) !== undefined && check.raw(theirs) !== undefined) {
+      throw fail(`options: ${ours} and ${theirs} are two names of one option. Give one of them.`);
+    }
+    return check.raw(theirs) === undefined ? ours : theirs;
+  };
+  const unlimitedAtZero = (ms: number): number => (ms === 0 ? Infinity : ms);
+  const limit = (name: string, fallback: number, hint = "Use Infinity for no limit."): number =>
+    check.number(name, { fallback, min: Number.MIN_VALUE, max: Infinity, hint });
+
+  const dsn = checkDsn(check.raw(either("dsn", "connectionString")), fail);
+  if (check.raw("poolSize") !== undefined && check.raw("max") !== undefined) {
+    throw fail("options: max and poolSize are two names of one option. Give max.");
+  }
+  const maxName = check.raw("poolSize") === undefined ? "max" : "poolSize";
+  const maxOpen = check.integer(either("maxOpenConns", maxName), {
+    fallback: 25,
+    min: 1,
+    max: MAX_CONNS,
+    hint: "25 suits most services; the server's max_connections must hold the pools of all processes.",
+  });
+  const minIdle = check.integer(either("minIdleConns", "min"), {
+    fallback: 0,
+    max: maxOpen,
+    hint: "It cannot exceed maxOpenConns.",
+  });
+  const maxIdle = check.integer("maxIdleConns", {
+    fallback: Math.min(maxOpen, Math.max(5, minIdle)),
+    min: minIdle,
+    max: maxOpen,
+    hint: "It lies between minIdleConns and maxOpenConns.",
+  });
+
+  const lifetimeName = either("connMaxLifetimeMs", "maxLifetimeSeconds");
+  const lifetimeUnit = lifetimeName === "maxLifetimeSeconds" ? 1_000 : 1;
+  const lifetime = check.number(lifetimeName, { fallback: (30 * 60_000) / lifetimeUnit, max: Infinity });
+  const idleName = either("connMaxIdleTimeMs", "idleTimeoutMillis");
+  const idleTime = check.raw(idleName) === null ? 0 : check.number(idleName, { fallback: 5 * 60_000, max: Infinity });
+  const acquireName = either("acquireTimeoutMs", "connectionTimeoutMillis");
+  const acquire =
+    acquireName === "connectionTimeoutMillis"
+      ? unlimitedAtZero(check.number(acquireName, { fallback: 0, max: Infinity }))
+      : limit(acquireName, 30_000);
+  const queryName = either("queryTimeoutMs", "query_timeout");
+  const query =
+    queryName === "query_timeout"
+      ? unlimitedAtZero(check.number(queryName, { fallback: 0, max: Infinity }))
+      : limit(queryName, Infinity);
+
+  const Client = check.function<never>("Client") as ClientConstructor | undefined;
+  if (check.raw("Promise") !== undefined && check.raw("Promise") !== Promise) {
+    throw fail("options: Promise must be the built-in one. Leave the option out.");
+  }
+  if (check.raw("pipeline")) throw fail("options: pipeline is not supported yet. Leave the option out.");
+
+  const clientConfig: Record<string, unknown> = { keepAlive: true };
+  for (const name of CLIENT_OPTIONS) {
+    const value = check.raw(name);
+    if (value !== undefined) clientConfig[name] = value;
+  }
+  if (dsn !== undefined) clientConfig["connectionString"] = dsn;
+
+  const resolved = {
+    maxOpen,
+    maxIdle,
+    minIdle,
+    maxWaiting:
+      check.raw("maxWaiting") === Infinity ? Infinity : check.integer("maxWaiting", { fallback: Infinity, min: 0 }),
+    maxConnecting: check.integer("maxConnecting", { fallback: 8, min: 1 }),
+    maxUses: check.raw("maxUses") === Infinity ? Infinity : check.integer("maxUses", { fallback: Infinity, min: 1 }),
+    maxLifetimeMs: unlimitedAtZero(lifetime * lifetimeUnit),
+    maxIdleTimeMs: unlimitedAtZero(idleTime),
+    acquireTimeoutMs: acquire,
+    createTimeoutMs: check.durationMs("connectTimeoutMs", { fallback: 10_000, min: 1 }),
+    queryTimeoutMs: query,
+    maxIdleTrimDelayMs: check.number("maxIdleTrimDelayMs", { fallback: 5_000, max: Infinity }),
+    validateAfterIdleMs: check.number("validateAfterIdleMs", { fallback: 1_000, max: Infinity }),
+    resetTimeoutMs: check.durationMs("resetTimeoutMs", { fallback: 5_000, min: 1 }),
+    discardOnQueryError: check.boolean("discardOnQueryError", { fallback: false }),
+    allowExitOnIdle: check.boolean("allowExitOnIdle", { fallback: false }),
+    logger: check.objectWith<Logger>("logger", ["debug", "info", "warn", "error"], {
+      hint: "A pino or @vg/logging logger fits.",
+    }),
+    log: check.function<(...messages: unknown[]) => void>("log"),
+    clock: check.objectWith<Clock>("clock", ["now"]) ?? monotonicClock,
+    random: check.function<() => number>("random") ?? Math.random,
+    onConnect: check.function<(client: pg.Client) => unknown>("onConnect"),
+    verify: check.function<(client: pg.Client, done: (error?: Error) => void) => void>("verify"),
+    Client: Client ?? pg.Client,
+    clientConfig: clientConfig as pg.ClientConfig,
+  };
+  const name = check.string("name", { fallback: undefined });
+  check.noOthers();
+  const server = describeServer(resolved.clientConfig, fail);
+  return { ...resolved, server, name: name ?? `${server.host}:${server.port}/${server.database}` };
+}
+
+/** Before the options are checked, the pool may not have a name yet. */
+function nameForErrors(options: unknown): string {
+  const name = (options as { name?: unknown } | null)?.name;
+  return typeof name === "string" && name !== "" ? name : "DbPool";
+}

@@ -1,0 +1,48 @@
+/** What code that was written for pg.Pool expects of its options. */
+import type pg from "pg";
+import type { DbPoolOptions, ResolvedOptions } from "./options.ts";
+
+/**
+ * `pool.options` as pg.Pool has it: libraries read `max`, and some make a client of their own from it. What holds the
+ * password is there to be read but not enumerable, so that no log line or inspection shows it.
+ */
+export function compatibleOptions(given: DbPoolOptions, resolved: ResolvedOptions): pg.PoolOptions {
+  const { dsn: _dsn, connectionString: _connectionString, password: _password, ...rest } = given;
+  const { host, port, user, database, ssl, password } = resolved.server;
+  const options = {
+    ...rest,
+    host,
+    port,
+    user,
+    database,
+    ssl,
+    max: resolved.maxOpen,
+    min: resolved.minIdle,
+    maxUses: resolved.maxUses,
+    idleTimeoutMillis: orZero(resolved.maxIdleTimeMs),
+    connectionTimeoutMillis: orZero(resolved.acquireTimeoutMs),
+    maxLifetimeSeconds: orZero(resolved.maxLifetimeMs) / 1_000,
+    allowExitOnIdle: resolved.allowExitOnIdle,
+  };
+  const hidden = { configurable: true, enumerable: false, writable: true };
+  Object.defineProperty(options, "password", { ...hidden, value: password });
+  const { connectionString } = resolved.clientConfig;
+  if (connectionString !== undefined) {
+    Object.defineProperty(options, "connectionString", { ...hidden, value: connectionString });
+  }
+  return options as pg.PoolOptions;
+}
+
+/** pg.Pool's two hooks for a new connection. */
+export async function prepare(client: pg.Client, { onConnect, verify }: ResolvedOptions): Promise<void> {
+  if (onConnect !== undefined) await onConnect(client);
+  if (verify === undefined) return;
+  await new Promise<void>((resolve, reject) => {
+    verify(client, (error) => (error ? reject(error) : resolve()));
+  });
+}
+
+/** pg writes "no limit" as 0. */
+function orZero(ms: number): number {
+  return ms === Infinity ? 0 : ms;
+}

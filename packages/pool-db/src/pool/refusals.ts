@@ -1,0 +1,45 @@
+/** The errors with which a pool refuses an acquire. Each says how the pool stood, so that one log line is a diagnosis. */
+import { AcquireTimeoutError, ConnectError, PoolClosedError, QueueFullError, describeError } from "../errors.ts";
+import type { PoolGauges } from "./pool-stats.ts";
+
+export function figures({ inUse, idle, connecting, pending }: PoolGauges): string {
+  return `open ${inUse + idle}, in_use ${inUse}, idle ${idle}, connecting ${connecting}, waiting ${pending}`;
+}
+
+export function queueFull(name: string, maxWaiting: number, gauges: PoolGauges): QueueFullError {
+  return new QueueFullError(
+    name,
+    `refused at once: ${gauges.pending} acquires wait already (maxWaiting ${maxWaiting}, ${figures(gauges)}). Retry later, raise maxOpenConns, or shorten what holds the connections.`,
+  );
+}
+
+export function timedOut(
+  name: string,
+  elapsedMs: number,
+  gauges: PoolGauges,
+  { connectError, oldestLeaseMs }: { connectError: unknown; oldestLeaseMs: number | undefined },
+): AcquireTimeoutError {
+  const failing = connectError !== undefined;
+  const lastError = failing ? `; last connect error: ${describeError(connectError)}` : "";
+  const held = oldestLeaseMs === undefined ? "" : `; the oldest lease is ${Math.round(oldestLeaseMs)} ms old`;
+  const advice =
+    gauges.inUse >= gauges.max
+      ? "Raise maxOpenConns, or shorten what holds the connections."
+      : "Check that the server is up, reachable and takes connections.";
+  return new AcquireTimeoutError(
+    name,
+    `no connection became available, timeout after ${Math.round(elapsedMs)} ms (${figures(gauges)}${lastError}${held}). ${advice}`,
+    failing ? { cause: connectError } : undefined,
+  );
+}
+
+export function couldNotConnect(name: string, error: unknown): ConnectError {
+  return new ConnectError(name, `could not connect: ${describeError(error)}`, { cause: error });
+}
+
+export function poolClosed(name: string): PoolClosedError {
+  return new PoolClosedError(
+    name,
+    "is closed. Cannot use a pool after calling end on the pool, or close() or destroy().",
+  );
+}

@@ -1,0 +1,59 @@
+/** What the pool asks of those who make, use and watch its resources. */
+import type { Clock, Timers } from "./alarm.ts";
+import type { RemovalReason } from "./pool-stats.ts";
+
+/** What may be done with a resource that comes back: lend it again, or close it as dirty or broken. */
+export type Verdict = "clean" | "dirty" | "broken";
+
+export interface ResourceFactory<R> {
+  /** Opens one. When it ends by itself later, `lost` is called. An aborted signal means: stop, whatever comes is unwanted. */
+  create(signal: AbortSignal, lost: (error: Error) => void): Promise<R>;
+  /** A look without I/O at whether it could still be used. */
+  isAlive(resource: R): boolean;
+  /** Asks the far end whether it still answers. */
+  validate(resource: R): Promise<boolean>;
+  /** Makes a returned resource fit for a stranger. */
+  reset(resource: R): Verdict | Promise<Verdict>;
+  /** Closes it, `hard` without a goodbye. Never rejects, and ends within a bounded time. */
+  close(resource: R, hard: boolean): Promise<void>;
+}
+
+/** Told after the pool's state has changed. What they throw is reported as an uncaught error and harms no slot. */
+export interface PoolListener<R> {
+  created(resource: R): void;
+  acquired(resource: R): void;
+  released(resource: R, discard: unknown): void;
+  removed(resource: R, reason: RemovalReason): void;
+  /** A resource that nobody held ended by itself. */
+  idleLost(resource: R, error: Error): void;
+  createFailed(error: unknown): void;
+}
+
+/** Where a limit may be absent, it is `Infinity`. */
+export interface ResourcePoolSettings {
+  name: string;
+  maxOpen: number;
+  maxIdle: number;
+  minIdle: number;
+  maxWaiting: number;
+  maxConnecting: number;
+  maxUses: number;
+  acquireTimeoutMs: number;
+  createTimeoutMs: number;
+  maxLifetimeMs: number;
+  maxIdleTimeMs: number;
+  maxIdleTrimDelayMs: number;
+  validateAfterIdleMs: number;
+  validateTimeoutMs: number;
+  resetTimeoutMs: number;
+  clock: Clock;
+  timers: Timers;
+  random: () => number;
+}
+
+export interface CloseOutcome<R> {
+  durationMs: number;
+  /** What was still lent at the deadline, and for how long. */
+  killed: { resource: R; heldMs: number }[];
+  rejectedWaiters: number;
+}

@@ -1,0 +1,45 @@
+import type pg from "pg";
+import { destroyNow, refuseQueries, trackTransactionStatus } from "./pg-client.ts";
+
+export type ClientConstructor = new (config: pg.ClientConfig) => pg.Client;
+
+/**
+ * Opens a connection. `lost` is called once when it ends later, for whatever reason, with the error where there was
+ * one. The client keeps an error listener for life, so an error of its socket never ends the process.
+ *
+ * When the signal is aborted the socket is cut at once, whatever state the dial is in.
+ */
+export function dial(
+  Client: ClientConstructor,
+  config: pg.ClientConfig,
+  signal: AbortSignal,
+  lost: (error: Error) => void,
+): Promise<pg.Client> {
+  return new Promise((resolve, reject) => {
+    const client = new Client(config);
+    trackTransactionStatus(client);
+    let failure: Error | undefined;
+    const abort = (): void => {
+      destroyNow(client);
+      reject(new Error("the dial was called off"));
+    };
+    client.on("error", (error) => {
+      failure ??= error;
+    });
+    client.once("end", () => {
+      refuseQueries(client);
+      lost(failure ?? new Error("Connection terminated unexpectedly"));
+    });
+    signal.addEventListener("abort", abort, { once: true });
+    client.connect((error?: Error | null) => {
+      signal.removeEventListener("abort", abort);
+      if (error) {
+        // A server that refuses the login may leave the socket open for a while.
+        destroyNow(client);
+        reject(error);
+      } else {
+        resolve(client);
+      }
+    });
+  });
+}

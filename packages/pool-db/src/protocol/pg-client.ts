@@ -1,0 +1,128 @@
+/**
+ * The one place that touches private fields of pg's Client. They differ between the versions that are supported
+ * (8.16 to 8.x), so each is read where it may be found and nothing outside this folder knows their names.
+ */
+import type pg from "pg";
+
+/**
+ * What a client is doing:
+ * - `ready`: the server waits for a query;
+ * - `settling`: the query has failed and the server's ReadyForQuery has yet to come;
+ * - `busy`: a query runs or is queued;
+ * - `dead`: it will never run a query again.
+ */
+export type Activity = "ready" | "settling" | "busy" | "dead";
+
+/** "I" outside of a transaction, "T" in one, "E" in a failed one; `null` before the first answer. */
+export type TransactionStatus = "I" | "T" | "E" | null;
+
+/** A socket, or what a `stream` option made. */
+interface Stream {
+  destroyed?: boolean;
+  writable?: boolean;
+  destroy(): void;
+  ref?(): void;
+  unref?(): void;
+}
+
+interface Internals {
+  _queryable?: boolean;
+  _ending?: boolean;
+  _ended?: boolean;
+  _activeQuery?: unknown;
+  activeQuery?: unknown;
+  _queryQueue?: readonly unknown[];
+  queryQueue?: readonly unknown[];
+  _sentQueryQueue?: readonly unknown[];
+  readyForQuery?: boolean;
+  processID?: number | null;
+  secretKey?: unknown;
+  connection?: { stream?: Stream } | undefined;
+  getTransactionStatus?(): TransactionStatus;
+}
+
+const internals = (client: pg.ClientBase): Internals => client;
+
+/** Transaction states of clients whose pg (before 8.21) does not keep them. */
+const trackedStatus = new WeakMap<pg.ClientBase, TransactionStatus>();
+
+export function activityOf(client: pg.ClientBase): Activity {
+  const inner = internals(client);
+  const stream = inner.connection?.stream;
+  if (inner._queryable === false || inner._ending === true || inner._ended === true) return "dead";
+  if (stream !== undefined && (stream.destroyed === true || stream.writable === false)) return "dead";
+  // Newer versions warn at the public names.
+  const active = "_activeQuery" in inner ? inner._activeQuery : inner.activeQuery;
+  const queue = "_queryQueue" in inner ? inner._queryQueue : inner.queryQueue;
+  const queued = (queue?.length ?? 0) + (inner._sentQueryQueue?.length ?? 0);
+  if (queued > 0 || (active !== null && active !== undefined)) return "busy";
+  return inner.readyForQuery === false ? "settling" : "ready";
+}
+
+export function transactionStatusOf(client: pg.ClientBase): TransactionStatus {
+  const inner = internals(client);
+  if (typeof inner.getTransactionStatus === "function") return inner.getTransactionStatus();
+  return trackedStatus.get(client) ?? null;
+}
+
+/** Must be called once for each new client, before it connects. */
+export function trackTransactionStatus(client: pg.ClientBase): void {
+  const inner = internals(client);
+  if (typeof inner.getTransactionStatus === "function") return;
+  const connection = inner.connection as unknown as NodeJS.EventEmitter | undefined;
+  connection?.on("readyForQuery", (message: { status?: TransactionStatus } | undefined) => {
+    trackedStatus.set(client, message?.status ?? null);
+  });
+}
+
+/** pg queues a query on a client whose socket has closed, and never answers it; from here on it refuses. */
+export function refuseQueries(client: pg.ClientBase): void {
+  internals(client)._queryable = false;
+}
+
+/** The server process behind the client; undefined before it is known. */
+export function processIdOf(client: pg.ClientBase): number | undefined {
+  return internals(client).processID ?? undefined;
+}
+
+/** What a CancelRequest has to show, or `undefined` where there is none. */
+export function cancelKeyOf(client: pg.ClientBase): { processId: number; secretKey: number } | undefined {
+  const { processID, secretKey } = internals(client);
+  if (typeof processID !== "number" || typeof secretKey !== "number") return undefined;
+  return { processId: processID, secretKey };
+}
+
+/** Cuts the connection. What ran on it fails with "Connection terminated". */
+export function destroyNow(client: pg.Client): void {
+  const stream = internals(client).connection?.stream;
+  if (stream === undefined) client.end(() => undefined);
+  else stream.destroy();
+}
+
+/** Says goodbye and closes, or cuts the connection when that takes longer than `timeoutMs`. Never rejects. */
+export function endWithin(client: pg.Client, timeoutMs: number): Promise<void> {
+  if (internals(client)._ended === true) return Promise.resolve();
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => {
+      destroyNow(client);
+      resolve();
+    }, timeoutMs);
+    const done = (): void => {
+      clearTimeout(timer);
+      resolve();
+    };
+    try {
+      client.end(done);
+    } catch {
+      destroyNow(client);
+      done();
+    }
+  });
+}
+
+/** Whether the client's socket keeps the process alive. */
+export function keepProcessAlive(client: pg.Client, on: boolean): void {
+  const stream = internals(client).connection?.stream;
+  if (on) stream?.ref?.();
+  else stream?.unref?.();
+}

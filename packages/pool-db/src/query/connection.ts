@@ -1,0 +1,80 @@
+import type pg from "pg";
+import { LeaseReleasedError } from "../errors.ts";
+import type { Lease } from "../pool/slot.ts";
+import type { QueryOptions } from "./limits.ts";
+import type { QueryInput } from "./run-query.ts";
+import { Session } from "./session.ts";
+
+/**
+ * A connection that is yours until `release()`: for session state, cursors, COPY, LISTEN, advisory locks. Get it with
+ * `pool.acquire()`, and release it in a `finally`, or let `await using` do so.
+ *
+ * After the release, every method rejects with `LeaseReleasedError`: nobody reaches a stranger's connection by mistake.
+ */
+export class DbConnection {
+  /**
+   * pg's own client, for what this class does not offer (`client.on("notification", …)`, cursors). Do not keep it
+   * beyond the release.
+   */
+  readonly client: pg.Client;
+  readonly #pool: string;
+  readonly #lease: Lease<pg.Client>;
+  readonly #session: Session;
+
+  constructor(pool: string, lease: Lease<pg.Client>, queryTimeoutMs: number) {
+    this.client = lease.resource;
+    this.#pool = pool;
+    this.#lease = lease;
+    this.#session = new Session(pool, lease.resource, queryTimeoutMs);
+  }
+
+  /** As `pool.query`, on this connection. Calls that overlap run in the order of the calls. */
+  async query<R extends pg.QueryResultRow = pg.QueryResultRow>(
+    input: QueryInput,
+    values?: readonly unknown[],
+    options: QueryOptions = {},
+  ): Promise<pg.QueryResult<R>> {
+    this.#check();
+    return this.#session.run(input, values, options);
+  }
+
+  /** The first row, or `undefined` when there is none. */
+  async queryRow<R extends pg.QueryResultRow = pg.QueryResultRow>(
+    input: QueryInput,
+    values?: readonly unknown[],
+    options: QueryOptions = {},
+  ): Promise<R | undefined> {
+    return (await this.query<R>(input, values, options)).rows[0];
+  }
+
+  /** How many rows the statement affected; 0 for one that affects none. */
+  async exec(input: QueryInput, values?: readonly unknown[], options: QueryOptions = {}): Promise<number> {
+    return (await this.query(input, values, options)).rowCount ?? 0;
+  }
+
+  /**
+   * Gives the connection back. One that was left inside a transaction is rolled back first.
+   * @throws {LeaseReleasedError} at the second call
+   */
+  release(): void {
+    this.#lease.release();
+  }
+
+  /** Closes the connection instead of giving it back: for one whose state cannot be trusted any more. */
+  discard(): void {
+    this.#lease.release(true);
+  }
+
+  /** Releases, unless that has been done. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#lease.released) this.#lease.release();
+  }
+
+  #check(): void {
+    if (!this.#lease.released) return;
+    throw new LeaseReleasedError(
+      this.#pool,
+      "query() called on a connection which has already been released to the pool. Acquire one for as long as it is used.",
+    );
+  }
+}

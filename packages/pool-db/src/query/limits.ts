@@ -1,0 +1,64 @@
+import { PoolConfigError } from "../errors.ts";
+
+/** What bounds one call. */
+export interface QueryOptions {
+  /** Aborting it rejects the call at once with the signal's reason. */
+  signal?: AbortSignal | undefined;
+  /**
+   * The most that the whole call may take, waiting for a connection included; above 0. Default: `queryTimeoutMs` for
+   * the query and `acquireTimeoutMs` for the wait.
+   */
+  timeoutMs?: number | undefined;
+}
+
+/** What is left of a call's limits. */
+export interface Limits extends QueryOptions {
+  /** What `timeoutMs` was before a wait took its part; for the error. */
+  allowedMs?: number | undefined;
+}
+
+/** Refuses a `timeoutMs` that is no number of milliseconds above 0; `Infinity` means none. */
+export function checkTimeout(pool: string, timeoutMs: unknown): void {
+  if (timeoutMs === undefined || (typeof timeoutMs === "number" && timeoutMs > 0)) return;
+  const received = typeof timeoutMs === "number" ? String(timeoutMs) : `a ${typeof timeoutMs}`;
+  throw new PoolConfigError(
+    pool,
+    `timeoutMs must be a number of milliseconds above 0, got ${received}. Leave it out for the default.`,
+  );
+}
+
+const MAX_DELAY_MS = 2 ** 31 - 1;
+
+/**
+ * Calls `onExceeded` at most once: with the signal's reason when it is aborted, or with `timeoutError()` after
+ * `timeoutMs`. Returns what calls the watch off. An already aborted signal is the caller's to check.
+ */
+export function watchLimits(
+  { signal, timeoutMs = Infinity }: QueryOptions,
+  timeoutError: () => Error,
+  onExceeded: (error: unknown) => void,
+): () => void {
+  if (signal === undefined && timeoutMs === Infinity) return nothing;
+  let timer: NodeJS.Timeout | undefined;
+  const off = (): void => {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", abort);
+  };
+  const abort = (): void => {
+    off();
+    onExceeded(signal?.reason);
+  };
+  signal?.addEventListener("abort", abort, { once: true });
+  if (timeoutMs !== Infinity) {
+    timer = setTimeout(
+      () => {
+        off();
+        onExceeded(timeoutError());
+      },
+      Math.min(timeoutMs, MAX_DELAY_MS),
+    );
+  }
+  return off;
+}
+
+const nothing = (): void => undefined;

@@ -1,0 +1,103 @@
+import { expect, test } from "vitest";
+import { DbPool, PoolConfigError, dbPoolOptionsFromEnv, openDbPool, type DbPoolOptions } from "../src/index.ts";
+
+function refusal(options: unknown): string {
+  try {
+    void new DbPool(options as DbPoolOptions);
+  } catch (error) {
+    expect(error).toBeInstanceOf(PoolConfigError);
+    expect(error).toMatchObject({ code: "ERR_VG_DB_CONFIG" });
+    return (error as Error).message;
+  }
+  throw new Error("nothing was refused");
+}
+
+test("the defaults are the documented ones", () => {
+  const pool = new DbPool({ host: "db.example", port: 5433, user: "app", database: "orders" });
+  expect(pool.name).toBe("db.example:5433/orders");
+  expect(pool.getStats().max_open_connections).toBe(25);
+  expect(pool.options).toMatchObject({
+    max: 25,
+    min: 0,
+    idleTimeoutMillis: 5 * 60_000,
+    connectionTimeoutMillis: 30_000,
+    maxLifetimeSeconds: 30 * 60,
+  });
+});
+
+test("a value that cannot be right is refused with its name, what was given, what is allowed and what to do", () => {
+  expect(refusal({ name: "orders", maxOpenConns: 0 })).toBe(
+    "Pool orders: options: maxOpenConns must be a whole number from 1 to 100000, got 0. 25 suits most services; the server's max_connections must hold the pools of all processes.",
+  );
+  expect(refusal({ maxIdleConns: 30 })).toContain("maxIdleConns must be a whole number from 0 to 25, got 30");
+  expect(refusal({ maxOpenConns: 2, minIdleConns: 3 })).toContain("minIdleConns must be a whole number from 0 to 2");
+  expect(refusal({ acquireTimeoutMs: 0 })).toContain("acquireTimeoutMs must be a number");
+  expect(refusal({ connMaxLifetimeMs: -1 })).toContain("connMaxLifetimeMs must be a number of at least 0, got -1");
+  expect(refusal({ connMaxLifetimeMs: "30m" })).toContain('got "30m"');
+  expect(refusal({ logger: { info: () => undefined } })).toContain("debug(), info(), warn(), error()");
+  expect(refusal({ discardOnQueryError: "yes" })).toContain("true or false");
+  expect(refusal({ pipeline: true })).toContain("pipeline is not supported yet");
+  expect(refusal(null)).toContain("options must be an object");
+});
+
+test("an unknown option is refused, with the nearest known one", () => {
+  expect(refusal({ maxOpenConn: 3 })).toContain('unknown option "maxOpenConn". Did you mean maxOpenConns?');
+});
+
+test("an option under both of its names is refused", () => {
+  expect(refusal({ max: 3, maxOpenConns: 3 })).toContain("maxOpenConns and max are two names of one option");
+  expect(refusal({ dsn: "postgres://h/d", connectionString: "postgres://h/d" })).toContain("dsn and connectionString");
+});
+
+test("a small maximum lowers the default of maxIdleConns; a large minimum raises it", () => {
+  expect(() => new DbPool({ host: "h", maxOpenConns: 2 })).not.toThrow();
+  expect(() => new DbPool({ host: "h", maxOpenConns: 20, minIdleConns: 10 })).not.toThrow();
+});
+
+test("a wrong DSN is refused with the form that is expected, and never shown", () => {
+  const secret = "s3cr3t-pa55";
+  const wrong: [string, string][] = [
+    [`mysql://app:${secret}@host/db`, 'must begin with postgres:// or postgresql://, got "mysql://"'],
+    [`app:${secret}@host/db`, "must begin with postgres://"],
+    [`postgres://app:${secret}@host:notaport/db`, "cannot be parsed"],
+    [`postgres://app:${secret}@host:99999/db`, "cannot be parsed"],
+    [`postgres://app:${secret}#x@host/db`, "percent-encoded"],
+    [`postgres://app:${secret}@a,b/db`, "one host"],
+    [`postgres://app:${secret}@host/db?port=70000`, "port must be a whole number from 1 to 65535"],
+    ["", "an empty string"],
+  ];
+  for (const [dsn, expected] of wrong) {
+    const message = refusal({ dsn });
+    expect(message).toContain(expected);
+    expect(message).not.toContain(secret);
+  }
+  expect(refusal({ dsn: 5432 })).toContain("got a number");
+});
+
+test("openDbPool refuses bad options as a rejection", async () => {
+  await expect(openDbPool({ dsn: "http://example" })).rejects.toThrow(PoolConfigError);
+});
+
+test("the guide's environment variables are read, and garbage is refused", () => {
+  expect(
+    dbPoolOptionsFromEnv({
+      POSTGRES_DSN: "postgres://user:pass@localhost:5432/db",
+      DB_MAX_OPEN_CONNS: "50",
+      DB_MAX_IDLE_CONNS: "10",
+    }),
+  ).toEqual({ dsn: "postgres://user:pass@localhost:5432/db", maxOpenConns: 50, maxIdleConns: 10 });
+  expect(dbPoolOptionsFromEnv({ DB_MAX_OPEN_CONNS: " " })).toEqual({});
+  expect(() => dbPoolOptionsFromEnv({ DB_MAX_OPEN_CONNS: "many" })).toThrow(
+    'DB_MAX_OPEN_CONNS must be a whole number from 1 to 100000, got "many"',
+  );
+});
+
+test("limits of a single call are checked as well", async () => {
+  const pool = new DbPool({ host: "h" });
+  await expect(pool.query("select 1", [], { timeoutMs: 0 })).rejects.toThrow(
+    "timeoutMs must be a number of milliseconds above 0",
+  );
+  await expect(pool.acquire({ timeoutMs: Number.NaN })).rejects.toThrow(PoolConfigError);
+  await expect(pool.close({ deadlineMs: -1 })).rejects.toThrow(PoolConfigError);
+  await pool.close();
+});

@@ -1,0 +1,74 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { expect, test } from "vitest";
+import { usePostgres } from "./support.ts";
+
+const postgres = usePostgres();
+
+/** Runs a program of its own against the server, and returns what it printed and how it ended. */
+async function run(program: string): Promise<{ output: string; code: number | null }> {
+  const script = `
+    const { DbPool, openDbPool } = await import(${JSON.stringify(import.meta.resolve("../src/index.ts"))});
+    const dsn = process.env.TEST_DSN;
+    ${program}
+  `;
+  const child = spawn(process.execPath, ["--conditions=@vg/source", "--input-type=module", "-e", script], {
+    env: { ...process.env, TEST_DSN: postgres.server.dsn },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      output += text;
+    });
+  }
+  const [code] = (await once(child, "close")) as [number | null];
+  return { output, code };
+}
+
+test("after close nothing keeps the process alive", async () => {
+  const { output, code } = await run(`
+    const pool = await openDbPool({ dsn, minIdleConns: 2 });
+    const stuck = pool.query("select pg_sleep(600)").catch((error) => error.name);
+    await pool.close({ deadlineMs: 20 });
+    console.log(await stuck);
+  `);
+  expect(output).toBe("ConnectionLostError\n");
+  expect(code).toBe(0);
+});
+
+test("with allowExitOnIdle a program ends without close, once it has its answer", async () => {
+  const { output, code } = await run(`
+    const pool = new DbPool({ dsn, allowExitOnIdle: true });
+    console.log((await pool.queryRow("select 7 as n")).n);
+  `);
+  expect(output).toBe("7\n");
+  expect(code).toBe(0);
+});
+
+test("who waits for a probe of a server that is down is not left by the process's end", async () => {
+  const { output, code } = await run(`
+    const pool = new DbPool({ host: "127.0.0.1", port: 1, user: "u", password: "p" });
+    for (let i = 0; i < 4; i++) await pool.query("select 1").catch((error) => console.log(error.code));
+    await pool.close();
+  `);
+  expect(output).toBe("ERR_VG_DB_CONNECT\n".repeat(4));
+  expect(code).toBe(0);
+});
+
+test("a backend that is terminated under idle and lent connections does not end the process", async () => {
+  const { output, code } = await run(`
+    const pool = new DbPool({ dsn, application_name: "victims" });
+    const client = await pool.connect();
+    await pool.query("select 1");
+    const killer = await openDbPool({ dsn });
+    await killer.query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'victims'");
+    while (pool.totalCount > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    client.release();
+    console.log((await pool.queryRow("select 8 as n")).n);
+    await pool.close();
+    await killer.close();
+  `);
+  expect(output).toBe("8\n");
+  expect(code).toBe(0);
+});

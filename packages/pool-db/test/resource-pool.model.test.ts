@@ -1,0 +1,230 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import type { Lease } from "../src/pool/slot.ts";
+import type { DbPoolStats } from "../src/pool/pool-stats.ts";
+import { fakePool, settle, type FakeResource } from "./fake-resources.ts";
+
+/**
+ * Any order of calls, answers, failures and time is played against the pool, and after each step the whole state is
+ * compared with what must hold in every state.
+ */
+type Step =
+  | { do: "acquire"; timeoutMs: number }
+  | { do: "abort" | "lose"; which: number }
+  | { do: "release"; which: number; how: "clean" | "dirty" | "broken" | "later" | "discard" }
+  | { do: "dial" | "validate" | "reset"; which: number; ok: boolean }
+  | { do: "wait"; ms: number };
+
+const which = fc.nat(20);
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 5,
+    arbitrary: fc.record({ do: fc.constant("acquire" as const), timeoutMs: fc.constantFrom(50, 500, 5_000) }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom("abort" as const, "lose" as const), which }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant("release" as const),
+      which,
+      how: fc.constantFrom(
+        "clean" as const,
+        "clean" as const,
+        "dirty" as const,
+        "broken" as const,
+        "later" as const,
+        "discard" as const,
+      ),
+    }),
+  },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant("dial" as const), which, ok: fc.boolean() }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constantFrom("validate" as const, "reset" as const), which, ok: fc.boolean() }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("wait" as const), ms: fc.constantFrom(1, 40, 400, 3_000) }) },
+);
+
+const settings = fc.record({
+  maxOpen: fc.integer({ min: 1, max: 4 }),
+  maxConnecting: fc.integer({ min: 1, max: 3 }),
+  maxIdleTrimDelayMs: fc.constantFrom(0, 100),
+  validateAfterIdleMs: fc.constantFrom(0, 300, Infinity),
+  maxLifetimeMs: fc.constantFrom(1_500, Infinity),
+  maxIdleTimeMs: fc.constantFrom(1_000, Infinity),
+  maxUses: fc.constantFrom(2, Infinity),
+  minIdle: fc.constantFrom(0, 1),
+  createTimeoutMs: fc.constantFrom(200, 10_000),
+});
+
+type Given = typeof settings extends fc.Arbitrary<infer T> ? T : never;
+
+function harness(given: Given) {
+  const fake = fakePool({
+    ...given,
+    maxIdle: Math.min(given.maxOpen, 2),
+    minIdle: Math.min(given.minIdle, given.maxOpen),
+  });
+  const { pool, factory } = fake;
+  const held: Lease<FakeResource>[] = [];
+  const waiting: { id: number; controller: AbortController }[] = [];
+  let asked = 0;
+  let lastServed = -1;
+  let before: DbPoolStats = pool.getStats();
+  let failing = false;
+
+  function acquire(timeoutMs: number): void {
+    const waiter = { id: asked++, controller: new AbortController() };
+    waiting.push(waiter);
+    const leave = (): void => void waiting.splice(waiting.indexOf(waiter), 1);
+    pool.acquire({ timeoutMs, signal: waiter.controller.signal }).then((lease) => {
+      leave();
+      // First come, first served.
+      expect(waiter.id).toBeGreaterThan(lastServed);
+      lastServed = waiter.id;
+      expect(lease.resource.alive).toBe(true);
+      expect(held.map(({ resource }) => resource)).not.toContain(lease.resource);
+      held.push(lease);
+    }, leave);
+  }
+
+  async function play(action: Step): Promise<void> {
+    const pick = <T>(list: T[], index: number): T | undefined =>
+      list.length === 0 ? undefined : list.splice(index % list.length, 1)[0];
+    if (action.do === "acquire") acquire(action.timeoutMs);
+    else if (action.do === "abort") waiting[action.which % Math.max(1, waiting.length)]?.controller.abort();
+    else if (action.do === "wait") await fake.time.advance(action.ms);
+    else if (action.do === "dial") {
+      const dial = pick(factory.dials, action.which);
+      if (action.ok) dial?.resolve();
+      else dial?.reject(new Error("refused"));
+    } else if (action.do === "validate") pick(factory.validations, action.which)?.resolve(action.ok);
+    else if (action.do === "reset") pick(factory.resets, action.which)?.resolve(action.ok ? "clean" : "dirty");
+    else if (action.do === "release") {
+      const lease = pick(held, action.which);
+      factory.nextReset = action.how === "discard" ? "clean" : action.how;
+      lease?.release(action.how === "discard" ? new Error("unusable") : undefined);
+      factory.nextReset = "clean";
+    } else {
+      const alive = factory.made.filter((resource) => resource.alive);
+      const resource = alive[action.which % Math.max(1, alive.length)];
+      if (resource !== undefined) {
+        resource.alive = false;
+        resource.lost(new Error("connection reset"));
+      }
+    }
+    await settle();
+  }
+
+  function check(): void {
+    const stats = pool.getStats();
+    expect(stats.open_connections).toBe(stats.in_use + stats.idle);
+    expect(stats.open_connections + stats.connecting).toBeLessThanOrEqual(given.maxOpen);
+    expect(stats.connecting).toBeLessThanOrEqual(given.maxConnecting);
+    expect(stats.acquire_count - stats.release_count).toBe(stats.in_use);
+    // A holder whose resource died does not count any more; one whose resource is being reset still does.
+    expect(held.filter(({ resource }) => resource.alive).length).toBeLessThanOrEqual(stats.in_use);
+    expect(stats.pending).toBe(waiting.length);
+    expect(factory.made.filter((resource) => resource.alive).length).toBe(stats.open_connections);
+    // Nobody waits beside something free, and nobody waits without an end to it.
+    if (stats.pending > 0 && given.validateAfterIdleMs === Infinity) expect(stats.idle).toBe(0);
+    if (stats.pending > 0) expect(fake.time.armed).toBe(1);
+    // Who waits has something on its way, or everything is in use; only after a failed dial there may be a pause.
+    if (stats.create_count > before.create_count) failing = false;
+    if (stats.create_error_count > before.create_error_count) failing = true;
+    if (stats.pending > 0 && !failing) {
+      expect(stats.connecting + stats.idle > 0 || stats.in_use === given.maxOpen).toBe(true);
+    }
+    const ended = stats.acquire_count + stats.timeout_count + stats.canceled_count + stats.rejected_count;
+    expect(ended + stats.pending).toBeLessThanOrEqual(asked);
+    for (const [name, value] of Object.entries(stats)) {
+      if (/_count$|_closed$/.test(name)) expect(value).toBeGreaterThanOrEqual(before[name as keyof DbPoolStats]);
+    }
+    before = stats;
+  }
+
+  return { ...fake, held, waiting, play, check };
+}
+
+test("in every order of events the pool's books balance, nobody is overtaken, and nothing is lent twice", async () => {
+  await fc.assert(
+    fc.asyncProperty(settings, fc.array(step, { maxLength: 60, size: "max" }), async (given, steps) => {
+      const run = harness(given);
+      run.check();
+      for (const action of steps) {
+        await run.play(action);
+        run.check();
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("whatever happened, every slot comes back: afterwards the pool can lend its maximum again", async () => {
+  await fc.assert(
+    fc.asyncProperty(settings, fc.array(step, { maxLength: 40, size: "max" }), async (given, steps) => {
+      const run = harness(given);
+      const { pool, factory, held, waiting } = run;
+      for (const action of steps) await run.play(action);
+      for (const { controller } of waiting) controller.abort();
+      for (const lease of held.splice(0)) lease.release();
+      // What hangs now hangs for ever, and has to be given up by the pool's own deadlines.
+      for (const hung of [factory.dials, factory.validations, factory.resets]) hung.length = 0;
+      await run.time.advance(15_000);
+      // From now on the far end is healthy.
+      const answerAll = async (): Promise<void> => {
+        for (const dial of factory.dials.splice(0)) dial.resolve();
+        for (const validation of factory.validations.splice(0)) validation.resolve(true);
+        await settle();
+      };
+      await answerAll();
+      await run.time.advance(2_000);
+      await answerAll();
+      const leases = Promise.all(Array.from({ length: given.maxOpen }, () => pool.acquire({ timeoutMs: 60_000 })));
+      let served = 0;
+      void leases.then((all) => {
+        served = all.length;
+      });
+      for (let round = 0; round < 50; round++) {
+        await answerAll();
+        await run.time.advance(100);
+      }
+      expect(served).toBe(given.maxOpen);
+      expect(pool.getStats()).toMatchObject({ in_use: given.maxOpen, pending: 0, connecting: 0 });
+      for (const lease of await leases) lease.release();
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test("whenever it is closed, close ends by its deadline, with nothing open and nobody waiting", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      settings,
+      fc.array(step, { maxLength: 40, size: "max" }),
+      fc.array(step, { maxLength: 10, size: "max" }),
+      async (given, steps, after) => {
+        const run = harness(given);
+        for (const action of steps) await run.play(action);
+        const closing = run.pool.close(1_000);
+        let closed = false;
+        void closing.then(() => {
+          closed = true;
+        });
+        for (const action of after) await run.play(action);
+        await run.time.advance(1_000);
+        await settle();
+        expect(closed).toBe(true);
+        const stats = run.pool.getStats();
+        expect(stats).toMatchObject({ open_connections: 0, connecting: 0, pending: 0, in_use: 0 });
+        expect(stats.acquire_count).toBe(stats.release_count);
+        expect(run.waiting).toEqual([]);
+        for (const dial of run.factory.dials.splice(0)) dial.resolve();
+        await settle();
+        expect(run.factory.made.every((resource) => resource.closed || !resource.alive)).toBe(true);
+        expect(run.time.armed).toBe(0);
+      },
+    ),
+    { numRuns: 200 },
+  );
+});

@@ -1,0 +1,240 @@
+import { expect, test } from "vitest";
+import {
+  CommitUnknownError,
+  PoolConfigError,
+  TransactionAbortedError,
+  TransactionStateError,
+  type IsolationLevel,
+} from "../src/index.ts";
+import { backendPid, until, usePostgres } from "./support.ts";
+
+const postgres = usePostgres();
+
+test("what is committed stays, what is rolled back goes", async () => {
+  const pool = postgres.pool();
+  await pool.exec("create table kept (n int)");
+  const first = await pool.begin();
+  await first.exec("insert into kept values (1)");
+  await first.commit();
+  const second = await pool.begin();
+  await second.exec("insert into kept values (2)");
+  await second.rollback();
+  expect((await pool.query("select n from kept")).rows).toEqual([{ n: 1 }]);
+  expect(pool.getStats()).toMatchObject({ in_use: 0, open_connections: 1 });
+});
+
+test("leaving an await using block without a commit rolls back and gives the connection back", async () => {
+  const pool = postgres.pool();
+  await pool.exec("create table scoped (n int)");
+  const failing = async (): Promise<void> => {
+    await using tx = await pool.begin();
+    await tx.exec("insert into scoped values (1)");
+    throw new Error("half-way");
+  };
+  await expect(failing()).rejects.toThrow("half-way");
+  expect(await pool.queryRow("select count(*)::int as n from scoped")).toEqual({ n: 0 });
+  expect(pool.getStats()).toMatchObject({ in_use: 0, dirty_closed: 0 });
+});
+
+test("isolation and readOnly reach the server", async () => {
+  const pool = postgres.pool();
+  for (const isolation of ["read uncommitted", "read committed", "repeatable read", "serializable"] as const) {
+    await using tx = await pool.begin({ isolation, readOnly: true });
+    expect(await tx.queryRow("show transaction_isolation")).toEqual({ transaction_isolation: isolation });
+    await expect(tx.exec("create table forbidden (n int)")).rejects.toMatchObject({ code: "25006" });
+  }
+  await expect(pool.begin({ isolation: "serializable; drop table users" as IsolationLevel })).rejects.toThrow(
+    PoolConfigError,
+  );
+});
+
+test("after its end every use of a transaction is refused, and its statement never runs", async () => {
+  const pool = postgres.pool({ maxOpenConns: 1 });
+  await pool.exec("create table late (n int)");
+  const tx = await pool.begin();
+  const savepoint = await tx.savepoint();
+  const committing = tx.commit();
+  const lateQuery = tx.exec("insert into late values (1)");
+  await expect(lateQuery).rejects.toThrow(TransactionStateError);
+  await committing;
+  for (const use of [() => tx.query("select 1"), () => tx.commit(), () => tx.rollback(), () => tx.savepoint()]) {
+    await expect(use()).rejects.toMatchObject({ code: "ERR_VG_DB_TRANSACTION_STATE" });
+  }
+  await expect(savepoint.rollback()).rejects.toThrow(TransactionStateError);
+  await tx[Symbol.asyncDispose]();
+  expect(await pool.queryRow("select count(*)::int as n from late")).toEqual({ n: 0 });
+  expect(pool.getStats()).toMatchObject({ in_use: 0, dirty_closed: 0, broken_closed: 0 });
+});
+
+test("a COMMIT that the server answers with ROLLBACK is an error that names the statement's", async () => {
+  const pool = postgres.pool();
+  const tx = await pool.begin();
+  await tx.query("select 1 / 0").catch(() => undefined);
+  const error = await tx.commit().catch((caught: unknown) => caught);
+  expect(error).toBeInstanceOf(TransactionAbortedError);
+  expect((error as Error).cause).toMatchObject({ code: "22012" });
+  expect(pool.getStats().in_use).toBe(0);
+});
+
+test("a deferred constraint that fails at COMMIT is the server's error, and the connection lives", async () => {
+  const pool = postgres.pool({ maxOpenConns: 1 });
+  await pool.exec("create table deferred (n int unique deferrable initially deferred)");
+  const pid = await backendPid(pool);
+  const tx = await pool.begin();
+  await tx.exec("insert into deferred values (1), (1)");
+  await expect(tx.commit()).rejects.toMatchObject({ code: "23505" });
+  expect(await backendPid(pool)).toBe(pid);
+});
+
+test("a savepoint undoes a failed statement and lets the transaction go on", async () => {
+  const pool = postgres.pool();
+  await pool.exec("create table steps (n int primary key)");
+  await using tx = await pool.begin();
+  await tx.exec("insert into steps values (1)");
+  const savepoint = await tx.savepoint();
+  await expect(tx.exec("insert into steps values (1)")).rejects.toMatchObject({ code: "23505" });
+  await savepoint.rollback();
+  await expect(savepoint.rollback()).rejects.toThrow(TransactionStateError);
+  {
+    await using scoped = await tx.savepoint();
+    await tx.exec("insert into steps values (2)");
+    expect(scoped.name).toBe("vg_savepoint_2");
+  }
+  const kept = await tx.savepoint();
+  await tx.exec("insert into steps values (3)");
+  await kept.release();
+  await tx.commit();
+  expect((await pool.query("select n from steps order by n")).rows).toEqual([{ n: 1 }, { n: 3 }]);
+});
+
+test("an error in a transaction callback rolls back, comes out as it is, and costs no connection", async () => {
+  const pool = postgres.pool({ maxOpenConns: 1 });
+  await pool.exec("create table callback (n int)");
+  const pid = await backendPid(pool);
+  const failure = new Error("business says no");
+  await expect(
+    pool.transaction(async (tx) => {
+      await tx.exec("insert into callback values (1)");
+      throw failure;
+    }),
+  ).rejects.toBe(failure);
+  expect(await pool.queryRow("select count(*)::int as n from callback")).toEqual({ n: 0 });
+  expect(await backendPid(pool)).toBe(pid);
+});
+
+test("transaction() returns what its callback did, and lets the callback end it itself", async () => {
+  const pool = postgres.pool();
+  expect(await pool.transaction(async (tx) => tx.queryRow("select 5 as n"))).toEqual({ n: 5 });
+  expect(
+    await pool.transaction(async (tx) => {
+      await tx.rollback();
+      return "given up";
+    }),
+  ).toBe("given up");
+  expect(pool.getStats().in_use).toBe(0);
+});
+
+/** Two transactions that read what the other writes: under "serializable" one must fail, at some point. */
+async function collide(pool: ReturnType<typeof postgres.pool>, retries: number) {
+  await pool.query("drop table if exists accounts");
+  await pool.query("create table accounts as select 1 as id, 100 as balance union select 2, 100");
+  let attempts = 0;
+  let arrived = 0;
+  let bothRead = (): void => undefined;
+  const barrier = new Promise<void>((resolve) => {
+    bothRead = resolve;
+  });
+  const withdraw = (id: number): Promise<void> =>
+    pool.transaction(
+      async (tx) => {
+        attempts++;
+        await tx.query("select sum(balance) from accounts");
+        if (++arrived === 2) bothRead();
+        await barrier;
+        await tx.exec("update accounts set balance = balance - 10 where id = $1", [id]);
+      },
+      { isolation: "serializable", retries },
+    );
+  const results = await Promise.allSettled([withdraw(1), withdraw(2)]);
+  return { attempts, results };
+}
+
+test("a serialization failure is thrown without retries", async () => {
+  const { attempts, results } = await collide(postgres.pool(), 0);
+  expect(attempts).toBe(2);
+  const failed = results.filter((result) => result.status === "rejected");
+  expect(failed).toHaveLength(1);
+  expect(failed[0]?.reason).toMatchObject({ code: "40001" });
+});
+
+test("a serialization failure runs the whole transaction again where retries allow it", async () => {
+  const pool = postgres.pool({ random: () => 0 });
+  const { attempts, results } = await collide(pool, 3);
+  expect(results.every(({ status }) => status === "fulfilled")).toBe(true);
+  expect(attempts).toBe(3);
+  expect((await pool.query("select balance from accounts order by id")).rows).toEqual([
+    { balance: 90 },
+    { balance: 90 },
+  ]);
+});
+
+test("retries end, and the last error comes out", async () => {
+  const pool = postgres.pool({ random: () => 0 });
+  let attempts = 0;
+  const always = pool.transaction(
+    async (tx) => {
+      attempts++;
+      await tx.query("do $$ begin raise exception 'deadlock' using errcode = '40P01'; end $$");
+    },
+    { retries: 2 },
+  );
+  await expect(always).rejects.toMatchObject({ code: "40P01" });
+  expect(attempts).toBe(3);
+  await expect(pool.transaction(async () => undefined, { retries: -1 })).rejects.toThrow(PoolConfigError);
+});
+
+test("a connection that dies in a transaction frees its slot, and the transaction says so", async () => {
+  const pool = postgres.pool({ maxOpenConns: 1 });
+  const tx = await pool.begin();
+  const pid = await backendPid({ query: (text) => tx.query(text) });
+  await postgres.watch("select pg_terminate_backend($1)", [pid]);
+  await until("the pool notices", () => pool.getStats().open_connections === 0);
+  expect(pool.getStats()).toMatchObject({ in_use: 0, acquire_count: 1, release_count: 1, broken_closed: 1 });
+  await expect(tx.query("select 1")).rejects.toMatchObject({ code: "ERR_VG_DB_CONNECTION_LOST" });
+  await tx.rollback();
+  expect(await pool.queryRow("select 1 as n")).toEqual({ n: 1 });
+});
+
+test("a connection that is lost during COMMIT leaves the outcome open, and says so", async () => {
+  const pool = postgres.pool();
+  await pool.exec("create table slow_commit (n int)");
+  await pool.query(`create function be_slow() returns trigger language plpgsql as $$
+    begin perform pg_sleep(60); return null; end $$`);
+  await pool.query(`create constraint trigger slow after insert on slow_commit deferrable initially deferred
+    for each row execute function be_slow()`);
+  const tx = await pool.begin();
+  const pid = await backendPid({ query: (text) => tx.query(text) });
+  await tx.exec("insert into slow_commit values (1)");
+  const committing = tx.commit().catch((error: unknown) => error);
+  await until("COMMIT runs", async () => {
+    const { rows } = await postgres.watch("select query, state from pg_stat_activity where pid = $1", [pid]);
+    return (rows[0] as { query: string }).query === "COMMIT";
+  });
+  await postgres.watch("select pg_terminate_backend($1)", [pid]);
+  expect(await committing).toBeInstanceOf(CommitUnknownError);
+  expect(pool.getStats().in_use).toBe(0);
+});
+
+test("a transaction whose signal is aborted is rolled back by its commit", async () => {
+  const pool = postgres.pool();
+  await pool.exec("create table aborted (n int)");
+  const controller = new AbortController();
+  const tx = await pool.begin({ signal: controller.signal });
+  await tx.exec("insert into aborted values (1)");
+  const reason = new Error("the caller left");
+  controller.abort(reason);
+  await expect(tx.query("select 1")).rejects.toBe(reason);
+  await expect(tx.commit()).rejects.toBe(reason);
+  expect(await pool.queryRow("select count(*)::int as n from aborted")).toEqual({ n: 0 });
+  expect(pool.getStats().in_use).toBe(0);
+});
