@@ -1,1 +1,26 @@
-export {};
+export { HttpPool } from "./http-pool.ts";
+export type { HttpCloseReport, HttpHealth } from "./http-pool.ts";
+export { HttpResponse } from "./response.ts";
+export type { HttpTimings } from "./response.ts";
+export { httpPoolOptionsFromEnv } from "./environment.ts";
+export type { Clock, HttpPoolOptions, HttpRetryOn, HttpTlsOptions, Logger } from "./options.ts";
+export type { HttpRequest, HttpRequestOptions } from "./exchange/request.ts";
+export type { HttpBody, HttpBodyValue } from "./exchange/request-body.ts";
+export type { HttpHeadersInit } from "./exchange/headers.ts";
+export type { HttpOriginStats, HttpPoolStats } from "./stats.ts";
+export {
+  HttpBodyTooLargeError,
+  HttpConnectError,
+  HttpJsonError,
+  HttpNetworkError,
+  HttpPoolClosedError,
+  HttpPoolConfigError,
+  HttpPoolError,
+  HttpProtocolError,
+  HttpQueueFullError,
+  HttpRedirectError,
+  HttpRequestError,
+  HttpTimeoutError,
+  HttpTlsError,
+} from "./errors.ts";
+export type { HttpAttempt, HttpErrorContext, HttpPhase, HttpTimeLimit } from "./errors.ts";

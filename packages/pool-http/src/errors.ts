@@ -1,0 +1,141 @@
+/**
+ * Every failure of this package, one class a cause. Tell them apart by `code`, which is stable; `instanceof` fails
+ * where two copies of the package are installed.
+ *
+ * Two things are thrown that are not from here: the `reason` of the caller's own AbortSignal, and a TypeError of the
+ * language. A response of any status is no error at all.
+ */
+
+/** Where a request was when it failed. */
+export type HttpPhase = "queue" | "connect" | "tls" | "headers" | "body" | "backoff";
+
+/** One try of a request, as it went over one connection. */
+export interface HttpAttempt {
+  /** From 1. */
+  readonly number: number;
+  /** Why it was made. A `resend` replaces a try that died on a stale connection and is no retry. */
+  readonly cause: "first" | "retry" | "resend" | "redirect";
+  /** Milliseconds from the start of the request to the start of this attempt. */
+  readonly started_ms: number;
+  /** How long it took until its response was complete (streams: until its headers) or it failed. */
+  readonly time_ms: number;
+  /** The status, where a response came. */
+  readonly status?: number;
+  /** The code of the failure, where none came or its body broke: "ECONNRESET", "ERR_VG_HTTP_TIMEOUT". */
+  readonly error_code?: string;
+}
+
+/** What an error knows about the request. */
+export interface HttpErrorContext {
+  readonly pool?: string | undefined;
+  readonly request?: string | undefined;
+  readonly phase?: HttpPhase | undefined;
+  readonly attempts?: readonly HttpAttempt[] | undefined;
+  readonly cause?: unknown;
+}
+
+export abstract class HttpPoolError extends Error {
+  abstract readonly code: string;
+  /** The pool's name. */
+  readonly pool: string | undefined;
+  /** "GET https://api.example.com/data": no credentials, no query. */
+  readonly request: string | undefined;
+  readonly phase: HttpPhase | undefined;
+  /** All attempts that were made, in order. */
+  readonly attempts: readonly HttpAttempt[];
+
+  constructor(message: string, context: HttpErrorContext = {}) {
+    super(message, context.cause === undefined ? undefined : { cause: context.cause });
+    this.pool = context.pool;
+    this.request = context.request;
+    this.phase = context.phase;
+    this.attempts = context.attempts ?? [];
+  }
+}
+
+/** An option or an environment variable is wrong. */
+export class HttpPoolConfigError extends HttpPoolError {
+  readonly code = "ERR_VG_HTTP_CONFIG";
+  override name = "HttpPoolConfigError";
+}
+
+/** The request itself is wrong: its URL, a header, an option, or its body's source failed. */
+export class HttpRequestError extends HttpPoolError {
+  readonly code = "ERR_VG_HTTP_REQUEST";
+  override name = "HttpRequestError";
+}
+
+/** No connection could be made, so the request never left: refused, unreachable, unknown host. */
+export class HttpConnectError extends HttpPoolError {
+  readonly code = "ERR_VG_HTTP_CONNECT";
+  override name = "HttpConnectError";
+}
+
+/** The certificate was not accepted, or the two sides share no TLS. Never retried. */
+export class HttpTlsError extends HttpPoolError {
+  readonly code = "ERR_VG_HTTP_TLS";
+  override name = "HttpTlsError";
+}
+
+/** The connection broke after the request had begun to leave: the server may or may not have acted on it. */
+export class HttpNetworkError extends HttpPoolError {
+  readonly code = "ERR_VG_HTTP_NETWORK";
+  override name = "HttpNetworkError";
+}
+
+/** The server's answer breaks HTTP: malformed, headers too large, or not in the encoding that it names. */
+export class HttpProtocolError extends HttpPoolError {
+  readonly code = "ERR_VG_HTTP_PROTOCOL";
+  override name = "HttpProtocolError";
+}
+
+/** A time limit passed. `limit` names the option that set it. */
+export class HttpTimeoutError extends HttpPoolError {
+  readonly code = "ERR_VG_HTTP_TIMEOUT";
+  override name = "HttpTimeoutError";
+  readonly limit: HttpTimeLimit;
+
+  constructor(message: string, context: HttpErrorContext & { limit: HttpTimeLimit }) {
+    super(message, context);
+    this.limit = context.limit;
+  }
+}
+
+export type HttpTimeLimit =
+  | "timeoutMs"
+  | "attemptTimeoutMs"
+  | "connectTimeoutMs"
+  | "tlsHandshakeTimeoutMs"
+  | "queueTimeoutMs"
+  | "bodyGapTimeoutMs"
+  | "bodyTimeoutMs";
+
+/** As many requests wait for a connection to this origin as `maxQueue` allows. */
+export class HttpQueueFullError extends HttpPoolError {
+  readonly code = "ERR_VG_HTTP_QUEUE_FULL";
+  override name = "HttpQueueFullError";
+}
+
+/** The body is larger than `maxResponseBytes`, on the wire or inflated. */
+export class HttpBodyTooLargeError extends HttpPoolError {
+  readonly code = "ERR_VG_HTTP_BODY_TOO_LARGE";
+  override name = "HttpBodyTooLargeError";
+}
+
+/** Too many redirects, or one that leads where it may not. */
+export class HttpRedirectError extends HttpPoolError {
+  readonly code = "ERR_VG_HTTP_REDIRECT";
+  override name = "HttpRedirectError";
+}
+
+/** The pool is closed, or was closed under the request. */
+export class HttpPoolClosedError extends HttpPoolError {
+  readonly code = "ERR_VG_HTTP_CLOSED";
+  override name = "HttpPoolClosedError";
+}
+
+/** `json()` found no JSON. The message names status, content type and size, never the content. */
+export class HttpJsonError extends HttpPoolError {
+  readonly code = "ERR_VG_HTTP_JSON";
+  override name = "HttpJsonError";
+}

@@ -1,0 +1,275 @@
+/**
+ * One try of a request over one connection: the undici handler, flat, with no other handler around it. It knows
+ * nothing of retries or deadlines; whoever runs it calls `cancel`.
+ *
+ * Life: `start` → headers → either held (the runner decides what becomes of the body: `collect`, `stream`, `discard`)
+ * or collected at once → end. `failure` of every stage arrives as a value; promises here never reject. The connection
+ * goes back exactly once, when undici is done with it, whatever became of the runner.
+ */
+import type { Dispatcher } from "undici";
+import { CONNECTION_GONE, type Connection } from "../transport/connection.ts";
+import { codeOf, type Failure } from "./failure.ts";
+import type { OpenedBody, RequestBody } from "./request-body.ts";
+
+/** Where a streamed body goes. */
+export interface BodySink {
+  /** Returns false when it wants no more for now; it calls `resume` later. */
+  deliver(chunk: Buffer): boolean;
+  complete(): void;
+  fail(failure: Failure): void;
+}
+
+export interface AttemptSettings {
+  /** The response to HEAD declares a size and has no body. */
+  readonly head: boolean;
+  readonly maxBytes: number;
+  /** Whether to stop at the headers and let the runner decide. */
+  readonly hold: (status: number) => boolean;
+  readonly now: () => number;
+  /** Counters for all attempts of a pool. */
+  readonly traffic: { bytesSent: number; bytesReceived: number };
+}
+
+/** Rests of unwanted responses up to this size are read, to keep the connection; beyond it, closing is cheaper. */
+const DISCARD_BYTES = 64 * 1024;
+const DISCARD_MS = 1000;
+
+export class Attempt implements Dispatcher.DispatchHandler {
+  readonly connection: Connection;
+  status = 0;
+  headers: Record<string, string | string[]> = {};
+  statusText = "";
+  /** Of the body, as they came. */
+  bytesReceived = 0;
+  /** The request has begun to leave. */
+  sent = false;
+  /** The clock's time when the response's headers were complete. */
+  respondedAt = 0;
+  readonly #settings: AttemptSettings;
+  readonly #body: RequestBody;
+  readonly #chunks: Buffer[] = [];
+  readonly #reused: boolean;
+  #controller: Dispatcher.DispatchController | undefined;
+  #mode: "waiting" | "held" | "collect" | "stream" | "discard" = "waiting";
+  #responseBegan = false;
+  #ended = false;
+  #failure: Failure | undefined;
+  #resolve: ((failure: Failure | undefined) => void) | undefined;
+  #sink: BodySink | undefined;
+  #discardTimer: NodeJS.Timeout | undefined;
+
+  constructor(connection: Connection, body: RequestBody, settings: AttemptSettings) {
+    this.connection = connection;
+    this.#reused = connection.served > 0;
+    this.#body = body;
+    this.#settings = settings;
+  }
+
+  get phase(): "headers" | "body" {
+    return this.status === 0 ? "headers" : "body";
+  }
+
+  /** Sends the request; resolves when its headers are held or its body is complete, or with why not. */
+  start(options: Dispatcher.DispatchOptions, opened: OpenedBody): Promise<Failure | undefined> {
+    return new Promise((resolve) => {
+      this.#resolve = resolve;
+      // undici takes iterables and Blobs as bodies; its types do not say so.
+      options.body = opened.payload as string | null;
+      this.connection.dispatch(options, this);
+    });
+  }
+
+  /** Held: reads the whole body into memory. */
+  collect(): Promise<Failure | undefined> {
+    return new Promise((resolve) => {
+      this.#resolve = resolve;
+      this.#mode = "collect";
+      if (this.#ended) this.#settle(this.#failure);
+      else this.#checkDeclaredSize();
+      this.resume();
+    });
+  }
+
+  /** Held: hands the body on as it comes. */
+  stream(sink: BodySink): void {
+    this.#mode = "stream";
+    this.#sink = sink;
+    for (const chunk of this.#chunks.splice(0)) sink.deliver(chunk);
+    if (!this.#ended) this.resume();
+    else if (this.#failure === undefined) sink.complete();
+    else sink.fail(this.#failure);
+  }
+
+  /** Held: wants nothing of the body; keeps the connection where the rest is small and comes soon. */
+  discard(): void {
+    if (this.#ended) return;
+    this.#mode = "discard";
+    if (this.#declaredSize() > DISCARD_BYTES) return this.#abort();
+    this.#discardTimer = setTimeout(() => this.#abort(), DISCARD_MS).unref();
+    this.resume();
+  }
+
+  /** The body that was collected, as it came over the wire. */
+  takeBody(): Buffer {
+    const chunks = this.#chunks;
+    return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
+  }
+
+  resume(): void {
+    this.#controller?.resume();
+  }
+
+  /** Ends the attempt now, wherever it is. Without effect after its end. */
+  cancel(failure: Failure): void {
+    if (this.#ended) return;
+    this.#end(failure);
+    this.#abort();
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#ended) this.#abort();
+    else this.sent = true;
+  }
+
+  onBodySent(chunk: Buffer | string): void {
+    this.#settings.traffic.bytesSent += typeof chunk === "string" ? Buffer.byteLength(chunk) : chunk.byteLength;
+  }
+
+  onResponseStarted(): void {
+    this.#responseBegan = true;
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    headers: Record<string, string | string[] | undefined>,
+    statusText?: string,
+  ): void {
+    // 1xx: the answer is yet to come.
+    if (status < 200 || this.#ended) return;
+    this.status = status;
+    this.statusText = statusText ?? "";
+    this.headers = headers as Record<string, string | string[]>;
+    this.respondedAt = this.#settings.now();
+    if (this.#settings.hold(status)) {
+      this.#mode = "held";
+      controller.pause();
+      this.#settle(undefined);
+    } else {
+      this.#mode = "collect";
+      this.#checkDeclaredSize();
+    }
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.bytesReceived += chunk.length;
+    this.#settings.traffic.bytesReceived += chunk.length;
+    if (this.#ended) return;
+    switch (this.#mode) {
+      case "collect":
+        if (this.bytesReceived > this.#settings.maxBytes) this.cancel(tooLarge(this.bytesReceived, this.#settings.maxBytes));
+        else this.#chunks.push(chunk);
+        break;
+      case "stream":
+        if (this.#sink?.deliver(chunk) === false) controller.pause();
+        break;
+      case "discard":
+        if (this.bytesReceived > DISCARD_BYTES) this.#abort();
+        break;
+      default:
+        this.#chunks.push(chunk);
+    }
+  }
+
+  onResponseEnd(): void {
+    this.connection.served++;
+    this.connection.release();
+    if (this.#ended) return;
+    this.#end(undefined);
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
+    // Unless the request never touched it, the connection is in an unknown state.
+    if (this.#controller !== undefined) this.connection.socket.destroy();
+    this.connection.release();
+    if (!this.#ended) this.#end(this.#classify(error));
+  }
+
+  #checkDeclaredSize(): void {
+    const size = this.#declaredSize();
+    if (size > this.#settings.maxBytes) this.cancel(tooLarge(size, this.#settings.maxBytes));
+  }
+
+  #declaredSize(): number {
+    if (this.#settings.head) return 0;
+    const declared = Number(this.headers["content-length"]);
+    return Number.isNaN(declared) ? 0 : declared;
+  }
+
+  #end(failure: Failure | undefined): void {
+    this.#ended = true;
+    this.#failure = failure;
+    clearTimeout(this.#discardTimer);
+    if (this.#mode !== "stream") return this.#settle(failure);
+    if (failure === undefined) this.#sink?.complete();
+    else this.#sink?.fail(failure);
+  }
+
+  #settle(failure: Failure | undefined): void {
+    const resolve = this.#resolve;
+    this.#resolve = undefined;
+    resolve?.(failure);
+  }
+
+  #abort(): void {
+    this.#controller?.abort(new Error("the request was given up"));
+  }
+
+  #classify(error: Error): Failure {
+    const code = codeOf(error) ?? error.name;
+    const { phase, sent } = this;
+    const failure = (reason: Failure["reason"], detail: string, cause: unknown = error): Failure => ({
+      reason,
+      phase,
+      code,
+      detail,
+      cause,
+      sent,
+    });
+    if (this.#body.sourceError !== undefined) {
+      return failure("request", "the source of the request body failed (see cause)", this.#body.sourceError.error);
+    }
+    if (code === CONNECTION_GONE) {
+      return { ...failure("stale", "the idle connection was closed"), code: "ECONNRESET", sent: false };
+    }
+    switch (code) {
+      case "UND_ERR_INVALID_ARG":
+      case "UND_ERR_NOT_SUPPORTED":
+      case "UND_ERR_REQ_CONTENT_LENGTH_MISMATCH":
+        return failure("request", error.message);
+      case "UND_ERR_HEADERS_OVERFLOW":
+        return failure("protocol", "the response's headers are larger than maxHeaderBytes. Raise it if they should be");
+      case "UND_ERR_RES_CONTENT_LENGTH_MISMATCH":
+        return failure("network", `the connection ended before the body was complete (${this.bytesReceived} bytes came)`);
+      default:
+    }
+    // undici's parser errors carry no code. Within a body they mean, nearly always, that it broke off.
+    if (error.name === "HTTPParserError" && phase === "headers") return failure("protocol", error.message);
+    if (code.startsWith("ERR_SSL_")) {
+      return failure("tls", `${code}. The server broke off TLS; check tls.cert and tls.key if it asks for a certificate`);
+    }
+    if (this.#reused && !this.#responseBegan) return failure("stale", `the reused connection broke (${code})`);
+    return failure("network", `the connection broke (${code})`);
+  }
+}
+
+export function tooLarge(size: number, limit: number): Failure {
+  return {
+    reason: "too_large",
+    phase: "body",
+    code: "ERR_VG_HTTP_BODY_TOO_LARGE",
+    detail: `the body has ${size} bytes or more, maxResponseBytes is ${limit}. Raise it, or read with stream: true`,
+    sent: true,
+  };
+}

@@ -1,0 +1,87 @@
+/** Undoes gzip, deflate, br and zstd, with a limit on what comes out. */
+import type { Transform } from "node:stream";
+import { promisify } from "node:util";
+import * as zlib from "node:zlib";
+
+export const ACCEPT_ENCODING = "gzip, deflate, br, zstd";
+
+/** More than this many layers of encoding is an attack or a mistake. */
+const MAX_LAYERS = 5;
+
+/** Inflating this much takes well under a millisecond; it costs less at once than by way of the thread pool. */
+const SYNC_INPUT_BYTES = 16 * 1024;
+const SYNC_OUTPUT_BYTES = 256 * 1024;
+
+interface Coding {
+  sync(data: Buffer, options: { maxOutputLength: number }): Buffer;
+  async(data: Buffer, options: { maxOutputLength: number }): Promise<Buffer>;
+  stream(): Transform;
+}
+
+const gzip: Coding = { sync: zlib.gunzipSync, async: promisify(zlib.gunzip), stream: () => zlib.createGunzip() };
+const CODINGS: Readonly<Record<string, Coding>> = {
+  gzip,
+  "x-gzip": gzip,
+  br: {
+    sync: zlib.brotliDecompressSync,
+    async: promisify(zlib.brotliDecompress),
+    stream: () => zlib.createBrotliDecompress(),
+  },
+  zstd: {
+    sync: zlib.zstdDecompressSync,
+    async: promisify(zlib.zstdDecompress),
+    stream: () => zlib.createZstdDecompress(),
+  },
+  deflate: { sync: zlib.inflateSync, async: promisify(zlib.inflate), stream: () => zlib.createInflate() },
+};
+/** "deflate" is zlib's format, but some servers send it bare; the first byte tells. */
+const BARE_DEFLATE: Coding = {
+  sync: zlib.inflateRawSync,
+  async: promisify(zlib.inflateRaw),
+  stream: () => zlib.createInflateRaw(),
+};
+
+/** The layers to undo, the outermost first; `undefined` where there is none or one that we do not know. */
+export function parseEncoding(header: string | undefined): readonly string[] | undefined {
+  if (header === undefined) return undefined;
+  const layers = header
+    .toLowerCase()
+    .split(",")
+    .map((layer) => layer.trim())
+    .filter((layer) => layer !== "" && layer !== "identity")
+    .toReversed();
+  const known = layers.length > 0 && layers.length <= MAX_LAYERS && layers.every((layer) => layer in CODINGS);
+  return known ? layers : undefined;
+}
+
+/** Inflates a whole body. Throws zlib's errors; ERR_BUFFER_TOO_LARGE where a layer exceeds `limitBytes`. */
+export function decode(data: Buffer, layers: readonly string[], limitBytes: number): Buffer | Promise<Buffer> {
+  if (data.length === 0) return data;
+  if (layers.length === 1 && data.length <= SYNC_INPUT_BYTES) {
+    const coding = codingOf(layers[0] as string, data);
+    try {
+      return coding.sync(data, { maxOutputLength: Math.min(limitBytes, SYNC_OUTPUT_BYTES) });
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== "ERR_BUFFER_TOO_LARGE" || limitBytes <= SYNC_OUTPUT_BYTES) throw error;
+    }
+  }
+  return decodeLayers(data, layers, limitBytes);
+}
+
+async function decodeLayers(data: Buffer, layers: readonly string[], limitBytes: number): Promise<Buffer> {
+  let decoded = data;
+  for (const layer of layers) {
+    decoded = await codingOf(layer, decoded).async(decoded, { maxOutputLength: limitBytes });
+  }
+  return decoded;
+}
+
+/** The transforms that inflate a stream, in order. A bare deflate cannot be told ahead and is not accepted here. */
+export function decodeStreams(layers: readonly string[]): Transform[] {
+  return layers.map((layer) => (CODINGS[layer] as Coding).stream());
+}
+
+function codingOf(layer: string, data: Buffer): Coding {
+  const bare = layer === "deflate" && ((data[0] ?? 0) & 0x0f) !== 8;
+  return bare ? BARE_DEFLATE : (CODINGS[layer] as Coding);
+}

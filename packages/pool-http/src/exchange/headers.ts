@@ -1,0 +1,52 @@
+import { validateHeaderName, validateHeaderValue } from "node:http";
+
+/** A record, or pairs: a Headers object, a Map, an array. `undefined` values are left out. */
+export type HttpHeadersInit =
+  | Readonly<Record<string, string | number | readonly string[] | undefined>>
+  | Iterable<readonly [string, string]>;
+
+/** Framing is the connection's business; a caller who sets it desynchronises the two sides. */
+const RESERVED = new Set(["connection", "keep-alive", "transfer-encoding", "upgrade", "content-length", "expect"]);
+
+/**
+ * Lower-case names and checked values. Throws an Error whose message names the header and never shows its value, which
+ * may be a secret.
+ */
+export function normalizeHeaders(init: HttpHeadersInit): Record<string, string | string[]> {
+  if (init === null || typeof init !== "object") throw new Error("headers must be an object or pairs");
+  const headers: Record<string, string | string[]> = {};
+  const pairs = isIterable(init) ? init : Object.entries(init);
+  for (const [name, value] of pairs) {
+    if (value === undefined) continue;
+    if (typeof name !== "string") throw new Error("a header's name must be a string");
+    const key = name.toLowerCase();
+    if (RESERVED.has(key)) throw new Error(`header ${JSON.stringify(key)} is set by the pool itself; leave it out`);
+    validateHeaderName(key);
+    if (Array.isArray(value)) {
+      for (const item of value) validateHeaderValue(key, item as string);
+      headers[key] = [...(value as string[])];
+    } else {
+      if (typeof value !== "string" && typeof value !== "number") throw new Error(`header ${key} must be a string`);
+      const text = String(value);
+      validateHeaderValue(key, text);
+      const before = isIterable(init) ? headers[key] : undefined;
+      headers[key] = before === undefined ? text : [...(Array.isArray(before) ? before : [before]), text];
+    }
+  }
+  return headers;
+}
+
+function isIterable(init: HttpHeadersInit): init is Iterable<readonly [string, string]> {
+  return Symbol.iterator in init;
+}
+
+const SECRET = /authori[sz]ation|cookie|token|secret|api-?key|credential|signature|session|password/;
+
+/** For a redirect to another origin: without anything that may open a door there. */
+export function withoutSecrets(headers: Record<string, string | string[]>): Record<string, string | string[]> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => name !== "host" && !SECRET.test(name)));
+}
+
+export function headerText(value: string | readonly string[] | undefined): string | undefined {
+  return typeof value === "string" || value === undefined ? value : value.join(", ");
+}

@@ -1,0 +1,51 @@
+import type { PreparedRequest } from "./request.ts";
+import { RequestBody } from "./request-body.ts";
+import { withoutSecrets } from "./headers.ts";
+import { isBelow, toTarget } from "./target.ts";
+
+/**
+ * The request that a redirect asks for, as browsers and Go make it: 303 turns everything but HEAD into a GET, 301 and
+ * 302 turn POST into a GET, 307 and 308 repeat the request. On the way to another origin everything that looks like a
+ * credential stays behind.
+ *
+ * Returns `undefined` where the response is better handed out as it is (a body that can be read only once would be
+ * needed again), and a text where the redirect must not be followed.
+ */
+export function nextHop(
+  request: PreparedRequest,
+  status: number,
+  location: string,
+  baseUrl: URL | undefined,
+): PreparedRequest | string | undefined {
+  const { method, target } = request;
+  const url = URL.parse(location, target.url.href);
+  if (url === null || (url.protocol !== "http:" && url.protocol !== "https:")) {
+    return "the server redirected to something that is no http or https URL";
+  }
+  if (baseUrl !== undefined && !isBelow(baseUrl, url)) {
+    return `the server redirected out of baseUrl, to ${url.origin}. Use a pool without baseUrl, or maxRedirects: 0`;
+  }
+  const sameOrigin = url.origin === target.origin;
+  if (sameOrigin && url.username === "" && url.password === "") {
+    url.username = target.url.username;
+    url.password = target.url.password;
+  }
+  const toGet = (status === 303 && method !== "HEAD") || ((status === 301 || status === 302) && method === "POST");
+  if (!toGet && !request.replayable) return undefined;
+  let headers = sameOrigin ? request.headers : withoutSecrets(request.headers);
+  if (toGet && method !== "GET") {
+    headers = Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith("content-")));
+  }
+  const body = toGet ? new RequestBody(undefined) : request.body;
+  const next: PreparedRequest = {
+    ...request,
+    method: toGet ? "GET" : method,
+    target: toTarget(url),
+    headers,
+    body,
+    get replayable() {
+      return body.replayable;
+    },
+  };
+  return next;
+}

@@ -1,0 +1,152 @@
+import { HttpRequestError } from "../errors.ts";
+import type { HttpRetryOn, ResolvedOptions } from "../options.ts";
+import { ACCEPT_ENCODING } from "./decode.ts";
+import { normalizeHeaders, type HttpHeadersInit } from "./headers.ts";
+import { RequestBody, type HttpBody } from "./request-body.ts";
+import { resolveTarget, type Target } from "./target.ts";
+
+/** What a single request may change. Ranges and defaults are those of the pool's options of the same name. */
+export interface HttpRequestOptions {
+  /** Over the pool's headers, name by name. */
+  headers?: HttpHeadersInit;
+  /** Ends the request at once wherever it is; it then rejects with the signal's reason. */
+  signal?: AbortSignal;
+  timeoutMs?: number;
+  attemptTimeoutMs?: number;
+  maxRetries?: number;
+  retryOn?: HttpRetryOn;
+  maxRedirects?: number;
+  maxResponseBytes?: number;
+  /** Resolve at the headers and read the body as it comes. Default false: the body is read first. */
+  stream?: boolean;
+  bodyGapTimeoutMs?: number;
+  bodyTimeoutMs?: number;
+}
+
+export interface HttpRequest extends HttpRequestOptions {
+  /** Default "GET". */
+  method?: string;
+  /** Absolute, or below the pool's `baseUrl`. */
+  url: string | URL;
+  body?: HttpBody;
+}
+
+/** A request that was checked and completed: everything an exchange needs. */
+export interface PreparedRequest {
+  readonly method: string;
+  readonly target: Target;
+  readonly headers: Record<string, string | string[]>;
+  readonly body: RequestBody;
+  readonly signal: AbortSignal | undefined;
+  readonly timeoutMs: number;
+  readonly attemptTimeoutMs: number | undefined;
+  readonly maxRetries: number;
+  readonly retryOn: HttpRetryOn;
+  readonly maxRedirects: number;
+  readonly maxResponseBytes: number;
+  readonly stream: boolean;
+  readonly bodyGapTimeoutMs: number;
+  readonly bodyTimeoutMs: number;
+  readonly keyed: boolean;
+  /** We asked for compression, so we undo it. */
+  readonly decodes: boolean;
+  readonly replayable: boolean;
+}
+
+const MAX_MS = 2 ** 31 - 1;
+
+const KNOWN: Readonly<Record<keyof HttpRequest, true>> = {
+  method: true,
+  url: true,
+  body: true,
+  headers: true,
+  signal: true,
+  timeoutMs: true,
+  attemptTimeoutMs: true,
+  maxRetries: true,
+  retryOn: true,
+  maxRedirects: true,
+  maxResponseBytes: true,
+  stream: true,
+  bodyGapTimeoutMs: true,
+  bodyTimeoutMs: true,
+};
+
+/** Checks a request and fills in the pool's settings; throws HttpRequestError. */
+export function prepareRequest(request: HttpRequest, options: ResolvedOptions): PreparedRequest {
+  const refuse = (message: string, cause?: unknown): Error =>
+    new HttpRequestError(`${options.name}: ${message}`, { pool: options.name, cause });
+  if (request === null || typeof request !== "object") throw refuse("a request must be an object with a url");
+  for (const name of Object.keys(request)) {
+    if (!Object.hasOwn(KNOWN, name)) {
+      throw refuse(`unknown request option ${JSON.stringify(name)}. Known: ${Object.keys(KNOWN).join(", ")}.`);
+    }
+  }
+  const number = (name: NumericOption, min: number, max: number): void => {
+    const value = request[name];
+    const whole = name === "maxRetries" || name === "maxRedirects" || name === "maxResponseBytes";
+    if (value === undefined || (value >= min && value <= max && (!whole || Number.isInteger(value)))) return;
+    throw refuse(`${name} must be a ${whole ? "whole number" : "number of milliseconds"} from ${min} to ${max}, got ${String(value)}.`);
+  };
+  number("timeoutMs", 1, MAX_MS);
+  number("attemptTimeoutMs", 1, MAX_MS);
+  number("bodyGapTimeoutMs", 1, MAX_MS);
+  number("bodyTimeoutMs", 1, MAX_MS);
+  number("maxRetries", 0, 100);
+  number("maxRedirects", 0, 100);
+  number("maxResponseBytes", 1, Number.MAX_SAFE_INTEGER);
+  const { signal, retryOn = options.retryOn, stream = false, timeoutMs = options.timeoutMs } = request;
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw refuse("signal must be an AbortSignal.");
+  if (retryOn !== "safe" && retryOn !== "rejected") throw refuse('retryOn must be "safe" or "rejected".');
+  if (typeof stream !== "boolean") throw refuse("stream must be true or false.");
+
+  const method = (request.method ?? "GET").toUpperCase();
+  if (!/^[A-Z][A-Z-]*$/.test(method) || method === "CONNECT") throw refuse("method must be an HTTP method other than CONNECT.");
+  let target: Target;
+  let headers: Record<string, string | string[]>;
+  let body: RequestBody;
+  try {
+    target = resolveTarget(request.url, options.baseUrl);
+    headers = { ...options.headers, ...(request.headers === undefined ? {} : normalizeHeaders(request.headers)) };
+    body = new RequestBody(request.body);
+  } catch (error) {
+    throw refuse(`${method}: ${(error as Error).message}.`, error);
+  }
+  // A part of a compressed body, or none at all, cannot be inflated.
+  const decodes =
+    !options.disableCompression &&
+    method !== "HEAD" &&
+    headers["accept-encoding"] === undefined &&
+    headers["range"] === undefined;
+  if (decodes) headers["accept-encoding"] = ACCEPT_ENCODING;
+  return {
+    method,
+    target,
+    headers,
+    body,
+    signal,
+    timeoutMs,
+    attemptTimeoutMs: request.attemptTimeoutMs ?? options.attemptTimeoutMs,
+    maxRetries: request.maxRetries ?? options.maxRetries,
+    retryOn,
+    maxRedirects: request.maxRedirects ?? options.maxRedirects,
+    maxResponseBytes: request.maxResponseBytes ?? options.maxResponseBytes,
+    stream,
+    bodyGapTimeoutMs: request.bodyGapTimeoutMs ?? options.bodyGapTimeoutMs,
+    bodyTimeoutMs: request.bodyTimeoutMs ?? options.bodyTimeoutMs,
+    keyed: headers["idempotency-key"] !== undefined,
+    decodes,
+    get replayable() {
+      return body.replayable;
+    },
+  };
+}
+
+type NumericOption =
+  | "timeoutMs"
+  | "attemptTimeoutMs"
+  | "maxRetries"
+  | "maxRedirects"
+  | "maxResponseBytes"
+  | "bodyGapTimeoutMs"
+  | "bodyTimeoutMs";

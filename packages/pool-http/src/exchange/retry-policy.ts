@@ -1,0 +1,84 @@
+import { fullJitterDelay } from "@vg/internal";
+import type { HttpRetryOn } from "../options.ts";
+import type { Failure } from "./failure.ts";
+
+/** Why a request was sent again; the keys of `retries_by_cause`. */
+export type RetryCause = "rejected" | "status" | "connect" | "network" | "timeout";
+
+/** What the decision depends on, and nothing else. */
+export interface RetryRequest {
+  readonly method: string;
+  /** Has an Idempotency-Key. */
+  readonly keyed: boolean;
+  /** The body can be sent (again): none, in memory, from a factory, or a stream that nobody has read from. */
+  readonly replayable: boolean;
+  readonly retryOn: HttpRetryOn;
+}
+
+const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);
+const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
+
+export function isRetryableStatus(status: number): boolean {
+  return RETRYABLE_STATUS.has(status);
+}
+
+/** A final response with such a status counts as an error in the statistics. */
+export function isErrorStatus(status: number): boolean {
+  return status >= 500 || RETRYABLE_STATUS.has(status);
+}
+
+/** RFC 9110, section 9.2.2; the Idempotency-Key is an IETF draft that payment and model APIs follow. */
+export function isRepeatable(request: RetryRequest): boolean {
+  return IDEMPOTENT.has(request.method) || request.keyed;
+}
+
+export function retryCauseOfStatus(request: RetryRequest, status: number): RetryCause | undefined {
+  if (!request.replayable || !RETRYABLE_STATUS.has(status)) return undefined;
+  const rejected = status === 429 || status === 503;
+  if (!isRepeatable(request) && !(rejected && request.retryOn === "rejected")) return undefined;
+  return rejected ? "rejected" : "status";
+}
+
+export function retryCauseOfFailure(request: RetryRequest, failure: Failure): RetryCause | undefined {
+  if (!request.replayable) return undefined;
+  // The deadline is the caller's patience, and a full queue gets no shorter by asking again.
+  if (failure.limit === "timeoutMs" || failure.limit === "queueTimeoutMs") return undefined;
+  switch (failure.reason) {
+    case "connect":
+      return "connect";
+    case "stale":
+    case "network":
+      return !failure.sent || isRepeatable(request) ? "network" : undefined;
+    case "timeout":
+      return !failure.sent || isRepeatable(request) ? "timeout" : undefined;
+    default:
+      return undefined;
+  }
+}
+
+/**
+ * The wait before retry number `retry` (from 0): full jitter below `min(capMs, baseMs * 2^retry)`, and after
+ * `retryAfterMs` where the server named a time. The jitter comes on top, so that the clients it was told to do not
+ * all return at the same moment.
+ */
+export function retryDelayMs(
+  retry: number,
+  options: { baseMs: number; capMs: number; random: () => number; retryAfterMs?: number | undefined },
+): number {
+  const { baseMs, capMs, random } = options;
+  return (options.retryAfterMs ?? 0) + fullJitterDelay(retry, { baseMs, capMs, random });
+}
+
+/**
+ * `Retry-After` (RFC 9110, section 10.2.3) in milliseconds: whole seconds or an HTTP date. A date in the past is 0;
+ * garbage is `undefined`.
+ */
+export function parseRetryAfter(value: string | undefined, wallClockMs: number): number | undefined {
+  if (value === undefined) return undefined;
+  const text = value.trim();
+  if (/^\d+$/.test(text)) return Number(text) * 1000;
+  // Date.parse alone would read "-1" and "1.5" as years and months.
+  if (!/^[A-Za-z]{3,9},? /.test(text)) return undefined;
+  const date = Date.parse(text);
+  return Number.isNaN(date) ? undefined : Math.max(0, date - wallClockMs);
+}

@@ -1,0 +1,273 @@
+import type { LookupFunction } from "node:net";
+import { checkOptions, monotonicClock } from "@vg/internal";
+import { HttpPoolConfigError } from "./errors.ts";
+import { normalizeHeaders, type HttpHeadersInit } from "./exchange/headers.ts";
+
+/** Milliseconds from an arbitrary start; must not go back. */
+export interface Clock {
+  now(): number;
+}
+
+/** What the pool needs of a logger; pino and @vg/logging have it. */
+export interface Logger {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+export interface HttpTlsOptions {
+  /** Certificates (PEM) to trust instead of Node's own list. */
+  ca?: string | Uint8Array | readonly (string | Uint8Array)[];
+  /** The client's certificate chain (PEM), with `key`: mutual TLS. */
+  cert?: string | Uint8Array;
+  /** The client's private key (PEM), with `cert`. */
+  key?: string | Uint8Array;
+  /** The name to ask for and to verify. Default: the URL's host. It holds for every origin of this pool. */
+  servername?: string;
+  /** Default "TLSv1.2". */
+  minVersion?: "TLSv1.2" | "TLSv1.3";
+  /** Accept any certificate. For tests on your own machine; warns at every start. Default false. */
+  insecureSkipVerify?: boolean;
+}
+
+export interface HttpPoolOptions {
+  /** Shows in errors and logs. Default "http". */
+  name?: string;
+  /** Idle connections kept in all, 0 or more; beyond it the one that was idle longest goes. Default 100. */
+  maxIdleConns?: number;
+  /** Idle connections kept for one origin, 0 or more. Default 10. */
+  maxIdleConnsPerHost?: number;
+  /** Open connections to one origin, dialling ones included, 1 or more. Further requests wait in order. Default 20. */
+  maxConnsPerHost?: number;
+  /** Open connections in all, 1 or more. Default: no limit. */
+  maxTotalConns?: number;
+  /** How long an idle connection is kept, in ms from 1. A server's shorter Keep-Alive hint wins. Default 90 000. */
+  idleConnTimeoutMs?: number;
+  /**
+   * The deadline of a whole request in ms, from 1: queue, DNS, connect, TLS, every attempt, backoff and body. A stream
+   * has to deliver its first body byte within it. Default 30 000.
+   */
+  timeoutMs?: number;
+  /** The longest that one attempt may take, so that a retry has time left. Default: `timeoutMs`. */
+  attemptTimeoutMs?: number;
+  /** DNS and TCP connect, ms from 1. Default 30 000. */
+  connectTimeoutMs?: number;
+  /** The TLS handshake, ms from 1. Default 10 000. */
+  tlsHandshakeTimeoutMs?: number;
+  /** The longest wait for a free connection. Default: `timeoutMs`. */
+  queueTimeoutMs?: number;
+  /** Requests that may wait for a connection to one origin, 0 or more. Default 10 000. */
+  maxQueue?: number;
+  /** Streams only: the longest silence between two chunks while the reader wants more. Default 60 000. */
+  bodyGapTimeoutMs?: number;
+  /** Streams only: the longest time from headers to the last byte, a slow reader's included. Default 600 000. */
+  bodyTimeoutMs?: number;
+  /** TCP keep-alive probes after this much silence; 0 is off. Default 30 000. */
+  keepAliveMs?: number;
+  /** Close every connection after one request. Default false. */
+  disableKeepAlives?: boolean;
+  /** Neither ask for nor undo gzip, deflate, br and zstd. Default false. */
+  disableCompression?: boolean;
+  /** Retries after the first attempt, 0 or more. Default 3. */
+  maxRetries?: number;
+  /** The first backoff is a random part of this, the next of twice this, and so on; ms, 0 or more. Default 1000. */
+  retryBaseMs?: number;
+  /** Backoff never exceeds this, `Retry-After` apart; at least `retryBaseMs`. Default 30 000. */
+  retryCapMs?: number;
+  /** See {@link HttpRetryOn}. Default "safe". */
+  retryOn?: HttpRetryOn;
+  /** Redirects followed, 0 (hand out the 3xx) or more. Default 10. */
+  maxRedirects?: number;
+  /** The largest buffered body, on the wire and inflated, in bytes from 1. Default 104 857 600 (100 MiB). */
+  maxResponseBytes?: number;
+  /** The largest response header block in bytes, from 1024. Default 65 536. */
+  maxHeaderBytes?: number;
+  tls?: HttpTlsOptions;
+  /**
+   * Every URL is taken below this one: "models" and "/models" with "https://api.example.com/v1" are
+   * "https://api.example.com/v1/models". Nothing leaves it: not an absolute URL, not "..", not a redirect.
+   */
+  baseUrl?: string | URL;
+  /** Sent with every request, unless the request names the same header. */
+  headers?: HttpHeadersInit;
+  /** Default "vg-pool-http". */
+  userAgent?: string;
+  logger?: Logger;
+  /** Default: the monotonic clock of the process. */
+  clock?: Clock;
+  /** A number from 0 up to 1, for jitter. Default Math.random. */
+  random?: () => number;
+  /** Resolves host names, with the signature of dns.lookup, which is the default. */
+  lookup?: LookupFunction;
+}
+
+/**
+ * Which failures are retried.
+ * - "safe": GET, HEAD, OPTIONS, PUT, DELETE, TRACE and requests with an Idempotency-Key, on 408 425 429 500 502 503 504
+ *   and on network failures; any other method only where the request provably never left.
+ * - "rejected": also any method on 429 and 503, for servers that answer so before they act.
+ * A body that can be read only once is never sent twice.
+ */
+export type HttpRetryOn = "safe" | "rejected";
+
+export interface ResolvedOptions {
+  readonly name: string;
+  readonly maxIdleConns: number;
+  readonly maxIdleConnsPerHost: number;
+  readonly maxConnsPerHost: number;
+  readonly maxTotalConns: number;
+  readonly idleConnTimeoutMs: number;
+  readonly timeoutMs: number;
+  readonly attemptTimeoutMs: number | undefined;
+  readonly connectTimeoutMs: number;
+  readonly tlsHandshakeTimeoutMs: number;
+  readonly queueTimeoutMs: number | undefined;
+  readonly maxQueue: number;
+  readonly bodyGapTimeoutMs: number;
+  readonly bodyTimeoutMs: number;
+  readonly keepAliveMs: number;
+  readonly disableKeepAlives: boolean;
+  readonly disableCompression: boolean;
+  readonly maxRetries: number;
+  readonly retryBaseMs: number;
+  readonly retryCapMs: number;
+  readonly retryOn: HttpRetryOn;
+  readonly maxRedirects: number;
+  readonly maxResponseBytes: number;
+  readonly maxHeaderBytes: number;
+  readonly tls: HttpTlsOptions;
+  readonly baseUrl: URL | undefined;
+  readonly headers: Readonly<Record<string, string | string[]>>;
+  readonly logger: Logger | undefined;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly lookup: LookupFunction | undefined;
+}
+
+const OWNER = "HttpPool";
+const NO_DEADLINE = "A request without a deadline waits for ever on a silent server; give a large number instead.";
+
+/** Checks the options and fills in the defaults; throws HttpPoolConfigError. */
+export function resolveOptions(options: HttpPoolOptions): ResolvedOptions {
+  const fail = (message: string): Error => new HttpPoolConfigError(message);
+  const check = checkOptions(OWNER, options, fail);
+  const optionalMs = (name: string): number | undefined =>
+    check.raw(name) === undefined ? undefined : check.durationMs(name, { fallback: 0, min: 1 });
+
+  const retryBaseMs = check.durationMs("retryBaseMs", { fallback: 1000 });
+  const maxConnsPerHost = check.integer("maxConnsPerHost", { fallback: 20, min: 1, max: 65_535 });
+  const timeoutMs = check.durationMs("timeoutMs", { fallback: 30_000, min: 1, hint: NO_DEADLINE });
+  const attemptTimeoutMs = optionalMs("attemptTimeoutMs");
+  const queueTimeoutMs = optionalMs("queueTimeoutMs");
+  const resolved: ResolvedOptions = {
+    name: check.string("name", { fallback: "http" }),
+    maxIdleConns: check.integer("maxIdleConns", { fallback: 100 }),
+    maxIdleConnsPerHost: check.integer("maxIdleConnsPerHost", { fallback: 10 }),
+    maxConnsPerHost,
+    maxTotalConns: check.integer("maxTotalConns", { fallback: Number.MAX_SAFE_INTEGER, min: 1 }),
+    idleConnTimeoutMs: check.durationMs("idleConnTimeoutMs", {
+      fallback: 90_000,
+      min: 1,
+      hint: "Use disableKeepAlives to keep no connection.",
+    }),
+    timeoutMs,
+    attemptTimeoutMs,
+    connectTimeoutMs: check.durationMs("connectTimeoutMs", { fallback: 30_000, min: 1 }),
+    tlsHandshakeTimeoutMs: check.durationMs("tlsHandshakeTimeoutMs", { fallback: 10_000, min: 1 }),
+    queueTimeoutMs,
+    maxQueue: check.integer("maxQueue", { fallback: 10_000 }),
+    bodyGapTimeoutMs: check.durationMs("bodyGapTimeoutMs", { fallback: 60_000, min: 1 }),
+    bodyTimeoutMs: check.durationMs("bodyTimeoutMs", { fallback: 600_000, min: 1 }),
+    keepAliveMs: check.durationMs("keepAliveMs", { fallback: 30_000 }),
+    disableKeepAlives: check.boolean("disableKeepAlives", { fallback: false }),
+    disableCompression: check.boolean("disableCompression", { fallback: false }),
+    maxRetries: check.integer("maxRetries", { fallback: 3, max: 100 }),
+    retryBaseMs,
+    retryCapMs: check.durationMs("retryCapMs", {
+      fallback: Math.max(30_000, retryBaseMs),
+      min: retryBaseMs,
+      hint: `It cannot be below retryBaseMs (${retryBaseMs}).`,
+    }),
+    retryOn: check.oneOf("retryOn", ["safe", "rejected"], { fallback: "safe" }),
+    maxRedirects: check.integer("maxRedirects", { fallback: 10, max: 100 }),
+    maxResponseBytes: check.integer("maxResponseBytes", { fallback: 100 * 1024 * 1024, min: 1 }),
+    maxHeaderBytes: check.integer("maxHeaderBytes", { fallback: 65_536, min: 1024, max: 16 * 1024 * 1024 }),
+    tls: resolveTls(check.raw("tls"), fail),
+    baseUrl: resolveBaseUrl(check.raw("baseUrl"), fail),
+    headers: resolveHeaders(
+      check.raw("headers"),
+      check.string("userAgent", { fallback: "vg-pool-http" }),
+      (rule) => check.refuse("headers", rule),
+    ),
+    logger: check.objectWith<Logger>("logger", ["debug", "info", "warn", "error"]),
+    clock: check.objectWith<Clock>("clock", ["now"]) ?? monotonicClock,
+    random: check.function<() => number>("random") ?? Math.random,
+    lookup: check.function<LookupFunction>("lookup"),
+  };
+  check.noOthers();
+  if (resolved.maxTotalConns < maxConnsPerHost && options.maxConnsPerHost !== undefined) {
+    throw check.refuse("maxTotalConns", `at least maxConnsPerHost (${maxConnsPerHost})`, "Raise it or lower the other.");
+  }
+  if (attemptTimeoutMs !== undefined && attemptTimeoutMs > timeoutMs) {
+    throw check.refuse("attemptTimeoutMs", `at most timeoutMs (${timeoutMs})`, "The deadline would always come first.");
+  }
+  if (queueTimeoutMs !== undefined && queueTimeoutMs > timeoutMs) {
+    throw check.refuse("queueTimeoutMs", `at most timeoutMs (${timeoutMs})`, "The deadline would always come first.");
+  }
+  return resolved;
+}
+
+function resolveTls(value: unknown, fail: (message: string) => Error): HttpTlsOptions {
+  if (value === undefined) return {};
+  const check = checkOptions(`${OWNER} tls`, value, fail);
+  const pem = (name: "ca" | "cert" | "key"): unknown => {
+    const given = check.raw(name);
+    const one = (item: unknown): boolean => (typeof item === "string" && item !== "") || item instanceof Uint8Array;
+    const good = given === undefined || one(given) || (name === "ca" && Array.isArray(given) && given.every(one));
+    if (!good) throw check.refuse(name, "PEM text or bytes", "Read the file and pass its content, not its path.");
+    return given;
+  };
+  const ca = pem("ca") as HttpTlsOptions["ca"];
+  const cert = pem("cert") as HttpTlsOptions["cert"];
+  const key = pem("key") as HttpTlsOptions["key"];
+  if ((cert === undefined) !== (key === undefined)) {
+    throw fail(`${OWNER} tls: cert and key belong together, only one was given. Give both or neither.`);
+  }
+  const servername = check.string("servername", { fallback: undefined });
+  const resolved: HttpTlsOptions = {
+    minVersion: check.oneOf("minVersion", ["TLSv1.2", "TLSv1.3"], { fallback: "TLSv1.2" }),
+    insecureSkipVerify: check.boolean("insecureSkipVerify", { fallback: false }),
+    ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined || key === undefined ? {} : { cert, key }),
+    ...(servername === undefined ? {} : { servername }),
+  };
+  check.noOthers();
+  return resolved;
+}
+
+function resolveBaseUrl(value: unknown, fail: (message: string) => Error): URL | undefined {
+  if (value === undefined) return undefined;
+  const url = (typeof value === "string" || value instanceof URL) && URL.canParse(String(value)) ? new URL(value) : undefined;
+  if (url === undefined || (url.protocol !== "http:" && url.protocol !== "https:")) {
+    throw fail(`${OWNER}: baseUrl must be an absolute http or https URL, such as "https://api.example.com/v1".`);
+  }
+  if (url.search !== "" || url.hash !== "") {
+    throw fail(`${OWNER}: baseUrl must have no query and no fragment. Put them on each request.`);
+  }
+  // The trailing slash makes it a folder, for resolving below it and for telling what is inside.
+  if (!url.pathname.endsWith("/")) url.pathname += "/";
+  return url;
+}
+
+function resolveHeaders(
+  value: unknown,
+  userAgent: string,
+  refuse: (rule: string) => Error,
+): Record<string, string | string[]> {
+  try {
+    return { "user-agent": userAgent, ...normalizeHeaders((value ?? {}) as HttpHeadersInit) };
+  } catch (error) {
+    throw refuse(`valid HTTP headers (${(error as Error).message})`);
+  }
+}

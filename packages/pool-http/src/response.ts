@@ -1,0 +1,142 @@
+import { Readable } from "node:stream";
+import { HttpBodyTooLargeError, HttpJsonError, HttpRequestError, type HttpAttempt } from "./errors.ts";
+import { headerText } from "./exchange/headers.ts";
+
+/** Where the time of a request went, all attempts together; milliseconds. */
+export interface HttpTimings {
+  /** Waiting for a connection, without the dials. */
+  readonly queue_ms: number;
+  /** DNS and TCP of the connections that were made for it; 0 on reused ones. */
+  readonly connect_ms: number;
+  readonly tls_ms: number;
+  /** From the start of the request to the headers of this response. */
+  readonly first_byte_ms: number;
+  /** To the end of the body; for a stream, to its headers. */
+  readonly total_ms: number;
+}
+
+export interface HttpResponseParts {
+  readonly status: number;
+  readonly statusText: string;
+  readonly headers: Readonly<Record<string, string | readonly string[]>>;
+  readonly url: string;
+  readonly attempts: readonly HttpAttempt[];
+  readonly timings: HttpTimings;
+  readonly body: Uint8Array | Readable;
+  readonly pool: string;
+  readonly request: string;
+  /** For collecting a stream. */
+  readonly maxBytes: number;
+}
+
+/**
+ * A response. Its body is in memory, and `json`, `text` and `bytes` may be called any number of times, unless it was
+ * asked for with `stream: true`: then the body is read once, and a body that nobody reads holds its connection until
+ * `bodyTimeoutMs`; `await response.discard()` gives it back.
+ */
+export class HttpResponse {
+  readonly status: number;
+  readonly statusText: string;
+  /** Lower-case names. A header that came more than once is an array ("set-cookie") or joined by the sender. */
+  readonly headers: Readonly<Record<string, string | readonly string[]>>;
+  /** The final URL, after redirects. */
+  readonly url: string;
+  /** Every attempt, in order; the last one brought this response. */
+  readonly attempts: readonly HttpAttempt[];
+  readonly timings: HttpTimings;
+  readonly #parts: HttpResponseParts;
+  #stream: Readable | undefined;
+  #taken = false;
+
+  constructor(parts: HttpResponseParts) {
+    this.status = parts.status;
+    this.statusText = parts.statusText;
+    this.headers = parts.headers;
+    this.url = parts.url;
+    this.attempts = parts.attempts;
+    this.timings = parts.timings;
+    this.#parts = parts;
+    this.#stream = parts.body instanceof Readable ? parts.body : undefined;
+  }
+
+  /** A status from 200 to 299. Any status is a response: none of them throws. */
+  get ok(): boolean {
+    return this.status >= 200 && this.status < 300;
+  }
+
+  /** A header's value, whatever the case of its name; several are joined with ", ". */
+  header(name: string): string | undefined {
+    return headerText(this.headers[name.toLowerCase()]);
+  }
+
+  /** The body as a Node stream, which is an async iterable too; `Readable.toWeb` makes a web stream of it. */
+  get body(): Readable {
+    this.#taken = true;
+    if (this.#stream === undefined) {
+      const bytes = this.#parts.body as Uint8Array;
+      this.#stream = Readable.from(bytes.length === 0 ? [] : [bytes], { objectMode: false });
+    }
+    return this.#stream;
+  }
+
+  /** The whole body. A stream beyond `maxResponseBytes` rejects with HttpBodyTooLargeError. */
+  async bytes(): Promise<Uint8Array> {
+    const { body, maxBytes, pool, request } = this.#parts;
+    if (!(body instanceof Readable)) return body;
+    if (this.#taken) {
+      throw new HttpRequestError(`${pool}: the streamed body of ${request} was read already. Read it once.`, { pool, request });
+    }
+    this.#taken = true;
+    const chunks: Uint8Array[] = [];
+    let size = 0;
+    for await (const chunk of body as AsyncIterable<Uint8Array>) {
+      size += chunk.length;
+      if (size > maxBytes) {
+        throw new HttpBodyTooLargeError(
+          `${pool}: ${request}: the body has ${size} bytes or more, maxResponseBytes is ${maxBytes}. Raise it, or read \`body\` piece by piece.`,
+          { pool, request, phase: "body", attempts: this.attempts },
+        );
+      }
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks);
+  }
+
+  /** A copy of the whole body. */
+  async arrayBuffer(): Promise<ArrayBuffer> {
+    const bytes = await this.bytes();
+    return new Uint8Array(bytes).buffer;
+  }
+
+  /** The body as UTF-8; a byte order mark is dropped. */
+  async text(): Promise<string> {
+    return new TextDecoder().decode(await this.bytes());
+  }
+
+  /** The body as JSON; throws HttpJsonError where it is none. `T` is the caller's claim, nothing checks it. */
+  async json<T = unknown>(): Promise<T> {
+    const text = await this.text();
+    try {
+      return JSON.parse(text) as T;
+    } catch {
+      const { pool, request } = this.#parts;
+      const type = this.header("content-type") ?? "no content-type";
+      // No cause: the parser's message quotes the body.
+      throw new HttpJsonError(
+        `${pool}: ${request} answered ${this.status} with ${text.length} characters of ${type}, which are not JSON. Check \`status\` first, or read text().`,
+        { pool, request, attempts: this.attempts },
+      );
+    }
+  }
+
+  /** Gives up the rest of a streamed body and with it the connection. */
+  async discard(): Promise<void> {
+    this.#taken = true;
+    const { body } = this.#parts;
+    if (!(body instanceof Readable) || body.destroyed) return;
+    await new Promise<void>((resolve) => {
+      body.once("close", resolve);
+      body.destroy();
+    });
+  }
+}
