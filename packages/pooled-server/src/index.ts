@@ -1,1 +1,12 @@
-export {};
+export type { BaseServer } from "./adapters/node-http.ts";
+export { DEFAULTS, pooledServerConfigFromEnv, type Clock, type PooledServerConfig } from "./config.ts";
+export { LifecycleError, ListenError, PooledServerConfigError, PooledServerError } from "./errors.ts";
+export type { LifecycleState } from "./lifecycle/lifecycle.ts";
+export type { ShutdownReport } from "./lifecycle/shutdown.ts";
+export { onTerminationSignal } from "./lifecycle/signals.ts";
+export type { MetricFamily, MetricsRegistry, Sample } from "./metrics/registry.ts";
+export { createPooledServer, PooledServer } from "./pooled-server.ts";
+export type { CheckResult, HealthCheck } from "./probes/health-checks.ts";
+export type { HealthDocument, LatencySummary, PoolStats } from "./probes/health-document.ts";
+export type { Problem } from "./problem.ts";
+export { currentRequest, type RequestContext } from "./request-context.ts";

@@ -1,0 +1,266 @@
+import { checkOptions, monotonicClock, readEnvironment } from "@vg/internal";
+import {
+  createLogger,
+  loggerConfigFromEnv,
+  type LogFormat,
+  type Logger,
+  type LogLevel,
+  type LogTimeFormat,
+} from "@vg/logging";
+import type { DbPoolOptions } from "@vg/pool-db";
+import type { HttpPoolOptions } from "@vg/pool-http";
+import type { IncomingMessage } from "node:http";
+import { PooledServerConfigError } from "./errors.ts";
+import { renderProblem, type Problem } from "./problem.ts";
+import { ClientIdentity } from "./rate-limiter.ts";
+
+/** Milliseconds from any start, never going back. */
+export interface Clock {
+  now(): number;
+}
+
+/** Every setting of a pooled server. All are optional; the defaults are those of `DEFAULTS`. */
+export interface PooledServerConfig {
+  // Logging. Either a logger of yours, or what it takes to make one.
+  /** Use this logger. Then logLevel, logFormat and logTimeFormat are not allowed; the server flushes but does not close it. */
+  logger?: Logger;
+  /** "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent"; default "info". */
+  logLevel?: LogLevel;
+  /** "json" | "console"; default "json". */
+  logFormat?: LogFormat;
+  /** "rfc3339" | "unix"; default "rfc3339". */
+  logTimeFormat?: LogTimeFormat;
+
+  // Database. Without a DSN there is no database pool.
+  /** `postgres://user:password@host:port/database`. */
+  postgresDsn?: string;
+  /** Connections open at most, 1 or more; default 25. */
+  dbMaxOpenConns?: number;
+  /** Connections kept idle at most; default 5. */
+  dbMaxIdleConns?: number;
+  /** More options for the pool, see @vg/pool-db; the two above win. */
+  dbPool?: Omit<DbPoolOptions, "dsn" | "maxOpenConns" | "maxIdleConns">;
+  /** Whether the service is of no use without the database: `/readyz` then fails with it. Default false. */
+  dbCritical?: boolean;
+
+  // HTTP pool.
+  /** Idle connections at most, over all hosts; default 100. */
+  httpMaxIdleConns?: number;
+  /** Idle connections a host at most; default 10. */
+  httpMaxIdleConnsPerHost?: number;
+  /** The deadline of one request of the HTTP pool, retries included; default 30,000 ms. */
+  httpTimeoutMs?: number;
+  /** More options for the pool, see @vg/pool-http; the three above win. */
+  httpPool?: Omit<HttpPoolOptions, "maxIdleConns" | "maxIdleConnsPerHost" | "timeoutMs">;
+
+  // Caches.
+  /** Entries at most; default 1,000. */
+  inferenceCacheCapacity?: number;
+  /** How long an entry lives; default 1 hour. */
+  inferenceCacheTtlMs?: number;
+  /** Bytes at most, by the cache's own estimate; default: no limit. */
+  inferenceCacheMaxBytes?: number;
+  /** Entries at most; default 500. */
+  embeddingCacheCapacity?: number;
+  /** How long an entry lives; default 24 hours. */
+  embeddingCacheTtlMs?: number;
+  /** Bytes at most, by the cache's own estimate; default: no limit. */
+  embeddingCacheMaxBytes?: number;
+
+  // Serving.
+  /** The name in `/v2/health`; default "pooled-server". */
+  serviceName?: string;
+  /** The version in `/v2/health` and `vg_build_info`; default "0.0.0". */
+  serviceVersion?: string;
+  /** Requests a second that one client may make, and as many at once; default 10, 0 is no limit. */
+  rateLimitPerSecond?: number;
+  /** Addresses or CIDR ranges of proxies whose `x-forwarded-for` is believed; default none. */
+  trustedProxies?: readonly string[];
+  /** The deadline of `close()`, all steps together; default 10,000 ms. */
+  shutdownTimeoutMs?: number;
+  /** How long `close()` goes on serving with `/readyz` already off, so that balancers notice; default 0 ms. */
+  shutdownDelayMs?: number;
+  /** How often the health checks run; default 5,000 ms. */
+  healthIntervalMs?: number;
+  /** Close on SIGTERM and SIGINT, end at once on a second one. Default false: the process owns its signals. */
+  handleSignals?: boolean;
+  /** The body of the server's own error answers (429, 500, 503); default: the error document of the v2 API. */
+  renderProblem?: (problem: Problem, request: IncomingMessage) => unknown;
+  /** For tests: what tells the time; default the system's monotonic clock. */
+  clock?: Clock;
+}
+
+/** Every default in one place. */
+export const DEFAULTS = {
+  logLevel: "info",
+  logFormat: "json",
+  logTimeFormat: "rfc3339",
+  dbMaxOpenConns: 25,
+  dbMaxIdleConns: 5,
+  dbCritical: false,
+  httpMaxIdleConns: 100,
+  httpMaxIdleConnsPerHost: 10,
+  httpTimeoutMs: 30_000,
+  inferenceCacheCapacity: 1_000,
+  inferenceCacheTtlMs: 3_600_000,
+  embeddingCacheCapacity: 500,
+  embeddingCacheTtlMs: 86_400_000,
+  serviceName: "pooled-server",
+  serviceVersion: "0.0.0",
+  rateLimitPerSecond: 10,
+  shutdownTimeoutMs: 10_000,
+  shutdownDelayMs: 0,
+  healthIntervalMs: 5_000,
+  handleSignals: false,
+} as const;
+
+const fail = (message: string): PooledServerConfigError => new PooledServerConfigError(message);
+
+/** What a cache is made with. */
+interface CacheSettings {
+  capacity: number;
+  defaultTtlMs: number;
+  maxBytes?: number;
+}
+
+/** The configuration with every default filled in and every value checked. */
+export interface CheckedConfig {
+  logger: Logger | undefined;
+  logLevel: LogLevel;
+  logFormat: LogFormat;
+  logTimeFormat: LogTimeFormat;
+  postgresDsn: string | undefined;
+  dbMaxOpenConns: number;
+  dbMaxIdleConns: number;
+  dbPool: NonNullable<PooledServerConfig["dbPool"]>;
+  dbCritical: boolean;
+  httpMaxIdleConns: number;
+  httpMaxIdleConnsPerHost: number;
+  httpTimeoutMs: number;
+  httpPool: NonNullable<PooledServerConfig["httpPool"]>;
+  inferenceCache: CacheSettings;
+  embeddingCache: CacheSettings;
+  serviceName: string;
+  serviceVersion: string;
+  rateLimitPerSecond: number;
+  clients: ClientIdentity;
+  shutdownTimeoutMs: number;
+  shutdownDelayMs: number;
+  healthIntervalMs: number;
+  handleSignals: boolean;
+  renderProblem: NonNullable<PooledServerConfig["renderProblem"]>;
+  clock: Clock;
+}
+
+/** @throws PooledServerConfigError */
+export function checkConfig(config: PooledServerConfig): CheckedConfig {
+  const check = checkOptions("PooledServer", config, fail);
+  const logger = check.objectWith<Logger>("logger", ["info", "warn", "error", "withContext", "withFields", "flush"]);
+  for (const name of ["logLevel", "logFormat", "logTimeFormat"] as const) {
+    if (check.raw(name) !== undefined && logger !== undefined) {
+      throw fail(`PooledServer: ${name} goes with a logger that the server makes; set it on the logger you pass.`);
+    }
+  }
+  const postgresDsn = check.string("postgresDsn", { fallback: undefined });
+  const dbMaxOpenConns = check.integer("dbMaxOpenConns", { fallback: DEFAULTS.dbMaxOpenConns, min: 1, max: 100_000 });
+  const dbMaxIdleConns = check.integer("dbMaxIdleConns", {
+    // A small pool needs no second setting.
+    fallback: Math.min(DEFAULTS.dbMaxIdleConns, dbMaxOpenConns),
+    max: 100_000,
+  });
+  if (dbMaxIdleConns > dbMaxOpenConns) {
+    throw check.refuse("dbMaxIdleConns", `at most dbMaxOpenConns (${dbMaxOpenConns})`);
+  }
+  const trustedProxies = (check.raw("trustedProxies") ?? []) as readonly string[];
+  let clients: ClientIdentity;
+  try {
+    clients = new ClientIdentity(trustedProxies);
+  } catch (cause) {
+    throw new PooledServerConfigError(`PooledServer: trustedProxies: ${(cause as Error).message}`, { cause });
+  }
+  const checked: CheckedConfig = {
+    logger,
+    logLevel: config.logLevel ?? DEFAULTS.logLevel,
+    logFormat: config.logFormat ?? DEFAULTS.logFormat,
+    logTimeFormat: config.logTimeFormat ?? DEFAULTS.logTimeFormat,
+    postgresDsn,
+    dbMaxOpenConns,
+    dbMaxIdleConns,
+    dbPool: (check.raw("dbPool") ?? {}) as NonNullable<PooledServerConfig["dbPool"]>,
+    dbCritical: check.boolean("dbCritical", { fallback: DEFAULTS.dbCritical }),
+    httpMaxIdleConns: check.integer("httpMaxIdleConns", { fallback: DEFAULTS.httpMaxIdleConns }),
+    httpMaxIdleConnsPerHost: check.integer("httpMaxIdleConnsPerHost", { fallback: DEFAULTS.httpMaxIdleConnsPerHost }),
+    httpTimeoutMs: check.durationMs("httpTimeoutMs", { fallback: DEFAULTS.httpTimeoutMs, min: 1 }),
+    httpPool: (check.raw("httpPool") ?? {}) as NonNullable<PooledServerConfig["httpPool"]>,
+    inferenceCache: cacheSettings("inferenceCache"),
+    embeddingCache: cacheSettings("embeddingCache"),
+    serviceName: check.string("serviceName", { fallback: DEFAULTS.serviceName }),
+    serviceVersion: check.string("serviceVersion", { fallback: DEFAULTS.serviceVersion }),
+    rateLimitPerSecond: check.number("rateLimitPerSecond", { fallback: DEFAULTS.rateLimitPerSecond, max: 1e6 }),
+    clients,
+    shutdownTimeoutMs: check.durationMs("shutdownTimeoutMs", { fallback: DEFAULTS.shutdownTimeoutMs }),
+    shutdownDelayMs: check.durationMs("shutdownDelayMs", { fallback: DEFAULTS.shutdownDelayMs }),
+    healthIntervalMs: check.durationMs("healthIntervalMs", { fallback: DEFAULTS.healthIntervalMs, min: 10 }),
+    handleSignals: check.boolean("handleSignals", { fallback: DEFAULTS.handleSignals }),
+    renderProblem: check.function<NonNullable<PooledServerConfig["renderProblem"]>>("renderProblem") ?? renderProblem,
+    clock: check.objectWith<Clock>("clock", ["now"]) ?? monotonicClock,
+  };
+  if (checked.shutdownDelayMs > checked.shutdownTimeoutMs) {
+    throw check.refuse("shutdownDelayMs", `at most shutdownTimeoutMs (${checked.shutdownTimeoutMs})`);
+  }
+  check.noOthers();
+  return checked;
+
+  function cacheSettings(name: "inferenceCache" | "embeddingCache"): CacheSettings {
+    const maxBytes = check.raw(`${name}MaxBytes`);
+    return {
+      capacity: check.integer(`${name}Capacity`, { fallback: DEFAULTS[`${name}Capacity`], min: 1 }),
+      defaultTtlMs: check.durationMs(`${name}TtlMs`, {
+        fallback: DEFAULTS[`${name}TtlMs`],
+        min: 1,
+        max: Number.MAX_SAFE_INTEGER,
+      }),
+      ...(maxBytes === undefined ? {} : { maxBytes: check.integer(`${name}MaxBytes`, { fallback: 0, min: 1 }) }),
+    };
+  }
+}
+
+/**
+ * Reads the environment variables of the service: LOG_LEVEL, LOG_FORMAT, LOG_TIME_FORMAT, POSTGRES_DSN,
+ * DB_MAX_OPEN_CONNS, DB_MAX_IDLE_CONNS, HTTP_MAX_IDLE_CONNS, HTTP_TIMEOUT_SECONDS, INFERENCE_CACHE_CAPACITY,
+ * INFERENCE_CACHE_TTL_HOURS, EMBEDDING_CACHE_CAPACITY, EMBEDDING_CACHE_TTL_HOURS, RATE_LIMIT_PER_SECOND.
+ *
+ * Unset and blank variables leave the default. Hours and seconds may be decimals above 0.
+ *
+ * @throws PooledServerConfigError for garbage, naming the variable; a bad LOG_* only logs a warning and takes the default
+ */
+export function pooledServerConfigFromEnv(env: Record<string, string | undefined> = process.env): PooledServerConfig {
+  const read = readEnvironment(env, fail);
+  const { config: log, warnings } = loggerConfigFromEnv(env);
+  if (warnings.length > 0) {
+    const logger = createLogger(log);
+    for (const warning of warnings) logger.warn(warning);
+  }
+  return definedOnly({
+    logLevel: log.level,
+    logFormat: log.format,
+    logTimeFormat: log.timeFormat,
+    postgresDsn: read.text("POSTGRES_DSN"),
+    dbMaxOpenConns: read.integer("DB_MAX_OPEN_CONNS", { min: 1, max: 100_000 }),
+    dbMaxIdleConns: read.integer("DB_MAX_IDLE_CONNS", { max: 100_000 }),
+    httpMaxIdleConns: read.integer("HTTP_MAX_IDLE_CONNS"),
+    httpTimeoutMs: read.durationMs("HTTP_TIMEOUT_SECONDS", 1_000, "seconds"),
+    inferenceCacheCapacity: read.integer("INFERENCE_CACHE_CAPACITY", { min: 1 }),
+    inferenceCacheTtlMs: read.durationMs("INFERENCE_CACHE_TTL_HOURS", 3_600_000, "hours"),
+    embeddingCacheCapacity: read.integer("EMBEDDING_CACHE_CAPACITY", { min: 1 }),
+    embeddingCacheTtlMs: read.durationMs("EMBEDDING_CACHE_TTL_HOURS", 3_600_000, "hours"),
+    rateLimitPerSecond: read.integer("RATE_LIMIT_PER_SECOND", { max: 1_000_000 }),
+  });
+}
+
+/** Without the keys that hold `undefined`, so that they cannot hide a default when spread. */
+function definedOnly(config: {
+  [K in keyof PooledServerConfig]: PooledServerConfig[K] | undefined;
+}): PooledServerConfig {
+  return Object.fromEntries(Object.entries(config).filter(([, value]) => value !== undefined)) as PooledServerConfig;
+}

@@ -1,0 +1,56 @@
+/** The base of this package's errors; `code` is stable, messages may change. */
+export class PooledServerError extends Error {
+  override readonly name: string = "PooledServerError";
+  readonly code: string;
+
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** An option or an environment variable holds what it must not. Thrown by `createPooledServer` and by
+ * `pooledServerConfigFromEnv`; nothing was opened. */
+export class PooledServerConfigError extends PooledServerError {
+  override readonly name = "PooledServerConfigError";
+
+  constructor(message: string, options?: ErrorOptions) {
+    super("ERR_VG_SERVER_CONFIG", message, options);
+  }
+}
+
+/** `listen()` could not bind: the port is taken, or is not ours to take. */
+export class ListenError extends PooledServerError {
+  override readonly name = "ListenError";
+  readonly host: string;
+  readonly port: number;
+
+  constructor(host: string, port: number, cause: NodeJS.ErrnoException) {
+    const advice =
+      cause.code === "EADDRINUSE"
+        ? "Another process listens there: stop it, or choose another port (0 picks a free one)."
+        : cause.code === "EACCES"
+          ? "This user may not listen there: choose a port above 1023."
+          : cause.code === "EADDRNOTAVAIL" || cause.code === "ENOTFOUND"
+            ? "This machine has no such address: choose one of its own."
+            : "";
+    super(
+      "ERR_VG_SERVER_LISTEN",
+      `Cannot listen on ${host}:${port} (${cause.code ?? cause.message}). ${advice}`.trim(),
+      {
+        cause,
+      },
+    );
+    this.host = host;
+    this.port = port;
+  }
+}
+
+/** A verb that the server's state does not allow, such as `listen()` after `close()`. */
+export class LifecycleError extends PooledServerError {
+  override readonly name = "LifecycleError";
+
+  constructor(message: string) {
+    super("ERR_VG_SERVER_LIFECYCLE", message);
+  }
+}

@@ -1,0 +1,55 @@
+/** Makes the parts of a server from its configuration. */
+import { createLogger, type Logger } from "@vg/logging";
+import { DbPool } from "@vg/pool-db";
+import { HttpPool } from "@vg/pool-http";
+import type { CheckedConfig } from "./config.ts";
+import { PooledServerConfigError } from "./errors.ts";
+import type { HealthCheck } from "./probes/health-checks.ts";
+
+const DATABASE_CHECK_MS = 2_000;
+
+export function makeLogger({ logLevel: level, logFormat: format, logTimeFormat: timeFormat }: CheckedConfig): Logger {
+  return configured(() => createLogger({ level, format, timeFormat }));
+}
+
+export function makeDbPool(config: CheckedConfig, logger: Logger): DbPool | undefined {
+  const { postgresDsn: dsn, dbMaxOpenConns: maxOpenConns, dbMaxIdleConns: maxIdleConns, dbPool } = config;
+  if (dsn === undefined) return undefined;
+  return configured(() => new DbPool({ name: "db", logger, ...dbPool, dsn, maxOpenConns, maxIdleConns }));
+}
+
+export function makeHttpPool(config: CheckedConfig, logger: Logger): HttpPool {
+  const { httpMaxIdleConns: maxIdleConns, httpMaxIdleConnsPerHost: maxIdleConnsPerHost, httpTimeoutMs } = config;
+  return configured(
+    () =>
+      new HttpPool({
+        name: "http",
+        logger,
+        ...config.httpPool,
+        maxIdleConns,
+        maxIdleConnsPerHost: Math.min(maxIdleConnsPerHost, maxIdleConns),
+        timeoutMs: httpTimeoutMs,
+      }),
+  );
+}
+
+/** A part that refuses its options is this server's configuration error; the part's own words say which option. */
+function configured<T>(make: () => T): T {
+  try {
+    return make();
+  } catch (cause) {
+    throw new PooledServerConfigError(`PooledServer: ${(cause as Error).message}`, { cause });
+  }
+}
+
+export function databaseCheck(pool: DbPool, critical: boolean): HealthCheck {
+  return {
+    critical,
+    // The pool's own limit comes first: its error says more.
+    timeoutMs: DATABASE_CHECK_MS + 500,
+    async run() {
+      const { ok, error } = await pool.health({ timeoutMs: DATABASE_CHECK_MS });
+      if (!ok) throw new Error(error ?? "the database does not answer");
+    },
+  };
+}

@@ -1,0 +1,49 @@
+import type { LifecycleState } from "../lifecycle/lifecycle.ts";
+import type { CheckResult } from "./health-checks.ts";
+
+/** Latency of the base server's requests since the start; percentiles within 3.2 %. */
+export interface LatencySummary {
+  readonly avg_ms: number;
+  readonly min_ms: number;
+  readonly max_ms: number;
+  readonly p50_ms: number;
+  readonly p95_ms: number;
+  readonly p99_ms: number;
+}
+
+/** The document of `/v2/health`. */
+export interface HealthDocument {
+  readonly status: "ok" | Exclude<LifecycleState, "ready">;
+  readonly version: string;
+  /** ISO 8601. */
+  readonly timestamp: string;
+  readonly service: { readonly name: string; readonly version: string; readonly uptime: string };
+  readonly metrics: { readonly requests_total: number };
+  readonly features: readonly string[];
+  readonly profiler: {
+    readonly uptime_seconds: number;
+    readonly request_count: number;
+    /** Answers with a status of 500 and above. */
+    readonly error_count: number;
+    /** error_count / request_count, 0..1. */
+    readonly error_rate: number;
+    readonly latency: LatencySummary;
+  };
+  readonly checks: Readonly<Record<string, CheckResult>>;
+  readonly pools: PoolStats;
+}
+
+/** The statistics of everything that the server pools or caches; `db_pool` only where a database is configured. */
+export interface PoolStats {
+  readonly db_pool?: Readonly<Record<string, unknown>>;
+  readonly http_pool: Readonly<Record<string, unknown>>;
+  readonly inference_cache: Readonly<Record<string, unknown>>;
+  readonly embedding_cache: Readonly<Record<string, unknown>>;
+}
+
+/** 3723 -> "1h2m3s", as Go prints durations. */
+export function uptimeText(seconds: number): string {
+  const whole = Math.floor(seconds);
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  return `${h > 0 ? `${h}h` : ""}${h > 0 || m > 0 ? `${m}m` : ""}${s}s`;
+}

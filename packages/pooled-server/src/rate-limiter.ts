@@ -1,0 +1,94 @@
+import { createHash } from "node:crypto";
+import type { IncomingMessage } from "node:http";
+import { BlockList, isIP } from "node:net";
+import { LRUCache } from "@vg/cache";
+
+interface Bucket {
+  tokens: number;
+  at: number;
+}
+
+/** How many clients are remembered; beyond it the one unseen for longest starts anew with a full bucket. */
+const MAX_CLIENTS = 10_000;
+
+/**
+ * A token bucket per client: `perSecond` requests a second on average, and as many at once after a pause.
+ * Memory is bounded by the number of clients remembered.
+ */
+export class RateLimiter {
+  readonly #perSecond: number;
+  readonly #buckets: LRUCache<string, Bucket>;
+  readonly #clock: { now(): number };
+
+  constructor(perSecond: number, clock: { now(): number }) {
+    this.#perSecond = perSecond;
+    this.#clock = clock;
+    // A bucket refills completely within a second: what rests longer need not be remembered.
+    this.#buckets = new LRUCache({ name: "rate-limit", capacity: MAX_CLIENTS, defaultTtlMs: 60_000, clock });
+  }
+
+  /** Takes one token of the client's. Returns 0, or the milliseconds until there is one. */
+  take(client: string): number {
+    const now = this.#clock.now();
+    const burst = Math.max(1, this.#perSecond);
+    const bucket = this.#buckets.get(client) ?? { tokens: burst, at: now };
+    bucket.tokens = Math.min(burst, bucket.tokens + ((now - bucket.at) / 1000) * this.#perSecond);
+    bucket.at = now;
+    this.#buckets.set(client, bucket);
+    if (bucket.tokens < 1) return ((1 - bucket.tokens) / this.#perSecond) * 1000;
+    bucket.tokens--;
+    return 0;
+  }
+
+  close(): void {
+    this.#buckets.close();
+  }
+}
+
+/** Tells clients apart: by their credential, else by the address they come from. */
+export class ClientIdentity {
+  readonly #proxies = new BlockList();
+
+  /** @param trustedProxies addresses or CIDR ranges whose `x-forwarded-for` is believed */
+  constructor(trustedProxies: readonly string[]) {
+    for (const proxy of trustedProxies) {
+      const [address = "", prefix] = proxy.split("/");
+      const version = isIP(address);
+      const family = version === 6 ? "ipv6" : "ipv4";
+      const bits = prefix === undefined ? (version === 6 ? 128 : 32) : Number(prefix);
+      if (version === 0) throw new TypeError(`${proxy} is neither an IP address nor a CIDR range`);
+      this.#proxies.addSubnet(address, bits, family);
+    }
+  }
+
+  of(request: IncomingMessage): string {
+    const credential = request.headers.authorization ?? request.headers["x-api-key"];
+    // Hashed, so that no credential lies in a table that somebody may dump.
+    if (typeof credential === "string" && credential !== "") {
+      return `key:${createHash("sha256").update(credential).digest("base64url")}`;
+    }
+    return `addr:${this.addressOf(request)}`;
+  }
+
+  /** The client's address: the socket's, or the last one in `x-forwarded-for` that no trusted proxy has. */
+  addressOf(request: IncomingMessage): string {
+    let address = plainAddress(request.socket.remoteAddress ?? "");
+    const forwarded = String(request.headers["x-forwarded-for"] ?? "").split(",");
+    while (forwarded.length > 0 && this.#isProxy(address)) {
+      const next = plainAddress((forwarded.pop() ?? "").trim());
+      if (isIP(next) === 0) break;
+      address = next;
+    }
+    return address;
+  }
+
+  #isProxy(address: string): boolean {
+    const version = isIP(address);
+    return version !== 0 && this.#proxies.check(address, version === 6 ? "ipv6" : "ipv4");
+  }
+}
+
+/** IPv4 comes in as ::ffff:a.b.c.d where the server listens on both families. */
+function plainAddress(address: string): string {
+  return address.startsWith("::ffff:") ? address.slice(7) : address;
+}

@@ -1,0 +1,97 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+import { randomBytes, randomUUID } from "node:crypto";
+import type { IncomingMessage } from "node:http";
+import type { Logger } from "@vg/logging";
+
+/** What belongs to the request that is being handled. Get it with `currentRequest()`, anywhere below the handler. */
+export interface RequestContext {
+  /** The client's `x-request-id` where it is harmless, else a new one. Echoed in the answer. */
+  readonly requestId: string;
+  /** The trace of the client's W3C `traceparent`, else a new one: 32 hex digits. */
+  readonly traceId: string;
+  /** This server's span in that trace: 16 hex digits. */
+  readonly spanId: string;
+  /** The `traceparent` to send along with calls that this request makes. */
+  readonly traceparent: string;
+  /** A logger whose lines carry `trace_id`, `span_id` and `request_id`. */
+  readonly logger: Logger;
+  /** Aborts when the client leaves before its answer is complete, and when a shutdown cannot wait any longer. */
+  readonly signal: AbortSignal;
+  /** The route's template, such as `/v1/models/:id`, for metrics. Set it where the route is known. */
+  route: string | undefined;
+}
+
+const storage = new AsyncLocalStorage<RequestContext>();
+
+/** The request being handled here, or `undefined` outside of one. */
+export function currentRequest(): RequestContext | undefined {
+  return storage.getStore();
+}
+
+/** Runs `work` as part of the request. */
+export function runInRequest<T>(context: RequestContext, work: () => T): T {
+  return storage.run(context, work);
+}
+
+/** The context of a node:http request. Logger and signal are made when somebody asks for them. */
+export class NodeRequestContext implements RequestContext {
+  readonly requestId: string;
+  readonly traceId: string;
+  readonly spanId: string;
+  route: string | undefined;
+  /** The handler threw after it had begun to answer. */
+  failed = false;
+  readonly #sampled: string;
+  readonly #baseLogger: Logger;
+  #logger: Logger | undefined;
+  #abort: AbortController | undefined;
+  #abortReason: Error | undefined;
+
+  constructor(request: IncomingMessage, logger: Logger) {
+    const parent = parseTraceparent(request.headers["traceparent"]);
+    this.traceId = parent?.traceId ?? randomBytes(16).toString("hex");
+    this.#sampled = parent?.flags ?? "01";
+    this.spanId = randomBytes(8).toString("hex");
+    this.requestId = harmlessId(request.headers["x-request-id"]) ?? randomUUID();
+    this.#baseLogger = logger;
+  }
+
+  get traceparent(): string {
+    return `00-${this.traceId}-${this.spanId}-${this.#sampled}`;
+  }
+
+  get logger(): Logger {
+    this.#logger ??= this.#baseLogger
+      .withContext({ trace_id: this.traceId, span_id: this.spanId })
+      .withFields({ request_id: this.requestId });
+    return this.#logger;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController();
+      if (this.#abortReason !== undefined) this.#abort.abort(this.#abortReason);
+    }
+    return this.#abort.signal;
+  }
+
+  abort(reason: Error): void {
+    this.#abortReason ??= reason;
+    this.#abort?.abort(reason);
+  }
+}
+
+/** W3C Trace Context, version 00; anything else, and the all-zero ids, count as absent. */
+function parseTraceparent(header: string | string[] | undefined): { traceId: string; flags: string } | undefined {
+  if (typeof header !== "string") return undefined;
+  const match = /^(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?$/.exec(header.trim());
+  if (match === null) return undefined;
+  const [, traceId, parentId, flags] = match as unknown as [string, string, string, string];
+  if (/^0+$/.test(traceId) || /^0+$/.test(parentId)) return undefined;
+  return { traceId, flags };
+}
+
+/** A client's id is echoed in a header and in every log line, so only a short plain word is taken. */
+function harmlessId(header: string | string[] | undefined): string | undefined {
+  return typeof header === "string" && /^[\w.:-]{1,128}$/.test(header) ? header : undefined;
+}

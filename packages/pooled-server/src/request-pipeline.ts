@@ -1,0 +1,213 @@
+/**
+ * The life of one request, from node:http's event to the access log:
+ *
+ *   endpoint of the server's own?  -> answer it: no rate limit, never refused, not counted
+ *   draining?                      -> 503, and the connection ends
+ *   client over its rate?          -> 429 with Retry-After
+ *   else                           -> the base server, inside the request's context
+ *
+ * Whatever the base server does (answers, throws, never ends, loses its client), the request is counted once, observed
+ * once and logged once, when its connection is done with it.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { createHistogram } from "@vg/internal";
+import type { Logger } from "@vg/logging";
+import type { Handler } from "./adapters/node-http.ts";
+import type { HistogramFamily } from "./metrics/registry.ts";
+import type { Endpoint } from "./probes/endpoints.ts";
+import type { LatencySummary } from "./probes/health-document.ts";
+import type { Problem } from "./problem.ts";
+import type { ClientIdentity, RateLimiter } from "./rate-limiter.ts";
+import { NodeRequestContext, runInRequest } from "./request-context.ts";
+
+/** nginx's code for a client that left before its answer; only in logs and metrics, never on the wire. */
+const CLIENT_CLOSED_REQUEST = 499;
+
+interface Parts {
+  base: Handler;
+  endpoints: ReadonlyMap<string, Endpoint>;
+  logger: Logger;
+  clock: { now(): number };
+  draining: () => boolean;
+  limiter: RateLimiter | undefined;
+  clients: ClientIdentity;
+  renderProblem: (problem: Problem, request: IncomingMessage) => unknown;
+  duration: HistogramFamily;
+}
+
+export class RequestPipeline {
+  /** Requests that reached the base server or were refused, probes excluded. */
+  requestCount = 0;
+  /** Those that ended with a status of 500 and above. */
+  errorCount = 0;
+  readonly #latency = createHistogram();
+  readonly #parts: Parts;
+  readonly #active = new Map<NodeRequestContext, string>();
+  #idleWaiters: (() => void)[] = [];
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  get active(): number {
+    return this.#active.size;
+  }
+
+  handle(request: IncomingMessage, response: ServerResponse): void {
+    const path = pathOf(request);
+    const endpoint = this.#parts.endpoints.get(path);
+    if (endpoint !== undefined) {
+      if (request.method === "GET" || request.method === "HEAD") return endpoint(request, response);
+      response.writeHead(405, { allow: "GET, HEAD" }).end();
+      return;
+    }
+    const context = new NodeRequestContext(request, this.#parts.logger);
+    const start = this.#parts.clock.now();
+    this.requestCount++;
+    this.#active.set(context, `${request.method} ${path}`);
+    response.setHeader("x-request-id", context.requestId);
+    // "close" comes exactly once, after the last byte or after the connection is lost.
+    response.once("close", () => this.#finished(request, response, context, path, start));
+    if (this.#refused(request, response, context)) return;
+    void runInRequest(context, () => this.#callBase(request, response, context));
+  }
+
+  /** Resolves when no request is active, or after `deadlineMs`; says whether none is. */
+  async idle(deadlineMs: number): Promise<boolean> {
+    if (this.#active.size === 0) return true;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, deadlineMs);
+      this.#idleWaiters.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+    return this.#active.size === 0;
+  }
+
+  /** Aborts the signal of every active request, and names them. */
+  abortActive(reason: Error): string[] {
+    const names = [...this.#active.values()];
+    for (const context of this.#active.keys()) context.abort(reason);
+    return names;
+  }
+
+  latency(): LatencySummary {
+    const histogram = this.#latency;
+    const round = (ms: number): number => Math.round(ms * 1000) / 1000;
+    return {
+      avg_ms: round(histogram.mean),
+      min_ms: histogram.count === 0 ? 0 : round(histogram.min),
+      max_ms: histogram.count === 0 ? 0 : round(histogram.max),
+      p50_ms: round(histogram.percentile(0.5)),
+      p95_ms: round(histogram.percentile(0.95)),
+      p99_ms: round(histogram.percentile(0.99)),
+    };
+  }
+
+  #refused(request: IncomingMessage, response: ServerResponse, context: NodeRequestContext): boolean {
+    const { limiter, clients } = this.#parts;
+    if (this.#parts.draining()) {
+      response.setHeader("connection", "close");
+      this.#answer(request, response, context, {
+        status: 503,
+        code: "service_unavailable",
+        message: "The service is shutting down; try again, another instance will answer.",
+        retryAfterSeconds: 1,
+      });
+      return true;
+    }
+    const waitMs = limiter?.take(clients.of(request)) ?? 0;
+    if (waitMs === 0) return false;
+    const retryAfterSeconds = Math.ceil(waitMs / 1000);
+    this.#answer(request, response, context, {
+      status: 429,
+      code: "rate_limit_exceeded",
+      message: `Too many requests from this client; try again in ${retryAfterSeconds} s.`,
+      retryAfterSeconds,
+    });
+    return true;
+  }
+
+  async #callBase(request: IncomingMessage, response: ServerResponse, context: NodeRequestContext): Promise<void> {
+    try {
+      await this.#parts.base(request, response);
+    } catch (error) {
+      // A handler that fails because its client has left has nobody to answer to.
+      if (response.destroyed || context.signal.aborted) return void response.destroy();
+      context.logger.error("The request's handler failed", error, { method: request.method, path: pathOf(request) });
+      if (response.headersSent) {
+        // Half an answer is out: only a broken connection can tell the client that it is not the whole.
+        context.failed = true;
+        return void response.destroy();
+      }
+      this.#answer(request, response, context, {
+        status: 500,
+        code: "internal_error",
+        message: "The server failed to handle this request; the log has the reason under this trace_id.",
+      });
+    }
+  }
+
+  #answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    context: NodeRequestContext,
+    problem: Omit<Problem, "traceId">,
+  ): void {
+    const body = JSON.stringify(this.#parts.renderProblem({ ...problem, traceId: context.traceId }, request));
+    // A handler that threw may have set headers of the answer that it will not give.
+    for (const name of response.getHeaderNames()) {
+      if (!["x-request-id", "connection"].includes(name)) response.removeHeader(name);
+    }
+    response.writeHead(problem.status, {
+      "content-type": "application/json; charset=utf-8",
+      "content-length": Buffer.byteLength(body),
+      ...(problem.retryAfterSeconds === undefined ? {} : { "retry-after": String(problem.retryAfterSeconds) }),
+    });
+    response.end(body);
+    // What is left of a body that nobody reads would stand in the way of the connection's next request.
+    request.resume();
+  }
+
+  #finished(
+    request: IncomingMessage,
+    response: ServerResponse,
+    context: NodeRequestContext,
+    path: string,
+    start: number,
+  ): void {
+    const latencyMs = this.#parts.clock.now() - start;
+    const complete = response.writableFinished;
+    const status = complete ? response.statusCode : context.failed ? 500 : CLIENT_CLOSED_REQUEST;
+    this.#active.delete(context);
+    if (!complete) context.abort(new Error("The client closed the connection before its answer was complete"));
+    if (status >= 500) this.errorCount++;
+    this.#latency.record(latencyMs);
+    this.#parts.duration
+      .child({
+        http_request_method: knownMethod(request.method),
+        // Never the raw path: its values are the clients' to choose, and each would be a series.
+        http_route: context.route ?? "other",
+        http_response_status_code: String(status),
+      })
+      .observe(latencyMs / 1000);
+    context.logger.logHttpRequest(request.method ?? "", path, status, Math.round(latencyMs * 100) / 100);
+    if (this.#active.size === 0) {
+      for (const wake of this.#idleWaiters.splice(0)) wake();
+    }
+  }
+}
+
+/** Without the query, which may hold secrets. */
+function pathOf(request: IncomingMessage): string {
+  const url = request.url ?? "/";
+  const end = url.indexOf("?");
+  return end === -1 ? url : url.slice(0, end);
+}
+
+function knownMethod(method: string | undefined): string {
+  return ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].includes(method ?? "")
+    ? (method as string)
+    : "_OTHER";
+}

@@ -1,0 +1,74 @@
+import { DEFAULTS, pooledServerConfigFromEnv, PooledServerConfigError } from "@vg/pooled-server";
+import { spawnSync } from "node:child_process";
+import { expect, test } from "vitest";
+
+test("the guide's whole environment reference is read", () => {
+  const config = pooledServerConfigFromEnv({
+    LOG_LEVEL: "debug",
+    LOG_FORMAT: "console",
+    LOG_TIME_FORMAT: "unix",
+    POSTGRES_DSN: "postgres://user:pass@localhost:5432/db",
+    DB_MAX_OPEN_CONNS: "50",
+    DB_MAX_IDLE_CONNS: "10",
+    HTTP_MAX_IDLE_CONNS: "200",
+    HTTP_TIMEOUT_SECONDS: "2.5",
+    INFERENCE_CACHE_CAPACITY: "2000",
+    INFERENCE_CACHE_TTL_HOURS: "0.5",
+    EMBEDDING_CACHE_CAPACITY: "600",
+    EMBEDDING_CACHE_TTL_HOURS: "48",
+    RATE_LIMIT_PER_SECOND: "0",
+  });
+  expect(config).toEqual({
+    logLevel: "debug",
+    logFormat: "console",
+    logTimeFormat: "unix",
+    postgresDsn: "postgres://user:pass@localhost:5432/db",
+    dbMaxOpenConns: 50,
+    dbMaxIdleConns: 10,
+    httpMaxIdleConns: 200,
+    httpTimeoutMs: 2_500,
+    inferenceCacheCapacity: 2_000,
+    inferenceCacheTtlMs: 1_800_000,
+    embeddingCacheCapacity: 600,
+    embeddingCacheTtlMs: 172_800_000,
+    rateLimitPerSecond: 0,
+  });
+});
+
+test("unset and blank variables leave every default", () => {
+  const config = pooledServerConfigFromEnv({ POSTGRES_DSN: " ", DB_MAX_OPEN_CONNS: "" });
+  const { logLevel, logFormat, logTimeFormat, ...rest } = config;
+  expect(rest).toEqual({});
+  expect([logLevel, logFormat, logTimeFormat]).toEqual([DEFAULTS.logLevel, DEFAULTS.logFormat, DEFAULTS.logTimeFormat]);
+});
+
+test.each([
+  ["DB_MAX_OPEN_CONNS", "-5", 'DB_MAX_OPEN_CONNS must be a whole number from 1 to 100000, got "-5"'],
+  ["DB_MAX_OPEN_CONNS", "ten", 'got "ten"'],
+  ["HTTP_TIMEOUT_SECONDS", "0", "HTTP_TIMEOUT_SECONDS must be a number of seconds above 0"],
+  ["INFERENCE_CACHE_TTL_HOURS", "1h", "INFERENCE_CACHE_TTL_HOURS must be a number of hours above 0"],
+  ["INFERENCE_CACHE_CAPACITY", "1.5", "INFERENCE_CACHE_CAPACITY must be a whole number of at least 1"],
+  ["RATE_LIMIT_PER_SECOND", "-1", "RATE_LIMIT_PER_SECOND must be a whole number from 0"],
+])("%s=%s is refused by name", (name, value, message) => {
+  expect(() => pooledServerConfigFromEnv({ [name]: value })).toThrow(PooledServerConfigError);
+  expect(() => pooledServerConfigFromEnv({ [name]: value })).toThrow(message);
+});
+
+test("a bad LOG_ variable is one warning line that names it, and the default holds", () => {
+  const script = `
+    import { pooledServerConfigFromEnv } from "@vg/pooled-server";
+    console.error(pooledServerConfigFromEnv().logLevel);
+  `;
+  const { stdout, stderr } = spawnSync(
+    process.execPath,
+    ["--conditions=@vg/source", "--input-type=module", "-e", script],
+    { cwd: import.meta.dirname, env: { PATH: process.env["PATH"], LOG_LEVEL: "loud" }, encoding: "utf8" },
+  );
+  expect(stderr).toBe("info\n");
+  const lines = stdout.trim().split("\n");
+  expect(lines).toHaveLength(1);
+  expect(JSON.parse(lines[0] as string)).toMatchObject({
+    level: "warn",
+    message: expect.stringMatching(/^LOG_LEVEL is "loud", which is not known: using the default, "info"/),
+  });
+});
