@@ -20,6 +20,7 @@ const project = (name: string, folder: string) => ({
 
 export default defineConfig({
   test: {
+    reporters: ["default", "./scripts/summary-reporter.ts"],
     projects: [...packages.map((name) => project(name, `packages/${name}`)), project("demo", "apps/demo")],
   },
 });

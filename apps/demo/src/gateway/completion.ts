@@ -1,0 +1,114 @@
+/** What a model says, whole; what the inference cache holds. */
+export interface Completion {
+  readonly message: Readonly<Record<string, unknown>>;
+  readonly finishReason: string;
+  readonly usage: Usage;
+  /** Unix seconds when it was made. */
+  readonly created: number;
+  readonly fallbackUsed: boolean;
+}
+
+export interface Usage {
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly total_tokens: number;
+}
+
+/** One piece of a completion that is being made, in the form of OpenAI's stream. */
+export interface Piece {
+  readonly delta: Readonly<Record<string, unknown>>;
+  readonly finishReason: string | null;
+  readonly usage: Usage | undefined;
+}
+
+/**
+ * Puts the pieces of a stream together. Texts (content, reasoning, refusal) are joined; tool calls are merged by their
+ * index; everything else keeps its last value.
+ */
+export class CompletionBuilder {
+  readonly #message: Record<string, unknown> = { role: "assistant", content: null };
+  readonly #toolCalls: Record<string, unknown>[] = [];
+  finishReason: string | undefined;
+  usage: Usage | undefined;
+
+  add({ delta, finishReason, usage }: Piece): void {
+    for (const [name, value] of Object.entries(delta)) {
+      if (value === null || value === undefined) continue;
+      if (name === "tool_calls" && Array.isArray(value)) this.#addToolCalls(value as Record<string, unknown>[]);
+      else if (name === "role" || typeof value !== "string") this.#message[name] = value;
+      else this.#message[name] = joined(this.#message[name], value);
+    }
+    if (finishReason !== null) this.finishReason = finishReason;
+    if (usage !== undefined) this.usage = usage;
+  }
+
+  get message(): Readonly<Record<string, unknown>> {
+    const calls = this.#toolCalls.filter((call) => call !== undefined).map(({ index: _index, ...call }) => call);
+    return calls.length === 0 ? this.#message : { ...this.#message, tool_calls: calls };
+  }
+
+  #addToolCalls(calls: Record<string, unknown>[]): void {
+    for (const [position, call] of calls.entries()) {
+      const index = typeof call["index"] === "number" ? call["index"] : position;
+      const known = (this.#toolCalls[index] ??= {});
+      const { function: fn, ...rest } = call as { function?: Record<string, unknown> };
+      Object.assign(known, rest);
+      if (fn === undefined) continue;
+      const knownFn = (known["function"] ?? {}) as Record<string, unknown>;
+      known["function"] = {
+        ...knownFn,
+        ...(typeof fn["name"] === "string" ? { name: fn["name"] } : {}),
+        arguments: joined(knownFn["arguments"], typeof fn["arguments"] === "string" ? fn["arguments"] : ""),
+      };
+    }
+  }
+}
+
+function joined(before: unknown, more: string): string {
+  return (typeof before === "string" ? before : "") + more;
+}
+
+/**
+ * A completion while it is being made: an append-only list of pieces that any number of clients read from its start,
+ * each at its own pace.
+ */
+export class LiveCompletion {
+  readonly #pieces: Piece[] = [];
+  #ended = false;
+  #waiters: (() => void)[] = [];
+
+  append(piece: Piece): void {
+    this.#pieces.push(piece);
+    this.#wake();
+  }
+
+  /** No more pieces will come, whether the completion succeeded or not. */
+  end(): void {
+    this.#ended = true;
+    this.#wake();
+  }
+
+  async *read(signal: AbortSignal): AsyncGenerator<Piece> {
+    for (let i = 0; ;) {
+      if (signal.aborted) return;
+      if (i < this.#pieces.length) yield this.#pieces[i++] as Piece;
+      else if (this.#ended) return;
+      else await this.#more(signal);
+    }
+  }
+
+  #more(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        signal.removeEventListener("abort", wake);
+        resolve();
+      };
+      this.#waiters.push(wake);
+      signal.addEventListener("abort", wake, { once: true });
+    });
+  }
+
+  #wake(): void {
+    for (const wake of this.#waiters.splice(0)) wake();
+  }
+}

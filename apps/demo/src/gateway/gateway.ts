@@ -1,0 +1,149 @@
+/** The API's routes, and what all of them share: the key, the limits, the errors, the usage row and the log line. */
+import { createHash, timingSafeEqual } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { currentRequest, LifecycleError, type RequestContext } from "@vg/pooled-server";
+import { ApiError, dialectOf, errorDocument, statusOf } from "./api-error.ts";
+import type { Call, GatewayParts } from "./call.ts";
+import { handleChat } from "./handle-chat.ts";
+import { handleEmbeddings } from "./handle-embeddings.ts";
+import { handleModels } from "./handle-models.ts";
+import { handleUsage } from "./handle-usage.ts";
+import { sendJson } from "./http.ts";
+
+interface Route {
+  method: "GET" | "POST";
+  handle: (call: Call) => Promise<void>;
+  /** Whether the request becomes a usage row. */
+  metered?: boolean;
+}
+
+const ROUTES = new Map<string, Route>([
+  ["/chat/completions", { method: "POST", handle: handleChat, metered: true }],
+  ["/embeddings", { method: "POST", handle: handleEmbeddings, metered: true }],
+  ["/models", { method: "GET", handle: handleModels }],
+  ["/usage", { method: "GET", handle: handleUsage }],
+]);
+
+/** How long a client of a refused request may go on sending before its connection is cut. */
+const LINGER_MS = 1_000;
+
+export function createGateway(
+  parts: () => GatewayParts,
+): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+  return async (request, response) => {
+    const context = currentRequest() as RequestContext;
+    const url = new URL(`http://gateway${request.url?.startsWith("/") === true ? request.url : "/"}`);
+    const call: Call = {
+      request,
+      response,
+      context,
+      dialect: dialectOf(url.pathname),
+      path: url.pathname,
+      query: url.searchParams,
+      parts: parts(),
+      usage: {},
+      startedAt: performance.now(),
+    };
+    let metered = false;
+    response.once("close", () => {
+      if (metered) addUsageRow(call);
+    });
+    try {
+      const route = findRoute(call);
+      metered = route.metered === true;
+      checkKey(call);
+      await route.handle(call);
+    } catch (error) {
+      answerError(call, error);
+    }
+  };
+}
+
+function findRoute(call: Call): Route {
+  const { path, request, context } = call;
+  const match = /^\/v[12](\/.*)$/.exec(path);
+  const route = match === null || path === "/v1/usage" ? undefined : ROUTES.get(match[1] as string);
+  if (route === undefined) {
+    throw new ApiError(
+      "not_found",
+      `There is nothing at ${path.slice(0, 100)}; see /v2/models, /v2/chat/completions, /v2/embeddings, /v2/usage and /v2/health.`,
+    );
+  }
+  context.route = path;
+  if (request.method !== route.method && !(request.method === "HEAD" && route.method === "GET")) {
+    call.response.setHeader("allow", route.method);
+    throw new ApiError("method_not_allowed", `${path} takes ${route.method}, not ${request.method}.`);
+  }
+  return route;
+}
+
+function checkKey({ parts: { apiKey }, request }: Call): void {
+  if (apiKey === undefined) return;
+  const bearer = /^Bearer\s+(.+)$/i.exec(request.headers.authorization ?? "")?.[1];
+  const given = bearer ?? request.headers["x-api-key"];
+  // Hashes have one length, which is what a comparison in constant time needs.
+  const digest = (text: string): Buffer => createHash("sha256").update(text).digest();
+  if (typeof given !== "string" || !timingSafeEqual(digest(given), digest(apiKey))) {
+    throw new ApiError("unauthorized", "A valid API key is required: Authorization: Bearer <key>.");
+  }
+}
+
+function answerError(call: Call, error: unknown): void {
+  const { response, request, context, dialect } = call;
+  // The client has left: nobody to answer to, and nothing went wrong here.
+  if (response.destroyed) return;
+  if (error instanceof LifecycleError) error = closing(error);
+  if (!(error instanceof ApiError)) throw error;
+  const status = statusOf(error, dialect);
+  if (status >= 500) {
+    context.logger.error("The request failed", error, { code: error.code, path: call.path });
+  }
+  const { code, message, param, retryAfterSeconds } = error;
+  const document = errorDocument(dialect, { code, message, param, retryAfterSeconds, traceId: context.traceId });
+  if (response.headersSent) {
+    // A stream has begun: its status is out, so the error is its last event, and there is no [DONE].
+    response.end(`data: ${JSON.stringify(document)}\n\n`);
+    return;
+  }
+  if (!request.complete) {
+    // The rest of a body that is not wanted: answer, let the client read that, then end the connection.
+    response.setHeader("connection", "close");
+    request.resume();
+    const linger = setTimeout(() => request.destroy(), LINGER_MS);
+    request.once("close", () => clearTimeout(linger));
+  }
+  sendJson(
+    response,
+    status,
+    document,
+    retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) },
+  );
+}
+
+/** What is still active near the end of a shutdown is aborted with the server's own error. */
+function closing(cause: LifecycleError): ApiError {
+  return new ApiError("service_unavailable", "The service is shutting down; try again, another instance will answer.", {
+    cause,
+    retryAfterSeconds: 1,
+  });
+}
+
+function addUsageRow({ parts, usage, context, response, path, startedAt }: Call): void {
+  parts.usage?.add({
+    request_id: context.requestId,
+    trace_id: context.traceId,
+    route: path,
+    status: response.writableFinished ? response.statusCode : 499,
+    model: null,
+    domain: null,
+    prompt_tokens: 0,
+    completion_tokens: 0,
+    total_tokens: 0,
+    latency_ms: Math.round((performance.now() - startedAt) * 1000) / 1000,
+    cache_hit: false,
+    workflow_id: null,
+    user_id: null,
+    session_id: null,
+    ...usage,
+  });
+}

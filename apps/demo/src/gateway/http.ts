@@ -1,0 +1,100 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { ApiError } from "./api-error.ts";
+
+/**
+ * Reads a JSON object from the request's body.
+ *
+ * @throws ApiError payload_too_large beyond `maxBytes`, invalid_request for what is no JSON object
+ */
+export async function readJsonObject(request: IncomingMessage, maxBytes: number): Promise<Record<string, unknown>> {
+  const tooLarge = (): ApiError =>
+    new ApiError("payload_too_large", `The request's body is larger than ${maxBytes} bytes; shorten the messages.`);
+  // Refuse by the announced length where there is one; count for those that announce none, or lie.
+  if (Number(request.headers["content-length"] ?? 0) > maxBytes) throw tooLarge();
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > maxBytes) throw tooLarge();
+    chunks.push(chunk);
+  }
+  const text = decodeUtf8(Buffer.concat(chunks));
+  if (text.trim() === "") throw new ApiError("invalid_request", "The request has no body; send a JSON object.");
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new ApiError("invalid_request", `The request's body is not valid JSON: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+  if (value === null || typeof value !== "object" || Array.isArray(value)) {
+    throw new ApiError("invalid_request", "The request's body must be a JSON object.");
+  }
+  return value as Record<string, unknown>;
+}
+
+function decodeUtf8(bytes: Buffer): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new ApiError("invalid_request", "The request's body is not valid UTF-8.", { cause });
+  }
+}
+
+export function sendJson(
+  response: ServerResponse,
+  status: number,
+  document: unknown,
+  headers: Record<string, string> = {},
+): void {
+  const body = JSON.stringify(document);
+  response.writeHead(status, {
+    "content-type": "application/json; charset=utf-8",
+    "content-length": Buffer.byteLength(body),
+    ...headers,
+  });
+  response.end(body);
+}
+
+/** Server-sent events to one client. Nothing is on the wire before the first event, so that an early error can still be a status. */
+export class EventStream {
+  readonly #response: ServerResponse;
+  readonly #headers: Record<string, string>;
+
+  constructor(response: ServerResponse, headers: Record<string, string> = {}) {
+    this.#response = response;
+    this.#headers = headers;
+  }
+
+  get started(): boolean {
+    return this.#response.headersSent;
+  }
+
+  /** Sends one event; resolves when the client's connection can take more. */
+  async send(data: unknown): Promise<void> {
+    if (!this.started) {
+      this.#response.writeHead(200, {
+        "content-type": "text/event-stream; charset=utf-8",
+        "cache-control": "no-cache, no-transform",
+        // nginx would hold events back.
+        "x-accel-buffering": "no",
+        ...this.#headers,
+      });
+    }
+    const text = typeof data === "string" ? data : JSON.stringify(data);
+    if (!this.#response.write(`data: ${text}\n\n`) && !this.#response.destroyed) {
+      await new Promise<void>((resolve) => {
+        const done = (): void => {
+          this.#response.off("drain", done).off("close", done);
+          resolve();
+        };
+        this.#response.once("drain", done).once("close", done);
+      });
+    }
+  }
+
+  end(): void {
+    this.#response.end();
+  }
+}

@@ -1,0 +1,251 @@
+/**
+ * The model server behind the gateway, spoken to in OpenAI's format: the embedded n-gram model, Ollama, LocalAI, vLLM,
+ * llama-server or OpenAI. The gateway's own key goes to it; a client's credential never does.
+ */
+import { createParser, type EventSourceMessage } from "eventsource-parser";
+import type { HttpPool, HttpResponse } from "@vg/pool-http";
+import type { Model } from "../models/catalogue.ts";
+import { ApiError } from "./api-error.ts";
+import type { Piece, Usage } from "./completion.ts";
+
+export interface UpstreamOptions {
+  /** Such as http://127.0.0.1:11434/v1 */
+  baseUrl: string;
+  apiKey?: string | undefined;
+  /** The upstream's model for every id of ours ("*"), or for some. Where none is named, the first that it lists. */
+  models: Readonly<Record<string, string>>;
+  httpPool: HttpPool;
+  embedded: boolean;
+}
+
+interface CallOptions {
+  signal: AbortSignal;
+  traceparent: string;
+}
+
+export class Upstream {
+  /** For the answers' metadata. */
+  readonly backendType: string;
+  readonly #options: UpstreamOptions;
+  readonly #baseUrl: string;
+  #firstListed: string | undefined;
+
+  constructor(options: UpstreamOptions) {
+    this.#options = options;
+    this.#baseUrl = options.baseUrl.replace(/\/+$/, "");
+    this.backendType = options.embedded ? "embedded-ngram" : "openai-compatible";
+  }
+
+  /**
+   * Asks for a completion and yields its pieces as they come. Whoever stops reading, or aborts the signal, ends the
+   * call at the upstream.
+   *
+   * @throws ApiError in the gateway's words; ModelMissingError where the upstream does not have the model
+   */
+  async *chat(model: Model, body: Readonly<Record<string, unknown>>, call: CallOptions): AsyncGenerator<Piece> {
+    const response = await this.#post("/chat/completions", call, {
+      ...body,
+      model: await this.#modelFor(model, call.signal),
+      stream: true,
+      stream_options: { include_usage: true },
+    });
+    let done = false;
+    try {
+      for await (const event of events(response)) {
+        if (event === "[DONE]") {
+          done = true;
+          break;
+        }
+        const piece = parsePiece(event);
+        if (piece !== undefined) yield piece;
+      }
+    } catch (error) {
+      throw this.#translate(error);
+    }
+    if (!done) throw new ApiError("inference_error", "The model server ended its answer before it was complete.");
+  }
+
+  /** One vector for each text, in their order. */
+  async embed(
+    model: Model,
+    input: readonly string[],
+    extra: Readonly<Record<string, unknown>>,
+    call: CallOptions,
+  ): Promise<{ vectors: readonly (readonly number[])[]; promptTokens: number }> {
+    const upstreamModel = await this.#modelFor(model, call.signal);
+    const response = await this.#post("/embeddings", call, {
+      ...extra,
+      model: upstreamModel,
+      input,
+      encoding_format: "float",
+    });
+    let document: { data?: { embedding?: unknown; index?: unknown }[]; usage?: { prompt_tokens?: unknown } };
+    try {
+      document = await response.json<typeof document>();
+    } catch (error) {
+      throw this.#translate(error);
+    }
+    const vectors: (readonly number[])[] = [];
+    for (const [position, { embedding, index }] of (document.data ?? []).entries()) {
+      if (isVector(embedding)) vectors[typeof index === "number" ? index : position] = embedding;
+    }
+    if (input.some((_, i) => vectors[i] === undefined)) {
+      throw new ApiError("inference_error", `The model server answered ${input.length} texts with too few vectors.`);
+    }
+    return { vectors, promptTokens: Number(document.usage?.prompt_tokens ?? 0) };
+  }
+
+  /** Whether the upstream answers; for the health check. */
+  async check(signal: AbortSignal): Promise<void> {
+    await this.#listModels(signal);
+  }
+
+  async #modelFor(model: Model, signal: AbortSignal): Promise<string> {
+    const { models } = this.#options;
+    const named = models[model.id] ?? models["*"];
+    if (named !== undefined) return named;
+    this.#firstListed ??= (await this.#listModels(signal))[0];
+    if (this.#firstListed === undefined) {
+      throw new ApiError("model_not_found", "The model server lists no model; set UPSTREAM_MODEL.");
+    }
+    return this.#firstListed;
+  }
+
+  async #listModels(signal: AbortSignal): Promise<string[]> {
+    try {
+      const response = await this.#options.httpPool.get(`${this.#baseUrl}/models`, {
+        headers: this.#headers(),
+        signal,
+        maxRetries: 0,
+        timeoutMs: 5_000,
+      });
+      if (response.status >= 400) throw await refusal(response);
+      const { data } = await response.json<{ data?: { id?: unknown }[] }>();
+      return (data ?? []).flatMap(({ id }) => (typeof id === "string" ? [id] : []));
+    } catch (error) {
+      throw this.#translate(error);
+    }
+  }
+
+  async #post(path: string, { signal, traceparent }: CallOptions, body: object): Promise<HttpResponse> {
+    try {
+      const response = await this.#options.httpPool.do({
+        method: "POST",
+        url: `${this.#baseUrl}${path}`,
+        headers: { ...this.#headers(), "content-type": "application/json", traceparent },
+        body: JSON.stringify(body),
+        signal,
+        stream: true,
+        // A completion changes nothing at the model server: one that it refused may be asked for again.
+        retryOn: "rejected",
+      });
+      if (response.status >= 400) throw await refusal(response);
+      return response;
+    } catch (error) {
+      throw this.#translate(error);
+    }
+  }
+
+  #headers(): Record<string, string> {
+    const { apiKey } = this.#options;
+    return apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` };
+  }
+
+  /** Failures of the HTTP pool in the gateway's words. The cause stays, for the log; the client does not see it. */
+  #translate(error: unknown): unknown {
+    if (error instanceof ApiError) return error;
+    const code = (error as { code?: unknown } | null)?.code;
+    if (code === "ERR_VG_HTTP_TIMEOUT") {
+      return new ApiError("timeout", "The model server did not answer in time.", { cause: error });
+    }
+    if (typeof code === "string" && code.startsWith("ERR_VG_HTTP")) {
+      return new ApiError("inference_error", "The model server cannot be reached.", { cause: error });
+    }
+    if (error instanceof SyntaxError) {
+      return new ApiError("inference_error", "The model server's answer is not valid JSON.", { cause: error });
+    }
+    return error;
+  }
+}
+
+/** The upstream does not have the model; another one may be asked. */
+export class ModelMissingError extends ApiError {
+  constructor(message: string) {
+    super("model_not_found", message, { param: "model" });
+  }
+}
+
+/** The upstream's refusal, as an error of ours. */
+async function refusal(response: HttpResponse): Promise<ApiError> {
+  const { status } = response;
+  const said = await errorMessage(response);
+  const words = said === undefined ? "" : ` It says: ${said}`;
+  if (status === 404) return new ModelMissingError(`The model server does not have this model.${words}`);
+  if (status === 400 || status === 413 || status === 422) {
+    return new ApiError("invalid_request", `The model server refuses the request.${words}`);
+  }
+  if (status === 429 || status === 503) {
+    const retryAfter = Number(response.headers["retry-after"]);
+    return new ApiError("rate_limit_exceeded", "The model server is busy; try again later.", {
+      retryAfterSeconds: Number.isFinite(retryAfter) && retryAfter > 0 ? Math.ceil(retryAfter) : 1,
+    });
+  }
+  if (status === 401 || status === 403) {
+    // What it says about the gateway's key is none of the client's business.
+    return new ApiError("inference_error", "The model server refuses the gateway's key; check UPSTREAM_API_KEY.");
+  }
+  return new ApiError("inference_error", `The model server failed with status ${status}.`);
+}
+
+async function errorMessage(response: HttpResponse): Promise<string | undefined> {
+  try {
+    const { error } = await response.json<{ error?: { message?: unknown } | string }>();
+    const message = typeof error === "string" ? error : error?.message;
+    return typeof message === "string" ? message.slice(0, 300) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function* events(response: HttpResponse): AsyncGenerator<string> {
+  const ready: string[] = [];
+  const parser = createParser({ onEvent: ({ data }: EventSourceMessage) => void ready.push(data) });
+  const decoder = new TextDecoder();
+  for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
+    parser.feed(decoder.decode(chunk, { stream: true }));
+    yield* ready.splice(0);
+  }
+}
+
+function parsePiece(event: string): Piece | undefined {
+  let chunk: {
+    choices?: { delta?: Record<string, unknown>; finish_reason?: unknown }[];
+    usage?: Partial<Usage> | null;
+    error?: { message?: unknown };
+  };
+  try {
+    chunk = JSON.parse(event) as typeof chunk;
+  } catch (cause) {
+    throw new ApiError("inference_error", "The model server sent an event that is not valid JSON.", { cause });
+  }
+  if (chunk.error !== undefined)
+    throw new ApiError("inference_error", "The model server failed in the middle of its answer.");
+  const choice = chunk.choices?.[0];
+  const usage = readUsage(chunk.usage);
+  if (choice === undefined && usage === undefined) return undefined;
+  return {
+    delta: choice?.delta ?? {},
+    finishReason: typeof choice?.finish_reason === "string" ? choice.finish_reason : null,
+    usage,
+  };
+}
+
+function readUsage(usage: Partial<Usage> | null | undefined): Usage | undefined {
+  if (typeof usage?.prompt_tokens !== "number" || typeof usage.completion_tokens !== "number") return undefined;
+  const { prompt_tokens, completion_tokens } = usage;
+  return { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens };
+}
+
+function isVector(value: unknown): value is number[] {
+  return Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === "number");
+}
