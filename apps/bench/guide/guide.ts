@@ -1,0 +1,118 @@
+/** The guide's table of performance benefits, measured on the machine at hand: its claims beside what came out. */
+import { markdownTable, textTable } from "../harness/format.ts";
+import { packageVersions, type Machine } from "../harness/machine.ts";
+import { Progress } from "../harness/progress.ts";
+import { publish, writeResults } from "../harness/publish.ts";
+import { machineText, warnings } from "../harness/report.ts";
+import { measureDatabase, type DatabaseResult } from "./database.ts";
+import { measureDemo, type DemoResult } from "./demo.ts";
+import { measureHttps, type HttpsResult } from "./https.ts";
+import type { Limits } from "./latency.ts";
+
+interface GuideReport {
+  quick: boolean;
+  machine: Machine;
+  versions: Record<string, string>;
+  database: DatabaseResult;
+  https: HttpsResult;
+  demo: DemoResult;
+}
+
+export async function guide(machine: Machine, { quick, write }: { quick: boolean; write: boolean }): Promise<boolean> {
+  const limits: Limits = quick ? { pairs: 30, budgetMs: 1500 } : { pairs: 500, budgetMs: 10_000 };
+  const progress = new Progress();
+  const versions = await packageVersions(["@vg/pool-db", "@vg/pool-http", "@vg/cache", "pg"]);
+  console.error("Measuring the guide's table of performance benefits on this machine; less than a minute …");
+
+  const database = await withDatabase((dsn) => measureDatabase(dsn, limits, progress));
+  const https = await measureHttps(limits, progress);
+  const demo = await measureDemo(
+    quick ? { requests: 60, prompts: 20, budgetMs: 4000 } : { requests: 1000, prompts: 150, budgetMs: 22_000 },
+    progress,
+  );
+
+  const report: GuideReport = { quick, machine, versions, database, https, demo };
+  console.log(`\nThe guide's performance benefits, on this machine\n\n${textTable(rows(report))}\n`);
+  for (const remark of remarks(report)) console.log(`- ${remark}`);
+  console.log(`\n${machineText(report)}`);
+  for (const warning of warnings(report)) console.log(`NOTE: ${warning}`);
+  await writeResults("guide", report);
+  if (write) await publish("guide", report, markdown(report), undefined);
+  return true;
+}
+
+/** On the user's own server where there is one, else on a real one that is started for this. */
+async function withDatabase<T>(use: (dsn: string) => Promise<T>): Promise<T> {
+  const dsn = process.env["POSTGRES_DSN"];
+  if (dsn !== undefined && dsn !== "") return await use(dsn);
+  const { startEmbeddedPostgres } = await import("@vg/internal/embedded-postgres");
+  const server = await startEmbeddedPostgres();
+  try {
+    return await use(server.dsn);
+  } finally {
+    await server.stop();
+  }
+}
+
+function rows({ database, https, demo }: GuideReport): string[][] {
+  return [
+    ["metric", "the guide says", "measured here", "change", "p95"],
+    [
+      "Database query latency",
+      "-60 % (25 ms → 10 ms)",
+      `${ms(database.before.p50Ms)} → ${ms(database.after.p50Ms)}`,
+      percent(database.change),
+      `${ms(database.before.p95Ms)} → ${ms(database.after.p95Ms)}`,
+    ],
+    [
+      "HTTP request latency",
+      "-40 % (300 ms → 180 ms)",
+      `${ms(https.before.p50Ms)} → ${ms(https.after.p50Ms)}`,
+      percent(https.change),
+      `${ms(https.before.p95Ms)} → ${ms(https.after.p95Ms)}`,
+    ],
+    ["Cache hit rate", "85-90 % for common queries", `${(demo.hitRate * 100).toFixed(1)} %`, "", ""],
+    [
+      "Completion latency, miss → hit",
+      "",
+      `${ms(demo.misses.p50Ms)} → ${ms(demo.hits.p50Ms)}`,
+      percent(demo.hits.p50Ms / demo.misses.p50Ms - 1),
+      `${ms(demo.misses.p95Ms)} → ${ms(demo.hits.p95Ms)}`,
+    ],
+    ["Memory usage", "controlled via LRU eviction", `${demo.entries} of at most ${demo.capacity} entries`, "", ""],
+    [
+      "Connection overhead",
+      "eliminated via pooling",
+      `HTTPS: ${https.connectionsBefore} → ${https.connectionsAfter} connections`,
+      "",
+      "",
+    ],
+  ];
+}
+
+function remarks({ database, https, demo }: GuideReport): string[] {
+  return [
+    `Database: ${database.server}; medians of ${database.after.count} queries each way, in turns. Before: a connection for ` +
+      `each query. After: @vg/pool-db, which used ${database.poolConnections}.`,
+    `HTTPS: a local server; medians of ${https.after.count} requests each way, in turns. Before: TCP and TLS for each ` +
+      "request. After: @vg/pool-http.",
+    `Cache: ${demo.requests} completions of the demo over ${demo.distinct} different prompts by Zipf's law. Any prompt must ` +
+      `miss once, so no cache could hit more than ${(demo.bestHitRate * 100).toFixed(1)} % of this workload.`,
+    "There is no network here: a new connection costs this machine's CPU time, but no round trips. Over a network, before " +
+      "gets slower by two round trips or more, and all figures by one.",
+  ];
+}
+
+function markdown(report: GuideReport): string {
+  const list = remarks(report).map((remark) => `- ${remark}`);
+  const notes = warnings(report).map((warning) => `**${warning}**`);
+  return [markdownTable(rows(report)), list.join("\n"), machineText(report), ...notes].join("\n\n");
+}
+
+function ms(value: number): string {
+  return `${value.toFixed(value < 10 ? 2 : 0)} ms`;
+}
+
+function percent(change: number): string {
+  return `${change > 0 ? "+" : ""}${(change * 100).toFixed(0)} %`;
+}

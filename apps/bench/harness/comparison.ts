@@ -1,0 +1,317 @@
+import { isDeepStrictEqual } from "node:util";
+import { ContenderHandle } from "./contender-handle.ts";
+import type { Answer, Parameters } from "./contender.ts";
+import type { Progress } from "./progress.ts";
+import { messageOf } from "./values.ts";
+import { speedRatios, summarise, type Summary } from "./statistics.ts";
+
+/** One package of ours beside what its users would pick instead. */
+export interface Comparison {
+  readonly name: string;
+  readonly title: string;
+  /** The packages of ours that must be built. */
+  readonly packages: readonly string[];
+  /** The module that makes contenders, loaded in their processes only. */
+  readonly module: URL;
+  /** What all contenders share: a database, a server. Runs outside of their processes. */
+  start?(): Promise<Environment>;
+  readonly cases: readonly Case[];
+}
+
+export interface Environment {
+  readonly parameters: Parameters;
+  /** Software that took part, by name. */
+  readonly versions?: Record<string, string>;
+  stop(): Promise<void>;
+}
+
+export interface Case {
+  readonly name: string;
+  readonly title: string;
+  readonly parameters: Parameters;
+  /** The first one is ours; each other one is compared with it, or with the one that it names. */
+  readonly contenders: readonly ContenderSpec[];
+  /** A round does a multiple of this many operations. */
+  readonly batch: number;
+  /** Why the answer of a round of so many operations is wrong; undefined when it is right. */
+  check(answer: Answer, operations: number): string | undefined;
+  /** The same for the answer of `verify`. */
+  checkVerified?(answer: Answer | null): string | undefined;
+}
+
+export interface ContenderSpec {
+  readonly name: string;
+  /** The package whose version is shown. */
+  readonly library: string;
+  /** Which contender of the module this is; `name` when absent. */
+  readonly creates?: string;
+  /** The contender of ours that does the same as this one; the first one when absent. */
+  readonly against?: string;
+}
+
+export interface Settings {
+  /** How long one comparison may take, from the first process to the last, without the environment's start. */
+  readonly budgetMs: number;
+  readonly rounds: number;
+  /** More rounds than usual take more time than the budget; they are not shorter rounds. */
+  readonly usualRounds: number;
+  /** Of each contender, in each of its processes. */
+  readonly warmUpMs: number;
+  /**
+   * Over how many processes of each contender the rounds are spread. What V8 and the memory's layout make of a program
+   * differs from one process to the next, by more than the rounds of one process differ.
+   */
+  readonly launches: number;
+  /** Runs the rivals twice, to show by how much two equal contenders differ here. */
+  readonly noise: boolean;
+}
+
+export interface CaseResult {
+  name: string;
+  title: string;
+  /** Operations of one round; 0 when none was measured. */
+  operations: number;
+  rounds: number;
+  /** What each correct contender answered in the last round. */
+  answer: Answer | null;
+  contenders: ContenderResult[];
+}
+
+export interface ContenderResult {
+  name: string;
+  library: string;
+  /** Why this contender's figures don't count: a wrong answer or a failure. */
+  disqualified?: string;
+  /** Wall-clock nanoseconds per operation. */
+  nsPerOp?: Summary;
+  /** CPU nanoseconds (user and system) of the contender's process per operation. */
+  cpuNsPerOp?: Summary;
+  /** The contender of ours that the ratios are about. */
+  against?: string;
+  /** Ours against this one, round by round: above 1, ours was faster, or used less CPU time. */
+  speedRatio?: Summary;
+  cpuRatio?: Summary;
+}
+
+const MIN_ROUNDS = 3;
+/** For the slowest contender. Shorter rounds would measure the clock and the scheduler, so the budget gives way. */
+const MIN_ROUND_MS = 20;
+/** The length of the last warm-up round at least, after rounds of half of it, a quarter, and so on. */
+const MIN_WARM_UP_BATCHES = 4;
+/** What preparing rounds, collecting garbage and talking to processes takes, as a share of the measured time. */
+const OVERHEAD = 0.2;
+
+export async function runComparison(
+  comparison: Comparison,
+  environment: Environment | undefined,
+  settings: Settings,
+  progress: Progress,
+): Promise<CaseResult[]> {
+  const results: CaseResult[] = [];
+  const deadline = performance.now() + settings.budgetMs;
+  for (const [index, one] of comparison.cases.entries()) {
+    const budgetMs = Math.max(0, deadline - performance.now()) / (comparison.cases.length - index);
+    const rivals = one.contenders.filter(({ library }) => !comparison.packages.includes(library));
+    const again = settings.noise ? rivals.map(secondCopy) : [];
+    const whole = { ...one, contenders: [...one.contenders, ...again] };
+    const parameters = { ...environment?.parameters, ...one.parameters };
+    results.push(await new CaseRun(comparison, whole, parameters, settings, progress).run(budgetMs));
+  }
+  return results;
+}
+
+function secondCopy(spec: ContenderSpec): ContenderSpec {
+  return { ...spec, name: `${spec.name} again`, creates: spec.name };
+}
+
+/** A contender of a running case, with its measurements so far. */
+interface Entrant {
+  readonly spec: ContenderSpec;
+  handle: ContenderHandle | undefined;
+  disqualified: string | undefined;
+  readonly ns: number[];
+  readonly cpuNs: number[];
+}
+
+/** One case from its processes' start to its result. */
+class CaseRun {
+  readonly #comparison: Comparison;
+  readonly #case: Case;
+  readonly #parameters: Parameters;
+  readonly #settings: Settings;
+  readonly #progress: Progress;
+  readonly #entrants: Entrant[];
+  #lastAnswer: Answer | null = null;
+
+  constructor(comparison: Comparison, one: Case, parameters: Parameters, settings: Settings, progress: Progress) {
+    this.#comparison = comparison;
+    this.#case = one;
+    this.#parameters = parameters;
+    this.#settings = settings;
+    this.#progress = progress;
+    this.#entrants = one.contenders.map((spec) => ({
+      spec,
+      handle: undefined,
+      disqualified: undefined,
+      ns: [],
+      cpuNs: [],
+    }));
+  }
+
+  async run(budgetMs: number): Promise<CaseResult> {
+    const start = performance.now();
+    const deadline = start + budgetMs;
+    const launches = Math.min(this.#settings.launches, this.#settings.rounds);
+    let operations = 0;
+    let rounds = 0;
+    for (let launch = 1; launch <= launches && !this.#outOfTime(rounds, deadline); launch++) {
+      try {
+        this.#progress.show(this.#label(), "starting");
+        await Promise.all(this.#running().map((entrant) => this.#start(entrant)));
+        const slowestBatchMs = await this.#warmUpAll();
+        if (launch === 1) {
+          // The other launches will start and warm up as long as this one did.
+          const reserved = (performance.now() - start) * launches;
+          operations = this.#operationsOfARound(slowestBatchMs, budgetMs - reserved);
+        }
+        const target = Math.round((this.#settings.rounds * launch) / launches);
+        rounds = await this.#measure(operations, rounds, target, deadline);
+      } finally {
+        await Promise.all(this.#entrants.map((entrant) => this.#stop(entrant)));
+      }
+    }
+    this.#progress.done();
+    return this.#result(operations, rounds);
+  }
+
+  /** Rounds beyond the usual number were asked for and get their time. */
+  #outOfTime(rounds: number, deadline: number): boolean {
+    const bounded = this.#settings.rounds <= this.#settings.usualRounds;
+    return bounded && rounds >= MIN_ROUNDS && performance.now() > deadline;
+  }
+
+  #running(): Entrant[] {
+    return this.#entrants.filter((entrant) => entrant.disqualified === undefined);
+  }
+
+  async #start(entrant: Entrant): Promise<void> {
+    const { spec } = entrant;
+    try {
+      entrant.handle = await ContenderHandle.start(
+        spec.name,
+        this.#comparison.module,
+        spec.creates ?? spec.name,
+        this.#parameters,
+      );
+      const verified = await entrant.handle.verify();
+      const wrong = this.#case.checkVerified?.(verified);
+      if (wrong !== undefined) entrant.disqualified = `wrong answer: ${wrong}`;
+    } catch (error) {
+      entrant.disqualified = `failed: ${messageOf(error)}`;
+    }
+  }
+
+  async #stop(entrant: Entrant): Promise<void> {
+    await entrant.handle?.close();
+    entrant.handle = undefined;
+  }
+
+  /** Returns how many milliseconds a batch takes the slowest contender. */
+  async #warmUpAll(): Promise<number> {
+    let slowest = 0;
+    for (const entrant of this.#running()) slowest = Math.max(slowest, await this.#warmUp(entrant));
+    return slowest;
+  }
+
+  /** Runs ever longer rounds until the code is hot; returns how many milliseconds a batch then took. */
+  async #warmUp(entrant: Entrant): Promise<number> {
+    this.#progress.show(this.#label(), `warming up ${entrant.spec.name}`);
+    const end = performance.now() + this.#settings.warmUpMs;
+    let best = Infinity;
+    for (let batches = 1; ; batches *= 2) {
+      const round = await this.#round(entrant, batches * this.#case.batch);
+      if (round === undefined) return 0;
+      best = Math.min(best, round.elapsedMs / batches);
+      // The next round would take about twice as long as this one. The first ones are cold and say little.
+      if (batches >= MIN_WARM_UP_BATCHES && performance.now() + 2 * round.elapsedMs > end) return best;
+    }
+  }
+
+  /** The same for all contenders, so that their answers can be compared; the slowest one decides. */
+  #operationsOfARound(slowestBatchMs: number, remainingMs: number): number {
+    const contenders = Math.max(1, this.#running().length);
+    const share = remainingMs / (this.#settings.usualRounds * contenders * (1 + OVERHEAD));
+    const roundMs = Math.max(MIN_ROUND_MS, share);
+    const batches = slowestBatchMs > 0 ? Math.max(1, Math.floor(roundMs / slowestBatchMs)) : 1;
+    return batches * this.#case.batch;
+  }
+
+  /** Measures the rounds from `first` up to `target`, or until the time is up; returns how many there are now. */
+  async #measure(operations: number, first: number, target: number, deadline: number): Promise<number> {
+    for (let round = first; round < target; round++) {
+      if (this.#outOfTime(round, deadline)) return round;
+      for (const entrant of rotate(this.#running(), round)) {
+        this.#progress.show(this.#label(), entrant.spec.name, round / this.#settings.rounds);
+        const measured = await this.#round(entrant, operations);
+        if (measured === undefined) continue;
+        entrant.ns.push((measured.elapsedMs * 1e6) / operations);
+        entrant.cpuNs.push((measured.cpuMs * 1e6) / operations);
+      }
+    }
+    return target;
+  }
+
+  /** One round with its answer checked; undefined when that disqualified the contender. */
+  async #round(entrant: Entrant, operations: number) {
+    if (entrant.handle === undefined) return undefined;
+    try {
+      const round = await entrant.handle.round(operations);
+      const wrong = this.#case.check(round.answer, operations);
+      if (wrong !== undefined) {
+        entrant.disqualified = `wrong answer: ${wrong}`;
+        return undefined;
+      }
+      this.#lastAnswer = round.answer;
+      return round;
+    } catch (error) {
+      entrant.disqualified = `failed: ${messageOf(error)}`;
+      return undefined;
+    }
+  }
+
+  #result(operations: number, rounds: number): CaseResult {
+    const contenders = this.#entrants.map((entrant) => this.#contenderResult(entrant));
+    const { name, title } = this.#case;
+    return { name, title, operations, rounds, answer: this.#lastAnswer, contenders };
+  }
+
+  #contenderResult(entrant: Entrant): ContenderResult {
+    const { name, library, against } = entrant.spec;
+    if (entrant.disqualified !== undefined) return { name, library, disqualified: entrant.disqualified };
+    const figures = { name, library, nsPerOp: summarise(entrant.ns), cpuNsPerOp: summarise(entrant.cpuNs) };
+    const ours = this.#entrants.find((other) => other.spec.name === against) ?? this.#entrants[0]!;
+    if (entrant === ours || ours.disqualified !== undefined) return figures;
+    return {
+      ...figures,
+      against: ours.spec.name,
+      speedRatio: speedRatios(ours.ns, entrant.ns),
+      cpuRatio: speedRatios(ours.cpuNs, entrant.cpuNs),
+    };
+  }
+
+  #label(): string {
+    return `${this.#comparison.name}: ${this.#case.title}`;
+  }
+}
+
+/** A B C, then C A B, then B C A: over the rounds, each contender runs in each place equally often. */
+export function rotate<T>(items: readonly T[], round: number): T[] {
+  const shift = items.length === 0 ? 0 : round % items.length;
+  return [...items.slice(items.length - shift), ...items.slice(0, items.length - shift)];
+}
+
+/** A check for answers that are known beforehand. */
+export function expectAnswer(answer: Answer, expected: Answer): string | undefined {
+  if (isDeepStrictEqual(answer, expected)) return undefined;
+  return `got ${JSON.stringify(answer)}, expected ${JSON.stringify(expected)}`;
+}

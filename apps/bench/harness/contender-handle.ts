@@ -1,0 +1,85 @@
+import { fork, type ChildProcess } from "node:child_process";
+import type { Answer, Measurement, Parameters, Reply, Request } from "./contender.ts";
+
+const PROCESS = new URL("./contender-process.ts", import.meta.url);
+/** A contender that says nothing for this long has failed. */
+const ANSWER_TIMEOUT_MS = 60_000;
+
+/** The harness's end of a contender's process. Every method rejects once the process has ended. */
+export class ContenderHandle {
+  readonly name: string;
+  readonly #process: ChildProcess;
+  readonly #exited: Promise<void>;
+  #pending: { resolve(reply: Reply): void; reject(error: Error): void } | undefined;
+
+  private constructor(name: string) {
+    this.name = name;
+    this.#process = fork(PROCESS, [], {
+      // Without its options of the parent (a --test run has some); with a collector that can be called.
+      execArgv: ["--expose-gc"],
+      stdio: ["ignore", "ignore", "inherit", "ipc"],
+    });
+    this.#process.on("message", (reply: Reply) => this.#pending?.resolve(reply));
+    this.#process.on("error", (error) => this.#pending?.reject(error));
+    this.#exited = new Promise((resolve) => {
+      this.#process.once("exit", (code, signal) => {
+        this.#pending?.reject(new Error(`its process ended (${signal ?? `exit code ${code}`})`));
+        resolve();
+      });
+    });
+  }
+
+  /** Starts a process and makes the contender in it. Rejects when the contender cannot be made. */
+  static async start(name: string, module: URL, contender: string, parameters: Parameters): Promise<ContenderHandle> {
+    const handle = new ContenderHandle(name);
+    try {
+      await handle.#ask({ type: "create", module: module.href, contender, parameters });
+      return handle;
+    } catch (error) {
+      await handle.kill();
+      throw error;
+    }
+  }
+
+  async verify(): Promise<Answer | null> {
+    const reply = await this.#ask({ type: "verify" });
+    return reply.type === "verified" ? reply.answer : null;
+  }
+
+  async round(operations: number): Promise<Measurement> {
+    const reply = await this.#ask({ type: "round", operations });
+    if (reply.type !== "measured") throw new Error(`unexpected answer ${reply.type}`);
+    return reply.measurement;
+  }
+
+  /** Lets the contender close what it holds, then ends its process. */
+  async close(): Promise<void> {
+    await this.#ask({ type: "close" }).catch(() => undefined);
+    await this.kill();
+  }
+
+  async kill(): Promise<void> {
+    this.#process.kill("SIGKILL");
+    await this.#exited;
+  }
+
+  async #ask(request: Request): Promise<Reply> {
+    if (!this.#process.connected) throw new Error("its process has ended");
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      const reply = await new Promise<Reply>((resolve, reject) => {
+        this.#pending = { resolve, reject };
+        timer = setTimeout(
+          () => reject(new Error(`no answer to ${request.type} within ${ANSWER_TIMEOUT_MS / 1000} s`)),
+          ANSWER_TIMEOUT_MS,
+        );
+        this.#process.send(request);
+      });
+      if (reply.type === "failed") throw new Error(reply.message);
+      return reply;
+    } finally {
+      clearTimeout(timer);
+      this.#pending = undefined;
+    }
+  }
+}

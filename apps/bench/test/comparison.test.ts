@@ -1,0 +1,121 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import {
+  expectAnswer,
+  rotate,
+  runComparison,
+  type CaseResult,
+  type Comparison,
+  type ContenderSpec,
+} from "../harness/comparison.ts";
+import { Progress } from "../harness/progress.ts";
+
+// More rounds than usual are never cut short, so nothing here depends on the speed of the machine.
+const SETTINGS = { budgetMs: 0, rounds: 4, usualRounds: 3, warmUpMs: 5, launches: 2, noise: false };
+const quiet = new Progress({ isTTY: false, write: () => true });
+
+async function runWith(
+  contenders: (string | ContenderSpec)[],
+  settings = SETTINGS,
+  parameters = {},
+): Promise<CaseResult> {
+  const comparison: Comparison = {
+    name: "fixture",
+    title: "fixture",
+    packages: ["ours"],
+    module: new URL("./fixtures.ts", import.meta.url),
+    cases: [
+      {
+        name: "count",
+        title: "count",
+        parameters,
+        contenders: contenders.map((one) => (typeof one === "string" ? { name: one, library: one } : one)),
+        batch: 1000,
+        check: (answer, operations) => expectAnswer({ operations: answer["operations"] ?? null }, { operations }),
+        checkVerified: (answer) => expectAnswer(answer ?? {}, { greeting: "hello" }),
+      },
+    ],
+  };
+  const environment = { parameters: { greeting: "hello" }, stop: () => Promise.resolve() };
+  const [result] = await runComparison(comparison, environment, settings, quiet);
+  return result!;
+}
+
+void test("over the rounds each contender runs in each place", () => {
+  const orders = [0, 1, 2, 3].map((round) => rotate(["A", "B", "C"], round).join(""));
+  assert.deepEqual(orders, ["ABC", "CAB", "BCA", "ABC"]);
+  assert.deepEqual(rotate([], 5), []);
+});
+
+void test("every contender does the same work in every round, and is compared with the first", async () => {
+  const result = await runWith(["ours", "rival"]);
+  assert.equal(result.rounds, 4);
+  assert.equal(result.operations % 1000, 0);
+  assert.equal(result.answer?.["operations"], result.operations);
+  const [ours, rival] = result.contenders;
+  assert.ok((ours?.nsPerOp?.median ?? 0) > 0);
+  assert.ok((rival?.cpuNsPerOp?.max ?? 0) > 0);
+  assert.equal(ours?.speedRatio, undefined);
+  assert.ok((rival?.speedRatio?.min ?? 0) > 0);
+});
+
+void test("when the time is up, three rounds are still measured, and no more", async () => {
+  const result = await runWith(["ours", "rival"], { ...SETTINGS, budgetMs: 0, rounds: 9, usualRounds: 9 });
+  assert.equal(result.rounds, 3);
+});
+
+void test("the rounds are spread over several processes of each contender", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "vg-bench-test-"));
+  try {
+    const { rounds } = await runWith(["ours"], { ...SETTINGS, launches: 3 }, { folder });
+    assert.equal(rounds, 4);
+    assert.equal((await readdir(folder)).length, 3);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+void test("a rival is compared with the contender of ours that it names", async () => {
+  const result = await runWith(["ours", "ours too", { name: "rival", library: "rival", against: "ours too" }]);
+  assert.equal(result.contenders[1]?.against, "ours");
+  assert.equal(result.contenders[2]?.against, "ours too");
+});
+
+void test("a contender whose answer becomes wrong is disqualified, and the others go on", async () => {
+  const { contenders } = await runWith(["ours", "wrong later", "rival"]);
+  assert.match(contenders[1]?.disqualified ?? "", /^wrong answer: got .*expected/);
+  assert.equal(contenders[1]?.nsPerOp, undefined);
+  assert.ok(contenders[2]?.speedRatio !== undefined);
+});
+
+void test("when ours is wrong it is disqualified too, and nothing is compared with it", async () => {
+  const { contenders } = await runWith(["wrong later", "rival"]);
+  assert.match(contenders[0]?.disqualified ?? "", /^wrong answer/);
+  assert.equal(contenders[1]?.speedRatio, undefined);
+  assert.ok(contenders[1]?.nsPerOp !== undefined);
+});
+
+void test("what a contender shows before its rounds is checked", async () => {
+  const { contenders } = await runWith(["ours", "wrong at the start"]);
+  assert.match(contenders[1]?.disqualified ?? "", /^wrong answer: .*bye/);
+});
+
+void test("a contender that cannot start, throws or crashes says why", async () => {
+  const { contenders } = await runWith(["ours", "cannot start", "throws", "crashes"]);
+  const reasons = contenders.map(({ disqualified }) => disqualified);
+  assert.equal(reasons[0], undefined);
+  assert.equal(reasons[1], "failed: Error: no such library");
+  assert.equal(reasons[2], "failed: Error: broken (cause: the cause)");
+  assert.equal(reasons[3], "failed: its process ended (exit code 3)");
+});
+
+void test("the noise run puts a second copy of each rival beside it", async () => {
+  const { contenders } = await runWith(["ours", "rival"], { ...SETTINGS, noise: true });
+  assert.deepEqual(
+    contenders.map(({ name }) => name),
+    ["ours", "rival", "rival again"],
+  );
+});

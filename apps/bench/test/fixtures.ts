@@ -1,0 +1,30 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Contender, Parameters } from "../harness/contender.ts";
+import { textField } from "../harness/values.ts";
+
+/** Contenders for the tests of the harness: real processes, small work. */
+export function createContender(name: string, parameters: Parameters): Contender {
+  if (name === "cannot start") throw new Error("no such library");
+  // Shows that this process has been there.
+  const folder = parameters["folder"];
+  if (typeof folder === "string") writeFileSync(join(folder, String(process.pid)), "");
+  let rounds = 0;
+  return {
+    verify: () => ({ greeting: name === "wrong at the start" ? "bye" : textField(parameters, "greeting") }),
+    run(operations) {
+      rounds++;
+      if (name === "crashes") process.exit(3);
+      if (name === "throws") throw new Error("broken", { cause: new Error("the cause") });
+      // A contender that only later forgets part of its work.
+      const skipped = name === "wrong later" && rounds > 2 ? 1 : 0;
+      return { operations: operations - skipped, sum: work(operations) };
+    },
+  };
+}
+
+function work(operations: number): number {
+  let sum = 0;
+  for (let i = 0; i < operations; i++) sum += i % 7;
+  return sum;
+}

@@ -1,0 +1,81 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { barChart } from "../harness/chart.ts";
+import { markdownTable, nanoseconds, perSecond } from "../harness/format.ts";
+import { replaceSection } from "../harness/publish.ts";
+import { caseText, warnings } from "../harness/report.ts";
+
+const summary = { median: 100, min: 90, max: 120 };
+
+void test("durations keep three digits and get the unit that suits them", () => {
+  assert.deepEqual([7.046, 70.46, 704.6, 7046, 7.046e6].map(nanoseconds), [
+    "7.05 ns",
+    "70.5 ns",
+    "705 ns",
+    "7.05 µs",
+    "7.05 ms",
+  ]);
+  assert.equal(perSecond(125), "8.00 M");
+});
+
+void test("a disqualified contender shows in the table and below it, with no figures", () => {
+  const text = caseText(
+    {
+      name: "x",
+      title: "a case",
+      operations: 1000,
+      rounds: 3,
+      answer: { hits: 1 },
+      contenders: [
+        { name: "@vg/cache", library: "@vg/cache", nsPerOp: summary, cpuNsPerOp: summary },
+        { name: "lru-cache (ttl)", library: "lru-cache", disqualified: "wrong answer: 1" },
+      ],
+    },
+    { "lru-cache": "1.2.3" },
+  );
+  assert.match(text, /lru-cache 1\.2\.3 \(ttl\) +disqualified/);
+  assert.match(text, /DISQUALIFIED lru-cache \(ttl\): wrong answer: 1/);
+});
+
+void test("only the section between its marks is replaced, and replacing again changes nothing", () => {
+  const text = "before\n<!-- bench:a -->\nold\n<!-- /bench:a -->\nafter <!-- bench:b --><!-- /bench:b -->";
+  const once = replaceSection(text, "a", "new $& $1");
+  assert.equal(
+    once,
+    "before\n<!-- bench:a -->\n\nnew $& $1\n\n<!-- /bench:a -->\nafter <!-- bench:b --><!-- /bench:b -->",
+  );
+  assert.equal(replaceSection(once, "a", "new $& $1"), once);
+  assert.throws(() => replaceSection(text, "c", "x"), /no section <!-- bench:c -->/);
+});
+
+void test("names in a chart and a table cannot break out of them", () => {
+  const svg = barChart('<"&>', "a note", [
+    { title: "a<b", bars: [{ label: "x&y", value: summary, text: "<1", ours: true }] },
+  ]);
+  assert.ok(!svg.includes("a<b") && svg.includes("a&lt;b") && svg.includes("x&amp;y"));
+  assert.equal(markdownTable([["h"], ["a|b"]]), "| h |\n|---|\n| a\\|b |");
+});
+
+void test("figures that are not fit to be quoted say so", () => {
+  const machine = {
+    cpu: "",
+    cores: 2,
+    memoryGb: 1,
+    system: "",
+    node: "",
+    v8: "",
+    loadBefore: 0.9,
+  };
+  const versions = { undici: "8.12.4", "undici under @vg/pool-http": "8.11.0" };
+  const found = warnings({ quick: true, machine, versions });
+  assert.equal(found.length, 3);
+  assert.match(found[2] ?? "", /@vg\/pool-http uses undici 8\.11\.0, its rival is 8\.12\.4/);
+  assert.deepEqual(
+    warnings({
+      quick: false,
+      machine: { ...machine, loadBefore: 0.1 },
+      versions: { pg: "1", "pg under @vg/pool-db": "1" },
+    }),
+    [],
+  );
+});
