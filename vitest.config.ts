@@ -21,6 +21,10 @@ const project = (name: string, folder: string) => ({
 export default defineConfig({
   test: {
     reporters: ["default", "./scripts/summary-reporter.ts"],
-    projects: [...packages.map((name) => project(name, `packages/${name}`)), project("demo", "apps/demo")],
+    projects: [
+      ...packages.map((name) => project(name, `packages/${name}`)),
+      project("demo", "apps/demo"),
+      project("scripts", "scripts"),
+    ],
   },
 });
