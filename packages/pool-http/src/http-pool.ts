@@ -95,7 +95,10 @@ export class HttpPool {
    * Asks whether a server answers: one GET, 5 s (or `timeoutMs`), no retry, no part in the statistics. A status of
    * 400 or more is not healthy. Never rejects.
    */
-  async health(url: string | URL, options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<HttpHealth> {
+  async health(
+    url: string | URL,
+    options: Pick<HttpRequestOptions, "timeoutMs" | "signal" | "headers"> = {},
+  ): Promise<HttpHealth> {
     const startedAt = this.#options.clock.now();
     const elapsed = (): number => this.#options.clock.now() - startedAt;
     try {

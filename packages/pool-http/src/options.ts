@@ -195,10 +195,8 @@ export function resolveOptions(options: HttpPoolOptions): ResolvedOptions {
     maxHeaderBytes: check.integer("maxHeaderBytes", { fallback: 65_536, min: 1024, max: 16 * 1024 * 1024 }),
     tls: resolveTls(check.raw("tls"), fail),
     baseUrl: resolveBaseUrl(check.raw("baseUrl"), fail),
-    headers: resolveHeaders(
-      check.raw("headers"),
-      check.string("userAgent", { fallback: "vg-pool-http" }),
-      (rule) => check.refuse("headers", rule),
+    headers: resolveHeaders(check.raw("headers"), check.string("userAgent", { fallback: "vg-pool-http" }), (rule) =>
+      check.refuse("headers", rule),
     ),
     logger: check.objectWith<Logger>("logger", ["debug", "info", "warn", "error"]),
     clock: check.objectWith<Clock>("clock", ["now"]) ?? monotonicClock,
@@ -207,7 +205,11 @@ export function resolveOptions(options: HttpPoolOptions): ResolvedOptions {
   };
   check.noOthers();
   if (resolved.maxTotalConns < maxConnsPerHost && options.maxConnsPerHost !== undefined) {
-    throw check.refuse("maxTotalConns", `at least maxConnsPerHost (${maxConnsPerHost})`, "Raise it or lower the other.");
+    throw check.refuse(
+      "maxTotalConns",
+      `at least maxConnsPerHost (${maxConnsPerHost})`,
+      "Raise it or lower the other.",
+    );
   }
   if (attemptTimeoutMs !== undefined && attemptTimeoutMs > timeoutMs) {
     throw check.refuse("attemptTimeoutMs", `at most timeoutMs (${timeoutMs})`, "The deadline would always come first.");
@@ -248,7 +250,8 @@ function resolveTls(value: unknown, fail: (message: string) => Error): HttpTlsOp
 
 function resolveBaseUrl(value: unknown, fail: (message: string) => Error): URL | undefined {
   if (value === undefined) return undefined;
-  const url = (typeof value === "string" || value instanceof URL) && URL.canParse(String(value)) ? new URL(value) : undefined;
+  const url =
+    (typeof value === "string" || value instanceof URL) && URL.canParse(String(value)) ? new URL(value) : undefined;
   if (url === undefined || (url.protocol !== "http:" && url.protocol !== "https:")) {
     throw fail(`${OWNER}: baseUrl must be an absolute http or https URL, such as "https://api.example.com/v1".`);
   }

@@ -24,7 +24,7 @@ export interface HttpResponseParts {
   readonly timings: HttpTimings;
   readonly body: Uint8Array | Readable;
   readonly pool: string;
-  readonly request: string;
+  readonly request: () => string;
   /** For collecting a stream. */
   readonly maxBytes: number;
 }
@@ -81,10 +81,14 @@ export class HttpResponse {
 
   /** The whole body. A stream beyond `maxResponseBytes` rejects with HttpBodyTooLargeError. */
   async bytes(): Promise<Uint8Array> {
-    const { body, maxBytes, pool, request } = this.#parts;
+    const { body, maxBytes, pool } = this.#parts;
     if (!(body instanceof Readable)) return body;
+    const request = this.#parts.request();
     if (this.#taken) {
-      throw new HttpRequestError(`${pool}: the streamed body of ${request} was read already. Read it once.`, { pool, request });
+      throw new HttpRequestError(`${pool}: the streamed body of ${request} was read already. Read it once.`, {
+        pool,
+        request,
+      });
     }
     this.#taken = true;
     const chunks: Uint8Array[] = [];
@@ -119,7 +123,8 @@ export class HttpResponse {
     try {
       return JSON.parse(text) as T;
     } catch {
-      const { pool, request } = this.#parts;
+      const { pool } = this.#parts;
+      const request = this.#parts.request();
       const type = this.header("content-type") ?? "no content-type";
       // No cause: the parser's message quotes the body.
       throw new HttpJsonError(

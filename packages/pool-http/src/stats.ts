@@ -96,7 +96,14 @@ export class StatsRecorder {
   bytesReceived = 0;
   bytesSent = 0;
   timeouts = 0;
-  readonly #timeoutsByPhase: Record<HttpPhase, number> = { queue: 0, connect: 0, tls: 0, headers: 0, body: 0, backoff: 0 };
+  readonly #timeoutsByPhase: Record<HttpPhase, number> = {
+    queue: 0,
+    connect: 0,
+    tls: 0,
+    headers: 0,
+    body: 0,
+    backoff: 0,
+  };
   readonly #retriesByCause: Record<RetryCause, number> = { rejected: 0, status: 0, connect: 0, network: 0, timeout: 0 };
   readonly #latency = createHistogram();
   readonly #queue = createHistogram();

@@ -9,7 +9,10 @@ const text = "compressible ".repeat(5000);
 
 const encoded = (body: Buffer, encoding: string) =>
   httpServer((request, response) => {
-    response.writeHead(200, { "content-encoding": encoding, "x-asked": request.headers["accept-encoding"] ?? "nothing" });
+    response.writeHead(200, {
+      "content-encoding": encoding,
+      "x-asked": request.headers["accept-encoding"] ?? "nothing",
+    });
     response.end(request.method === "HEAD" ? undefined : body);
   });
 

@@ -43,12 +43,15 @@ test("a dripping body is cut at the deadline", async () => {
   await server.socketsDownTo(0);
 });
 
-test("the deadline covers the backoff", async () => {
-  await using server = await faultServer((socket) => socket.resetAndDestroy());
+test("a wait that would pass the deadline is not begun", async () => {
+  await using server = await faultServer((socket, { line }) =>
+    line.includes("/reset") ? socket.resetAndDestroy() : socket.write(reply(503, "busy")),
+  );
   await using pool = new HttpPool({ retryBaseMs: 60_000, retryCapMs: 60_000, random: () => 0.9 });
-  const error = await rejection<HttpTimeoutError>(pool.get(server.url, { timeoutMs: 30 }));
-  expect(error).toMatchObject({ code: "ERR_VG_HTTP_TIMEOUT", phase: "backoff" });
-  expect(error.attempts.length).toBe(1);
+  const error = await rejection(pool.get(`${server.url}/reset`));
+  expect(error).toMatchObject({ code: "ERR_VG_HTTP_NETWORK", attempts: [{ number: 1 }] });
+  expect(await (await pool.get(server.url)).text()).toBe("busy");
+  expect(pool.getStats().retry_count).toBe(0);
 });
 
 test("an attempt that exceeds attemptTimeoutMs is retried within the deadline", async () => {
@@ -118,7 +121,7 @@ test("aborting rejects at once with the signal's reason in every phase, and coun
     if (line.includes("/fail")) socket.resetAndDestroy();
     abort.abort(reason);
   });
-  await using pool = new HttpPool({ maxConnsPerHost: 1, retryBaseMs: 60_000, retryCapMs: 60_000, random: () => 0.9 });
+  await using pool = new HttpPool({ maxConnsPerHost: 1, retryBaseMs: 20_000, random: () => 0.9 });
   let abort = new AbortController();
   const aborted = (path: string) => {
     abort = new AbortController();
@@ -137,6 +140,20 @@ test("aborting rejects at once with the signal's reason in every phase, and coun
   expect(await rejection(pool.get(server.url, { signal: AbortSignal.abort(reason) }))).toBe(reason);
   await rejection(blocker);
   expect(pool.getStats()).toMatchObject({ canceled_count: 5, error_count: 1, queued: 0, in_flight: 0 });
+});
+
+test("a signal that aborts while the body is made keeps the request from being sent", async () => {
+  await using server = await faultServer((socket) => socket.write(reply(200)));
+  await using pool = new HttpPool();
+  const reason = new Error("no longer needed");
+  const abort = new AbortController();
+  const body = () => {
+    abort.abort(reason);
+    return "x";
+  };
+  expect(await rejection(pool.put(server.url, body, { signal: abort.signal }))).toBe(reason);
+  expect(server.accepted()).toBe(0);
+  expect(pool.getStats()).toMatchObject({ canceled_count: 1, in_flight: 0 });
 });
 
 test("nothing listens to a signal after its requests have ended", async () => {

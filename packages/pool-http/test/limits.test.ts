@@ -134,6 +134,31 @@ test("closeIdleConnections closes what nobody uses, says how many, and costs no 
   expect((await after).every(({ status }) => status === 200)).toBe(true);
 });
 
+test("a connection that the server closes after its response is given to nobody", async () => {
+  await using server = await faultServer((socket) => socket.end(reply(200, "ok", { connection: "close" })));
+  await using pool = new HttpPool({ maxConnsPerHost: 1 });
+  await many(10, () => pool.post(server.url, "x"));
+  expect(pool.getStats()).toMatchObject({ success_count: 10, stale_resends: 0, connect_count: 10 });
+});
+
+test("a response that came before any request is taken for no answer", async () => {
+  const poisoned = deferred();
+  await using server = await faultServer(
+    (socket) => socket.write(reply(200, "real")),
+    (socket, number) => {
+      if (number === 0) socket.write(reply(200, "poison"), () => poisoned.resolve());
+    },
+  );
+  await using pool = new HttpPool();
+  const abort = new AbortController();
+  const given = pool.get(server.url, { signal: abort.signal });
+  abort.abort();
+  await rejection(given);
+  await poisoned.promise;
+  await server.socketsDownTo(0);
+  expect(await (await pool.get(server.url)).text()).toBe("real");
+});
+
 test("a fresh connection that nobody used notices that the server hangs up", async () => {
   const connected = deferred();
   let hangUp = () => {};

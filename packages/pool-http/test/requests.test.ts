@@ -1,6 +1,6 @@
 import { Readable } from "node:stream";
 import { expect, test } from "vitest";
-import { HttpJsonError, HttpPool, HttpRequestError } from "../src/index.ts";
+import { HttpPool, HttpRequestError, type HttpJsonError } from "../src/index.ts";
 import { closedPort, faultServer, httpServer, rejection, reply, turns } from "./support/fault-server.ts";
 
 /** Answers with what it received. */
@@ -122,9 +122,7 @@ test("json() of something else names status, type and size, and not the content"
 test("a request's headers win over the pool's, whatever their case", async () => {
   await using server = await echo();
   await using pool = new HttpPool({ headers: { "X-One": "pool", "x-two": "pool" }, userAgent: "test/1" });
-  const { headers } = await (
-    await pool.get(server.url, { headers: new Headers({ "X-Two": "request" }) })
-  ).json<Echo>();
+  const { headers } = await (await pool.get(server.url, { headers: new Headers({ "X-Two": "request" }) })).json<Echo>();
   expect(headers).toMatchObject({ "x-one": "pool", "x-two": "request", "user-agent": "test/1" });
 });
 

@@ -253,7 +253,11 @@ test("a retry is logged with its cause and delay", async () => {
   const lines: [object, string][] = [];
   const debug = (fields: object, message: string) => void lines.push([fields, message]);
   const none = () => {};
-  await using pool = new HttpPool({ ...fast, name: "upstream", logger: { debug, info: none, warn: none, error: none } });
+  await using pool = new HttpPool({
+    ...fast,
+    name: "upstream",
+    logger: { debug, info: none, warn: none, error: none },
+  });
   await pool.get(`${server.url}/a?secret=1`);
   expect(lines).toEqual([
     [

@@ -110,7 +110,9 @@ test("the signal ends a stream with its reason", async () => {
 });
 
 test("a stream that breaks off fails its reader, and is not retried", async () => {
-  await using server = await faultServer((socket) => socket.write(HEAD + chunk("first"), () => socket.resetAndDestroy()));
+  await using server = await faultServer((socket) =>
+    socket.write(HEAD + chunk("first"), () => socket.resetAndDestroy()),
+  );
   await using pool = new HttpPool();
   const response = await pool.get(server.url, { stream: true });
   expect(await rejection(response.text())).toBeInstanceOf(HttpNetworkError);
@@ -161,7 +163,10 @@ test("back-pressure reaches the server: an unread stream is not read into memory
     const fill = () => {
       while (written < 200 * 1024 * 1024) {
         written += 64 * 1024;
-        if (!socket.write(block)) return void socket.once("drain", fill);
+        if (!socket.write(block)) {
+          socket.once("drain", fill);
+          break;
+        }
       }
     };
     fill();

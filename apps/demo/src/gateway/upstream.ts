@@ -97,7 +97,11 @@ export class Upstream {
 
   /** Whether the upstream answers; for the health check. */
   async check(signal: AbortSignal): Promise<void> {
-    await this.#listModels(signal);
+    const { ok, error } = await this.#options.httpPool.health(`${this.#baseUrl}/models`, {
+      headers: this.#headers(),
+      signal,
+    });
+    if (!ok) throw new Error(error ?? "the model server does not answer");
   }
 
   async #modelFor(model: Model, signal: AbortSignal): Promise<string> {

@@ -8,7 +8,7 @@
  */
 import type { Dispatcher } from "undici";
 import { CONNECTION_GONE, type Connection } from "../transport/connection.ts";
-import { codeOf, type Failure } from "./failure.ts";
+import { codeOf, tooLarge, type Failure } from "./failure.ts";
 import type { OpenedBody, RequestBody } from "./request-body.ts";
 
 /** Where a streamed body goes. */
@@ -168,7 +168,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
     if (this.#ended) return;
     switch (this.#mode) {
       case "collect":
-        if (this.bytesReceived > this.#settings.maxBytes) this.cancel(tooLarge(this.bytesReceived, this.#settings.maxBytes));
+        if (this.bytesReceived > this.#settings.maxBytes)
+          this.cancel(tooLarge(this.bytesReceived, this.#settings.maxBytes));
         else this.#chunks.push(chunk);
         break;
       case "stream":
@@ -251,25 +252,24 @@ export class Attempt implements Dispatcher.DispatchHandler {
       case "UND_ERR_HEADERS_OVERFLOW":
         return failure("protocol", "the response's headers are larger than maxHeaderBytes. Raise it if they should be");
       case "UND_ERR_RES_CONTENT_LENGTH_MISMATCH":
-        return failure("network", `the connection ended before the body was complete (${this.bytesReceived} bytes came)`);
+        return failure(
+          "network",
+          `the connection ended before the body was complete (${this.bytesReceived} bytes came)`,
+        );
       default:
     }
     // undici's parser errors carry no code. Within a body they mean, nearly always, that it broke off.
     if (error.name === "HTTPParserError" && phase === "headers") return failure("protocol", error.message);
     if (code.startsWith("ERR_SSL_")) {
-      return failure("tls", `${code}. The server broke off TLS; check tls.cert and tls.key if it asks for a certificate`);
+      return failure(
+        "tls",
+        `${code}. The server broke off TLS; check tls.cert and tls.key if it asks for a certificate`,
+      );
     }
     if (this.#reused && !this.#responseBegan) return failure("stale", `the reused connection broke (${code})`);
-    return failure("network", `the connection broke (${code})`);
+    // Servers refuse a missing client certificate by hanging up, without a word.
+    const mutual = !this.#reused && !this.#responseBegan && this.connection.host.url.protocol === "https:";
+    const hint = mutual ? "; if the server asks for a client certificate, check tls.cert and tls.key" : "";
+    return failure("network", `the connection broke (${code})${hint}`);
   }
-}
-
-export function tooLarge(size: number, limit: number): Failure {
-  return {
-    reason: "too_large",
-    phase: "body",
-    code: "ERR_VG_HTTP_BODY_TOO_LARGE",
-    detail: `the body has ${size} bytes or more, maxResponseBytes is ${limit}. Raise it, or read with stream: true`,
-    sent: true,
-  };
 }

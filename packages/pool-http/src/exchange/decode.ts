@@ -2,6 +2,7 @@
 import type { Transform } from "node:stream";
 import { promisify } from "node:util";
 import * as zlib from "node:zlib";
+import { codeOf, tooLarge, undecodable, type Failure } from "./failure.ts";
 
 export const ACCEPT_ENCODING = "gzip, deflate, br, zstd";
 
@@ -66,6 +67,22 @@ export function decode(data: Buffer, layers: readonly string[], limitBytes: numb
     }
   }
   return decodeLayers(data, layers, limitBytes);
+}
+
+/** The same, with failures as values. */
+export function decodeBody(
+  data: Buffer,
+  layers: readonly string[],
+  limitBytes: number,
+): Buffer | Failure | Promise<Buffer | Failure> {
+  const failed = (error: unknown): Failure =>
+    codeOf(error) === "ERR_BUFFER_TOO_LARGE" ? tooLarge(limitBytes + 1, limitBytes) : undecodable(error);
+  try {
+    const decoded = decode(data, layers, limitBytes);
+    return Buffer.isBuffer(decoded) ? decoded : decoded.catch(failed);
+  } catch (error) {
+    return failed(error);
+  }
 }
 
 async function decodeLayers(data: Buffer, layers: readonly string[], limitBytes: number): Promise<Buffer> {

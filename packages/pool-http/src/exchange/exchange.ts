@@ -10,21 +10,23 @@
  * each step cleans up after itself. The loop is an async function, so that every attempt runs in the caller's
  * AsyncLocalStorage context and not in that of the socket's first user.
  */
+import type { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
-import type { HttpAttempt, HttpPhase } from "../errors.ts";
+import type { HttpPhase } from "../errors.ts";
 import type { ResolvedOptions } from "../options.ts";
 import { HttpResponse } from "../response.ts";
 import type { StatsRecorder } from "../stats.ts";
 import { Connection } from "../transport/connection.ts";
 import type { Transport, Waiter } from "../transport/transport.ts";
-import { Attempt, tooLarge } from "./attempt.ts";
-import { decode, parseEncoding } from "./decode.ts";
-import { codeOf, type Failure } from "./failure.ts";
+import { Attempt } from "./attempt.ts";
+import { decodeBody, parseEncoding } from "./decode.ts";
+import { timedOut, type Failure } from "./failure.ts";
 import { headerText } from "./headers.ts";
-import { nextHop } from "./redirect.ts";
-import type { PreparedRequest } from "./request.ts";
+import { Journal } from "./journal.ts";
+import { isRedirect, nextHop, redirectFailure } from "./redirect.ts";
 import type { OpenedBody } from "./request-body.ts";
-import { ResponseStream, inflate, undecodable } from "./response-stream.ts";
+import { headersFor, type PreparedRequest } from "./request.ts";
+import { ResponseStream, inflate } from "./response-stream.ts";
 import {
   isErrorStatus,
   isRetryableStatus,
@@ -48,40 +50,34 @@ export interface ExchangeContext {
 export class Exchange {
   readonly #context: ExchangeContext;
   readonly #origin: string;
-  readonly #startedAt: number;
+  readonly #journal: Journal;
   readonly #deadlineTimer: NodeJS.Timeout;
-  readonly #attempts: HttpAttempt[] = [];
   /** Changes with redirects. */
   #request: PreparedRequest;
   #retries = 0;
   #resends = 0;
   #redirects = 0;
-  #cause: HttpAttempt["cause"] = "first";
   #attempt: Attempt | undefined;
-  #attemptStartedAt: number | undefined;
   #phase: () => HttpPhase = () => "queue";
   /** Ends the wait that is going on. */
   #stop: ((failure: Failure) => void) | undefined;
   /** The request as a whole is over, whatever the current attempt says. */
   #interrupted: Failure | undefined;
-  #queueMs = 0;
-  #connectMs = 0;
-  #tlsMs = 0;
 
   constructor(context: ExchangeContext, request: PreparedRequest) {
     this.#context = context;
     this.#request = request;
     this.#origin = request.target.origin;
-    this.#startedAt = this.#now();
+    this.#journal = new Journal(() => this.#now());
     const { timeoutMs } = request;
-    this.#deadlineTimer = setTimeout(() => this.#timedOut(timeoutMs), timeoutMs);
+    this.#deadlineTimer = setTimeout(() => this.interrupt(this.#timedOut("timeoutMs", timeoutMs)), timeoutMs);
     request.signal?.addEventListener("abort", this.#aborted, { once: true });
     context.recorder.begin(this.#origin);
   }
 
   /** For reports: what it is and where it stands. */
   describe(): string {
-    const elapsed = Math.round(this.#now() - this.#startedAt);
+    const elapsed = Math.round(this.#journal.elapsedMs());
     return `${describeRequest(this.#request.method, this.#request.target)} (${this.#phase()}, ${elapsed} ms)`;
   }
 
@@ -92,15 +88,19 @@ export class Exchange {
       const attempt = this.#attempt;
       if (failure === undefined && attempt !== undefined) {
         const hop = this.#redirect(attempt);
-        if (hop === "followed") continue;
+        if (hop === "followed") {
+          // The rest of a small response is here already; let its connection come back first.
+          await Promise.resolve();
+          continue;
+        }
         failure = hop;
         if (failure === undefined) {
           const cause = retryCauseOfStatus(this.#request, attempt.status);
-          const retryAfterMs = cause === undefined ? undefined : retryAfterOf(attempt);
-          if (cause !== undefined && this.#mayRetry(retryAfterMs)) {
-            this.#record(attempt, undefined);
+          const delay = cause === undefined ? undefined : this.#retryDelay(retryAfterOf(attempt));
+          if (cause !== undefined && delay !== undefined) {
+            this.#journal.attemptEnded(attempt);
             attempt.discard();
-            await this.#backoff(cause, retryAfterMs);
+            await this.#backoff(cause, delay);
             continue;
           }
           if (this.#request.stream) return this.#respondWithStream(attempt);
@@ -111,11 +111,12 @@ export class Exchange {
       }
       // Unreachable without a failure: an attempt ends with one or with a status.
       failure = this.#interrupted ?? (failure as Failure);
-      this.#record(attempt, failure);
+      this.#journal.attemptEnded(attempt, failure);
       if (this.#interrupted === undefined && this.#resend(failure)) continue;
       const cause = this.#interrupted === undefined ? retryCauseOfFailure(this.#request, failure) : undefined;
-      if (cause === undefined || !this.#mayRetry(undefined)) throw this.#fail(failure);
-      await this.#backoff(cause, undefined);
+      const delay = cause === undefined ? undefined : this.#retryDelay(undefined);
+      if (cause === undefined || delay === undefined) throw this.#fail(failure);
+      await this.#backoff(cause, delay);
     }
   }
 
@@ -138,11 +139,12 @@ export class Exchange {
   async #send(): Promise<Failure | undefined> {
     const request = this.#request;
     this.#attempt = undefined;
-    this.#attemptStartedAt = this.#now();
+    this.#journal.attemptStarted();
+    const limit = request.attemptTimeoutMs;
     const attemptTimer =
-      request.attemptTimeoutMs === undefined
+      limit === undefined
         ? undefined
-        : setTimeout(() => this.#attemptTimedOut(request.attemptTimeoutMs as number), request.attemptTimeoutMs);
+        : setTimeout(() => this.#stop?.(this.#timedOut("attemptTimeoutMs", limit)), limit);
     try {
       const opening = request.body.open();
       const opened = opening instanceof Promise ? await this.#makeBody(opening) : opening;
@@ -164,7 +166,7 @@ export class Exchange {
       const options: Dispatcher.DispatchOptions = {
         path: request.target.path,
         method: request.method as Dispatcher.HttpMethod,
-        headers: this.#headers(opened.contentType),
+        headers: headersFor(request, opened.contentType),
       };
       if (this.#context.options.disableKeepAlives) options.reset = true;
       const outcome = attempt.start(options, opened);
@@ -199,7 +201,7 @@ export class Exchange {
         ? undefined
         : setTimeout(() => {
             // A dial has limits of its own.
-            if (waiter.dial === undefined) transport.leave(waiter, this.#timeout("queueTimeoutMs", limit, "queue"));
+            if (waiter.dial === undefined) transport.leave(waiter, this.#timedOut("queueTimeoutMs", limit));
           }, limit);
     const result = await waiter.result;
     clearTimeout(queueTimer);
@@ -208,17 +210,8 @@ export class Exchange {
       result.release();
       return this.#interrupted;
     }
-    const waited = this.#now() - from;
-    let dialMs = 0;
-    if (result instanceof Connection && result.served === 0) {
-      const { connectMs, tlsMs } = result.times;
-      // The dial may have begun for somebody else, before this wait did.
-      dialMs = Math.min(waited, connectMs + tlsMs);
-      this.#tlsMs += Math.min(dialMs, tlsMs);
-      this.#connectMs += dialMs - Math.min(dialMs, tlsMs);
-    }
-    this.#queueMs += waited - dialMs;
-    recorder.waited(waited - dialMs);
+    const connection = result instanceof Connection ? result : undefined;
+    recorder.waited(this.#journal.waited(this.#now() - from, connection));
     return result;
   }
 
@@ -235,9 +228,9 @@ export class Exchange {
     this.#redirects++;
     attempt.discard();
     if (typeof next === "string") return redirectFailure(next);
-    this.#record(attempt, undefined);
+    this.#journal.attemptEnded(attempt);
     this.#request = next;
-    this.#cause = "redirect";
+    this.#journal.next("redirect");
     return "followed";
   }
 
@@ -248,22 +241,23 @@ export class Exchange {
     if (this.#resends > this.#context.options.maxConnsPerHost) return false;
     this.#resends++;
     this.#context.recorder.staleResends++;
-    this.#cause = "resend";
+    this.#journal.next("resend");
     return true;
   }
 
-  #mayRetry(retryAfterMs: number | undefined): boolean {
-    if (this.#retries >= this.#request.maxRetries) return false;
+  /** How long to wait before the next retry; `undefined` where there is none left, or no time for it. */
+  #retryDelay(retryAfterMs: number | undefined): number | undefined {
+    if (this.#retries >= this.#request.maxRetries) return undefined;
+    const { retryBaseMs: baseMs, retryCapMs: capMs, random } = this.#context.options;
+    const delay = retryDelayMs(this.#retries, { baseMs, capMs, random, retryAfterMs });
     // Waiting past the deadline would turn an answer into a timeout.
-    return (retryAfterMs ?? 0) < this.#remainingMs();
+    return delay < this.#remainingMs() ? delay : undefined;
   }
 
-  async #backoff(cause: RetryCause, retryAfterMs: number | undefined): Promise<void> {
+  async #backoff(cause: RetryCause, delay: number): Promise<void> {
     const { options, recorder } = this.#context;
-    const { retryBaseMs: baseMs, retryCapMs: capMs, random } = options;
-    const delay = retryDelayMs(this.#retries, { baseMs, capMs, random, retryAfterMs });
     this.#retries++;
-    this.#cause = "retry";
+    this.#journal.next("retry");
     recorder.retry(this.#origin, cause);
     options.logger?.debug(
       {
@@ -299,21 +293,14 @@ export class Exchange {
     const raw = attempt.takeBody();
     const layers = this.#layersOf(attempt);
     if (layers === undefined) return raw;
-    const limit = this.#request.maxResponseBytes;
-    const failed = (error: unknown): Failure =>
-      codeOf(error) === "ERR_BUFFER_TOO_LARGE" ? tooLarge(limit + 1, limit) : undecodable(error);
-    try {
-      const decoded = decode(raw, layers, limit);
-      if (Buffer.isBuffer(decoded)) return decoded;
-      return await new Promise((resolve) => {
-        this.#stopWith(resolve);
-        decoded.then(resolve, (error: unknown) => resolve(failed(error)));
-      });
-    } catch (error) {
-      return failed(error);
-    } finally {
-      this.#stop = undefined;
-    }
+    const decoded = decodeBody(raw, layers, this.#request.maxResponseBytes);
+    if (!(decoded instanceof Promise)) return decoded;
+    const result = await new Promise<Buffer | Failure>((resolve) => {
+      this.#stopWith(resolve);
+      void decoded.then(resolve);
+    });
+    this.#stop = undefined;
+    return result;
   }
 
   /** Names what ends the wait that begins now; an interruption that came in between ends it at once. */
@@ -325,14 +312,13 @@ export class Exchange {
   // ---- endings
 
   #respond(attempt: Attempt, body: Buffer): HttpResponse {
-    this.#record(attempt, undefined);
-    const elapsed = this.#now() - this.#startedAt;
+    this.#journal.attemptEnded(attempt);
     this.#finish(isErrorStatus(attempt.status) ? "error" : "success");
-    return this.#response(attempt, body, elapsed);
+    return this.#response(attempt, body);
   }
 
   #respondWithStream(attempt: Attempt): HttpResponse {
-    this.#record(attempt, undefined);
+    this.#journal.attemptEnded(attempt);
     clearTimeout(this.#deadlineTimer);
     this.#phase = () => "body";
     const request = this.#request;
@@ -356,10 +342,11 @@ export class Exchange {
     const body = layers === undefined ? stream : inflate(stream, layers);
     attempt.stream(stream);
     this.#stopWith((failure) => stream.interrupt(failure));
-    return this.#response(attempt, body, this.#now() - this.#startedAt);
+    return this.#response(attempt, body);
   }
 
-  #response(attempt: Attempt, body: Buffer | ResponseStream | ReturnType<typeof inflate>, totalMs: number): HttpResponse {
+  #response(attempt: Attempt, body: Buffer | Readable): HttpResponse {
+    const request = this.#request;
     const headers = { ...attempt.headers };
     if (this.#layersOf(attempt) !== undefined) {
       // They describe the body on the wire, not the one that is handed out.
@@ -371,17 +358,11 @@ export class Exchange {
       statusText: attempt.statusText,
       headers,
       url: this.#request.target.url.href,
-      attempts: this.#attempts,
-      timings: {
-        queue_ms: this.#queueMs,
-        connect_ms: this.#connectMs,
-        tls_ms: this.#tlsMs,
-        first_byte_ms: attempt.respondedAt - this.#startedAt,
-        total_ms: totalMs,
-      },
+      attempts: this.#journal.attempts,
+      timings: this.#journal.timings(attempt.respondedAt),
       body,
       pool: this.#context.options.name,
-      request: describeRequest(this.#request.method, this.#request.target),
+      request: () => describeRequest(request.method, request.target),
       maxBytes: this.#request.maxResponseBytes,
     });
   }
@@ -397,41 +378,16 @@ export class Exchange {
     clearTimeout(this.#deadlineTimer);
     this.#request.signal?.removeEventListener("abort", this.#aborted);
     if (typeof failure === "object" && failure.reason === "timeout") recorder.timeout(failure.phase);
-    recorder.end(this.#origin, outcome, this.#now() - this.#startedAt);
+    recorder.end(this.#origin, outcome, this.#journal.elapsedMs());
     this.#stop = undefined;
     onFinished(this);
   }
 
   // ---- particulars
 
-  #record(attempt: Attempt | undefined, failure: Failure | undefined): void {
-    // A request may end before its first attempt, or in the backoff between two.
-    if (this.#attemptStartedAt === undefined || failure?.phase === "backoff") return;
-    this.#attempts.push({
-      number: this.#attempts.length + 1,
-      cause: this.#cause,
-      started_ms: this.#attemptStartedAt - this.#startedAt,
-      time_ms: this.#now() - this.#attemptStartedAt,
-      ...(attempt === undefined || attempt.status === 0 ? {} : { status: attempt.status }),
-      ...(failure === undefined ? {} : { error_code: failure.code }),
-    });
-  }
-
   /** Whether an attempt stops at its headers: where they may lead to another attempt, and for streams. */
   readonly #holds = (status: number): boolean =>
     this.#request.stream || isRetryableStatus(status) || (isRedirect(status) && this.#request.maxRedirects > 0);
-
-  #headers(contentType: string | undefined): Record<string, string | string[]> {
-    const { headers, target } = this.#request;
-    const missingType = contentType !== undefined && headers["content-type"] === undefined;
-    const missingAuthorization = target.authorization !== undefined && headers["authorization"] === undefined;
-    if (!missingType && !missingAuthorization) return headers;
-    return {
-      ...headers,
-      ...(missingType ? { "content-type": contentType } : {}),
-      ...(missingAuthorization ? { authorization: target.authorization as string } : {}),
-    };
-  }
 
   #layersOf(attempt: Attempt): readonly string[] | undefined {
     if (!this.#request.decodes || attempt.status === 206) return undefined;
@@ -449,37 +405,23 @@ export class Exchange {
     });
   };
 
-  #timedOut(limitMs: number): void {
-    this.interrupt(this.#timeout("timeoutMs", limitMs, this.#phase()));
-  }
-
-  #attemptTimedOut(limitMs: number): void {
-    this.#stop?.(this.#timeout("attemptTimeoutMs", limitMs, this.#phase()));
-  }
-
-  #timeout(limit: "timeoutMs" | "attemptTimeoutMs" | "queueTimeoutMs", limitMs: number, phase: HttpPhase): Failure {
+  #timedOut(limit: "timeoutMs" | "attemptTimeoutMs" | "queueTimeoutMs", limitMs: number): Failure {
     const counts = this.#context.transport.countsOf(this.#request.target.origin);
-    const numbers = `connections to this origin: ${counts.open} open, ${counts.idle} idle; ${counts.queued} requests wait`;
-    const advice =
-      phase === "queue"
-        ? `${numbers}. Raise maxConnsPerHost, send less at once, or raise ${limit}`
-        : `${numbers}. Check the server, or raise ${limit}`;
-    const sent = this.#attempt?.sent ?? false;
-    return { reason: "timeout", phase, code: "ERR_VG_HTTP_TIMEOUT", limit, detail: `${limit} (${limitMs} ms) passed; ${advice}`, sent };
+    return timedOut(limit, limitMs, this.#phase(), this.#attempt?.sent ?? false, counts);
   }
 
   #toError(failure: Failure): unknown {
     return toError(failure, {
       pool: this.#context.options.name,
       request: describeRequest(this.#request.method, this.#request.target),
-      attempts: this.#attempts,
-      elapsedMs: this.#now() - this.#startedAt,
+      attempts: this.#journal.attempts,
+      elapsedMs: this.#journal.elapsedMs(),
       replayable: this.#request.replayable,
     });
   }
 
   #remainingMs(): number {
-    return this.#startedAt + this.#request.timeoutMs - this.#now();
+    return this.#request.timeoutMs - this.#journal.elapsedMs();
   }
 
   #now(): number {
@@ -487,14 +429,6 @@ export class Exchange {
   }
 }
 
-function isRedirect(status: number): boolean {
-  return status === 301 || status === 302 || status === 303 || status === 307 || status === 308;
-}
-
 function retryAfterOf(attempt: Attempt): number | undefined {
   return parseRetryAfter(headerText(attempt.headers["retry-after"]), Date.now());
-}
-
-function redirectFailure(detail: string): Failure {
-  return { reason: "redirect", phase: "headers", code: "ERR_VG_HTTP_REDIRECT", detail, sent: true };
 }

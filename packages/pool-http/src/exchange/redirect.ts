@@ -1,7 +1,16 @@
+import type { Failure } from "./failure.ts";
 import type { PreparedRequest } from "./request.ts";
 import { RequestBody } from "./request-body.ts";
 import { withoutSecrets } from "./headers.ts";
 import { isBelow, toTarget } from "./target.ts";
+
+export function isRedirect(status: number): boolean {
+  return status === 301 || status === 302 || status === 303 || status === 307 || status === 308;
+}
+
+export function redirectFailure(detail: string): Failure {
+  return { reason: "redirect", phase: "headers", code: "ERR_VG_HTTP_REDIRECT", detail, sent: true };
+}
 
 /**
  * The request that a redirect asks for, as browsers and Go make it: 303 turns everything but HEAD into a GET, 301 and

@@ -86,7 +86,9 @@ export function prepareRequest(request: HttpRequest, options: ResolvedOptions): 
     const value = request[name];
     const whole = name === "maxRetries" || name === "maxRedirects" || name === "maxResponseBytes";
     if (value === undefined || (value >= min && value <= max && (!whole || Number.isInteger(value)))) return;
-    throw refuse(`${name} must be a ${whole ? "whole number" : "number of milliseconds"} from ${min} to ${max}, got ${String(value)}.`);
+    throw refuse(
+      `${name} must be a ${whole ? "whole number" : "number of milliseconds"} from ${min} to ${max}, got ${String(value)}.`,
+    );
   };
   number("timeoutMs", 1, MAX_MS);
   number("attemptTimeoutMs", 1, MAX_MS);
@@ -101,7 +103,8 @@ export function prepareRequest(request: HttpRequest, options: ResolvedOptions): 
   if (typeof stream !== "boolean") throw refuse("stream must be true or false.");
 
   const method = (request.method ?? "GET").toUpperCase();
-  if (!/^[A-Z][A-Z-]*$/.test(method) || method === "CONNECT") throw refuse("method must be an HTTP method other than CONNECT.");
+  if (!/^[A-Z][A-Z-]*$/.test(method) || method === "CONNECT")
+    throw refuse("method must be an HTTP method other than CONNECT.");
   let target: Target;
   let headers: Record<string, string | string[]>;
   let body: RequestBody;
@@ -139,6 +142,21 @@ export function prepareRequest(request: HttpRequest, options: ResolvedOptions): 
     get replayable() {
       return body.replayable;
     },
+  };
+}
+
+/** The headers of one attempt: those that its body and its URL imply are added, unless the caller named them. */
+export function headersFor(
+  { headers, target }: PreparedRequest,
+  contentType: string | undefined,
+): Record<string, string | string[]> {
+  const addType = contentType !== undefined && headers["content-type"] === undefined;
+  const addAuthorization = target.authorization !== undefined && headers["authorization"] === undefined;
+  if (!addType && !addAuthorization) return headers;
+  return {
+    ...headers,
+    ...(addType ? { "content-type": contentType } : {}),
+    ...(addAuthorization ? { authorization: target.authorization as string } : {}),
   };
 }
 

@@ -1,7 +1,7 @@
 import { Readable, pipeline } from "node:stream";
 import type { Attempt, BodySink } from "./attempt.ts";
 import { decodeStreams } from "./decode.ts";
-import { codeOf, type Failure } from "./failure.ts";
+import { undecodable, type Failure } from "./failure.ts";
 
 export interface StreamLimits {
   /** Until the first body byte: what is left of the deadline. */
@@ -172,18 +172,6 @@ async function* chunksOf(last: Readable, stream: ResponseStream): AsyncGenerator
   } catch (error) {
     throw stream.thrown ?? error;
   }
-}
-
-export function undecodable(error: unknown): Failure {
-  const code = codeOf(error) ?? "ERR_VG_HTTP_PROTOCOL";
-  return {
-    reason: "protocol",
-    phase: "body",
-    code,
-    detail: `the body is not in the encoding that content-encoding names (${code})`,
-    cause: error,
-    sent: true,
-  };
 }
 
 function timedOut(limit: "timeoutMs" | "bodyTimeoutMs" | "bodyGapTimeoutMs", detail: string): Failure {

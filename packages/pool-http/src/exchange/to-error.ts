@@ -39,7 +39,9 @@ export function toError(
   const { pool, request, attempts } = about;
   const verb = reason === "timeout" ? "timed out" : "failed";
   const elapsed = `${Math.round(about.elapsedMs)} ms`;
-  const once = about.replayable ? "" : " Its body can be read only once, so it was not sent again; give a function that makes the body.";
+  const once = about.replayable
+    ? ""
+    : " Its body can be read only once, so it was not sent again; give a function that makes the body.";
   const message = `${pool}: ${request} ${verb} ${WHERE[phase]} after ${elapsed}: ${detail}.${once}${summary(attempts)}`;
   const context = { pool, request, phase, attempts: [...attempts], cause };
   switch (reason) {

@@ -90,7 +90,10 @@ export class Dial {
     const common = { host, port, ...(settings.lookup === undefined ? {} : { lookup: settings.lookup }) };
     const socket = this.#secure ? connectTls(this.#tlsOptions(common, dialer, origin)) : connectTcp(common);
     this.#socket = socket;
-    this.#timer = setTimeout(() => this.#timedOut("connectTimeoutMs", settings.connectTimeoutMs), settings.connectTimeoutMs);
+    this.#timer = setTimeout(
+      () => this.#timedOut("connectTimeoutMs", settings.connectTimeoutMs),
+      settings.connectTimeoutMs,
+    );
     socket.setNoDelay(true);
     if (settings.keepAliveMs > 0) socket.setKeepAlive(true, settings.keepAliveMs);
     socket.once("connect", this.#connected);
@@ -170,8 +173,10 @@ export class Dial {
     if (!this.#take()) return;
     const socket = this.#socket as Socket & { authorizationError?: unknown };
     const code = codeOf(error) ?? "ECONNFAILED";
-    const untrusted = this.phase === "tls" && socket.authorizationError !== null && socket.authorizationError !== undefined;
-    const broken = this.phase === "tls" && (code === "EPROTO" || code.startsWith("ERR_SSL_") || code.startsWith("ERR_TLS_"));
+    const untrusted =
+      this.phase === "tls" && socket.authorizationError !== null && socket.authorizationError !== undefined;
+    const broken =
+      this.phase === "tls" && (code === "EPROTO" || code.startsWith("ERR_SSL_") || code.startsWith("ERR_TLS_"));
     if (untrusted || broken) {
       const advice = untrusted
         ? "Give tls.ca the certificate of its issuer, or correct the server's certificate"

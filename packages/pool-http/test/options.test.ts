@@ -1,0 +1,50 @@
+import { expect, test } from "vitest";
+import { HttpPool, HttpPoolConfigError, httpPoolOptionsFromEnv, type HttpPoolOptions } from "../src/index.ts";
+
+test.each<[object, string]>([
+  [{ maxIdleConns: -1 }, "maxIdleConns must be a whole number of at least 0, got -1"],
+  [{ maxConnsPerHost: 0 }, "maxConnsPerHost must be a whole number from 1"],
+  [{ timeoutMs: 0 }, "give a large number instead"],
+  [{ timeoutMs: "30s" }, 'timeoutMs must be a number of milliseconds from 1 to 2147483647, got "30s"'],
+  [{ maxIdleConn: 5 }, 'unknown option "maxIdleConn". Did you mean maxIdleConns?'],
+  [{ retryBaseMs: 100, retryCapMs: 50 }, "cannot be below retryBaseMs (100)"],
+  [{ attemptTimeoutMs: 31_000 }, "attemptTimeoutMs must be at most timeoutMs (30000)"],
+  [{ queueTimeoutMs: 31_000 }, "queueTimeoutMs must be at most timeoutMs (30000)"],
+  [{ maxTotalConns: 5, maxConnsPerHost: 6 }, "maxTotalConns must be at least maxConnsPerHost (6)"],
+  [{ retryOn: "always" }, 'retryOn must be one of "safe", "rejected"'],
+  [{ baseUrl: "/v1" }, "baseUrl must be an absolute http or https URL"],
+  [{ baseUrl: "https://a.example/?key=1" }, "no query and no fragment"],
+  [{ headers: { "bad name": "x" } }, "headers must be valid HTTP headers"],
+  [{ headers: { authorization: "a\nb" } }, "authorization"],
+  [{ tls: { cert: "pem" } }, "cert and key belong together"],
+  [{ tls: { ca: 5 } }, "Read the file and pass its content"],
+  [{ tls: { minVersion: "TLSv1" } }, 'minVersion must be one of "TLSv1.2", "TLSv1.3"'],
+  [{ tls: { rejectUnauthorized: false } }, 'unknown option "rejectUnauthorized"'],
+  [{ clock: {} }, "clock must be an object with now()"],
+  [{ logger: { warn() {} } }, "logger must be an object with debug(), info(), warn(), error()"],
+])("%o is refused with a remedy", (options, message) => {
+  expect(() => new HttpPool(options as HttpPoolOptions)).toThrow(message);
+  expect(() => new HttpPool(options as HttpPoolOptions)).toThrow(HttpPoolConfigError);
+});
+
+test("a header's value is in no message", () => {
+  expect(() => new HttpPool({ headers: { authorization: "hunter2\n" } })).toThrow(
+    expect.objectContaining({ message: expect.not.stringContaining("hunter2") }),
+  );
+});
+
+test("the environment sets what the guide names", () => {
+  expect(httpPoolOptionsFromEnv({ HTTP_MAX_IDLE_CONNS: "50", HTTP_TIMEOUT_SECONDS: "1.5" })).toEqual({
+    maxIdleConns: 50,
+    timeoutMs: 1500,
+  });
+  expect(httpPoolOptionsFromEnv({ HTTP_MAX_IDLE_CONNS: " " })).toEqual({});
+});
+
+test.each([
+  [{ HTTP_MAX_IDLE_CONNS: "many" }, "HTTP_MAX_IDLE_CONNS must be a whole number"],
+  [{ HTTP_TIMEOUT_SECONDS: "0" }, "HTTP_TIMEOUT_SECONDS must be a number of seconds above 0"],
+])("garbage in the environment %o is refused", (env, message) => {
+  expect(() => httpPoolOptionsFromEnv(env)).toThrow(HttpPoolConfigError);
+  expect(() => httpPoolOptionsFromEnv(env)).toThrow(message);
+});

@@ -1,0 +1,138 @@
+/** Random loads against real servers: whatever happens, the limits hold, everything ends, and nothing is left. */
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { WaitQueue, type Waiting } from "../src/transport/wait-queue.ts";
+import { HttpPool } from "../src/index.ts";
+import { faultServer, reply, turns } from "./support/fault-server.ts";
+
+test("the wait queue behaves as a list from whose middle anyone may leave", () => {
+  interface Item extends Waiting {
+    readonly id: number;
+  }
+  const command = fc.oneof(
+    fc.constant({ kind: "push" as const }),
+    fc.constant({ kind: "shift" as const }),
+    fc.record({ kind: fc.constant("remove" as const), index: fc.nat(20) }),
+  );
+  fc.assert(
+    fc.property(fc.array(command, { maxLength: 60 }), (commands) => {
+      const queue = new WaitQueue<Item>();
+      const model: Item[] = [];
+      const gone: Item[] = [];
+      let id = 0;
+      for (const step of commands) {
+        if (step.kind === "push") {
+          const item: Item = { id: id++, previous: undefined, next: undefined, queued: false };
+          queue.push(item);
+          model.push(item);
+        } else if (step.kind === "shift") {
+          const item = model.shift();
+          expect(queue.shift()).toBe(item);
+          if (item !== undefined) gone.push(item);
+        } else {
+          const [item] = model.splice(step.index, 1);
+          if (item !== undefined) {
+            expect(queue.remove(item)).toBe(true);
+            gone.push(item);
+          }
+        }
+        for (const item of gone) expect(queue.remove(item)).toBe(false);
+        expect([...queue].map((item) => item.id)).toEqual(model.map((item) => item.id));
+        expect([queue.size, queue.first()]).toEqual([model.length, model[0]]);
+      }
+    }),
+  );
+});
+
+const BEHAVIOURS = ["ok", "slow", "reset", "busy", "late-reset", "close", "silent", "half"] as const;
+
+test("under random faults and aborts every request ends, the limits hold and the books balance", async () => {
+  const serve = () =>
+    faultServer((socket, { line }) => {
+      switch (/\/([a-z-]+)/.exec(line)?.[1]) {
+        case "slow":
+          setTimeout(() => socket.write(reply(200)), 3);
+          break;
+        case "reset":
+          socket.resetAndDestroy();
+          break;
+        case "busy":
+          socket.write(reply(503));
+          break;
+        case "late-reset":
+          socket.write(reply(200), () => setImmediate(() => socket.resetAndDestroy()));
+          break;
+        case "close":
+          socket.end(reply(200, "ok", { connection: "close" }));
+          break;
+        case "silent":
+          break;
+        case "half":
+          socket.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf");
+          break;
+        default:
+          socket.write(reply(200));
+      }
+    });
+  await using a = await serve();
+  await using b = await serve();
+  const servers = [a, b];
+  const request = fc.record({
+    server: fc.nat(1),
+    behaviour: fc.constantFrom(...BEHAVIOURS),
+    method: fc.constantFrom("GET", "POST"),
+    stream: fc.boolean(),
+    abortAfterTurns: fc.option(fc.nat(5), { nil: undefined }),
+    startAfterTurns: fc.nat(5),
+  });
+  const limits = fc.record({
+    maxConnsPerHost: fc.integer({ min: 1, max: 4 }),
+    extraTotal: fc.nat(4),
+    maxIdleConns: fc.nat(4),
+    maxIdleConnsPerHost: fc.nat(4),
+  });
+  await fc.assert(
+    fc.asyncProperty(limits, fc.array(request, { maxLength: 30 }), async ({ extraTotal, ...limit }, requests) => {
+      const maxTotalConns = limit.maxConnsPerHost + extraTotal;
+      const pool = new HttpPool({
+        ...limit,
+        maxTotalConns,
+        timeoutMs: 40,
+        maxRetries: 1,
+        retryBaseMs: 1,
+        retryCapMs: 1,
+      });
+      await Promise.all(
+        requests.map(async ({ server, behaviour, method, stream, abortAfterTurns, startAfterTurns }) => {
+          await turns(startAfterTurns);
+          const abort = new AbortController();
+          const url = `${(servers[server] as typeof a).url}/${behaviour}`;
+          const body = method === "POST" ? "x" : undefined;
+          const sent = pool
+            .do({ method, url, body, stream, signal: abort.signal, bodyGapTimeoutMs: 20 })
+            .then((response) => response.text());
+          const ended = sent.catch((error: unknown) => error);
+          if (abortAfterTurns !== undefined) void turns(abortAfterTurns).then(() => abort.abort(new Error("abort")));
+          const { open_connections, per_origin } = pool.getStats();
+          expect(open_connections).toBeLessThanOrEqual(maxTotalConns);
+          for (const origin of Object.values(per_origin)) {
+            expect(origin.open_connections).toBeLessThanOrEqual(limit.maxConnsPerHost);
+          }
+          await ended;
+        }),
+      );
+      await turns(4);
+      const stats = pool.getStats();
+      expect(stats).toMatchObject({ in_flight: 0, queued: 0, request_count: requests.length });
+      expect(stats.success_count + stats.error_count + stats.canceled_count).toBe(requests.length);
+      expect(stats.idle_connections).toBeLessThanOrEqual(limit.maxIdleConns);
+      for (const origin of Object.values(stats.per_origin)) {
+        expect(origin.idle_connections).toBeLessThanOrEqual(limit.maxIdleConnsPerHost);
+      }
+      expect(await pool.close({ deadlineMs: 0 })).toMatchObject({ killed: 0 });
+      expect(pool.getStats().open_connections).toBe(0);
+      await Promise.all(servers.map((server) => server.socketsDownTo(0)));
+    }),
+    { numRuns: 25, endOnFailure: true },
+  );
+});

@@ -1,0 +1,82 @@
+import { expect, test } from "vitest";
+import { Readable } from "node:stream";
+import { HttpPool } from "../src/index.ts";
+import { faultServer, rejection, reply } from "./support/fault-server.ts";
+
+const to = (status: number, location: string) => reply(status, "moved", { location });
+
+test.each([
+  [301, "POST", "GET", ""],
+  [302, "POST", "GET", ""],
+  [303, "PUT", "GET", ""],
+  [307, "POST", "POST", "x"],
+  [308, "PUT", "PUT", "x"],
+  [301, "PUT", "PUT", "x"],
+])("%i turns %s into %s with the body %o", async (status, method, expected, body) => {
+  await using server = await faultServer((socket, { number }) =>
+    socket.write(number === 0 ? to(status, "/next?a=1") : reply(200, "there")),
+  );
+  await using pool = new HttpPool();
+  const response = await pool.do({ method, url: `${server.url}/start`, body: "x" });
+  expect([response.status, await response.text(), response.url]).toEqual([200, "there", `${server.url}/next?a=1`]);
+  expect(server.requests[1]).toMatchObject({ line: `${expected} /next?a=1 HTTP/1.1`, body });
+  expect(/content-type/i.test(server.requests[1]?.head ?? "")).toBe(body !== "");
+  expect(response.attempts.map(({ cause, status: got }) => [cause, got])).toEqual([
+    ["first", status],
+    ["redirect", 200],
+  ]);
+  expect(pool.getStats()).toMatchObject({ request_count: 1, success_count: 1, retry_count: 0 });
+  expect(server.accepted()).toBe(1);
+});
+
+test("credentials stay behind on the way to another origin, and go along within one", async () => {
+  await using other = await faultServer((socket) => socket.write(reply(200)));
+  await using server = await faultServer((socket, { line }) =>
+    socket.write(line.includes("/out") ? to(302, other.url) : line.includes("/in") ? to(302, "/done") : reply(200)),
+  );
+  await using pool = new HttpPool({ headers: { "x-api-key": "k1", "x-plain": "p" } });
+  const headers = { authorization: "Bearer b1", cookie: "c1=1", "proxy-authorization": "p1" };
+  await pool.get(`${server.url}/out`, { headers });
+  expect(other.requests[0]?.head).toMatch(/x-plain: p/);
+  expect(other.requests[0]?.head).not.toMatch(/k1|b1|c1|p1/);
+  await pool.get(`${server.url}/in`, { headers });
+  expect(server.requests.at(-1)?.head).toMatch(/authorization: Bearer b1/);
+});
+
+test("redirects end after maxRedirects, and maxRedirects: 0 hands out the first", async () => {
+  await using server = await faultServer((socket) => socket.write(to(302, "/again")));
+  await using pool = new HttpPool({ maxRedirects: 3 });
+  const error = await rejection(pool.get(server.url));
+  expect(error).toMatchObject({ code: "ERR_VG_HTTP_REDIRECT" });
+  expect(error.message).toContain("more than 3 times");
+  expect(server.requests.length).toBe(4);
+  const response = await pool.get(server.url, { maxRedirects: 0 });
+  expect([response.status, response.header("location"), await response.text()]).toEqual([302, "/again", "moved"]);
+});
+
+test.each(["ftp://127.0.0.1/", "javascript:alert(1)", "http://"])("a redirect to %s is refused", async (location) => {
+  await using server = await faultServer((socket) => socket.write(to(302, location)));
+  await using pool = new HttpPool();
+  expect(await rejection(pool.get(server.url))).toMatchObject({ code: "ERR_VG_HTTP_REDIRECT" });
+});
+
+test("a redirect does not leave baseUrl", async () => {
+  await using server = await faultServer((socket) => socket.write(to(302, "/admin")));
+  await using pool = new HttpPool({ baseUrl: `${server.url}/v1` });
+  const error = await rejection(pool.get("/x"));
+  expect(error).toMatchObject({ code: "ERR_VG_HTTP_REDIRECT" });
+  expect(server.requests.length).toBe(1);
+});
+
+test("a redirect that needs a used-up body again is handed out", async () => {
+  await using server = await faultServer((socket) => socket.end(to(307, "/next")));
+  await using pool = new HttpPool();
+  const response = await pool.post(server.url, Readable.from([Buffer.from("once")]));
+  expect([response.status, await response.text()]).toEqual([307, "moved"]);
+});
+
+test("a 3xx without a location is a response", async () => {
+  await using server = await faultServer((socket) => socket.write(reply(304, "")));
+  await using pool = new HttpPool();
+  expect((await pool.get(server.url)).status).toBe(304);
+});
