@@ -37,14 +37,18 @@ export function readEnvironment(env: Record<string, string | undefined>, fail: (
       return value;
     },
 
-    /** A decimal number of `unitMs` (an hour, a second) above 0, as milliseconds. */
-    durationMs(name: string, unitMs: number, unitName: string) {
+    /**
+     * A decimal number of `unitMs` (an hour, a second) above 0, as milliseconds: one at least, and as many as Node's
+     * timers hold at most, unless `max` says otherwise.
+     */
+    durationMs(name: string, unitMs: number, unitName: string, { max = 2 ** 31 - 1 }: { max?: number } = {}) {
       const value = decimal(name);
       if (value === undefined) return undefined;
-      const limit = Math.floor((2 ** 31 - 1) / unitMs);
+      const limit = Math.floor(max / unitMs);
       if (!(value > 0) || value > limit) {
         throw refuse(name, `a number of ${unitName} above 0 and at most ${limit} (decimals are allowed)`);
       }
+      if (value * unitMs < 1) throw refuse(name, `at least 0.001 seconds, in ${unitName}`);
       return value * unitMs;
     },
 

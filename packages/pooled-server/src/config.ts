@@ -48,10 +48,12 @@ export interface PooledServerConfig {
   httpMaxIdleConns?: number;
   /** Idle connections a host at most; default 10. */
   httpMaxIdleConnsPerHost?: number;
+  /** Connections a host at most, and so the calls that one upstream gets at a time; default 20. */
+  httpMaxConnsPerHost?: number;
   /** The deadline of one request of the HTTP pool, retries included; default 30,000 ms. */
   httpTimeoutMs?: number;
-  /** More options for the pool, see @vg/pool-http; the three above win. */
-  httpPool?: Omit<HttpPoolOptions, "maxIdleConns" | "maxIdleConnsPerHost" | "timeoutMs">;
+  /** More options for the pool, see @vg/pool-http; the four above win. */
+  httpPool?: Omit<HttpPoolOptions, "maxIdleConns" | "maxIdleConnsPerHost" | "maxConnsPerHost" | "timeoutMs">;
 
   // Caches.
   /** Entries at most; default 1,000. */
@@ -74,6 +76,12 @@ export interface PooledServerConfig {
   serviceVersion?: string;
   /** Requests a second that one client may make, and as many at once; default 10, 0 is no limit. */
   rateLimitPerSecond?: number;
+  /**
+   * Names the client of a request for the rate limit; `undefined` is whoever is at that address. Default: the credential
+   * in `authorization` or `x-api-key`, which nobody has checked: give the checked one here, or a client that makes up
+   * credentials has no limit.
+   */
+  identify?: (request: IncomingMessage) => string | undefined;
   /** Addresses or CIDR ranges of proxies whose `x-forwarded-for` is believed; default none. */
   trustedProxies?: readonly string[];
   /** The deadline of `close()`, all steps together; default 10,000 ms. */
@@ -100,6 +108,7 @@ export const DEFAULTS = {
   dbCritical: false,
   httpMaxIdleConns: 100,
   httpMaxIdleConnsPerHost: 10,
+  httpMaxConnsPerHost: 20,
   httpTimeoutMs: 30_000,
   inferenceCacheCapacity: 1_000,
   inferenceCacheTtlMs: 3_600_000,
@@ -113,6 +122,9 @@ export const DEFAULTS = {
   healthIntervalMs: 5_000,
   handleSignals: false,
 } as const;
+
+/** What @vg/cache can hold: V8's maps end a little above it. */
+const MAX_CACHE_ENTRIES = 8_388_608;
 
 const fail = (message: string): PooledServerConfigError => new PooledServerConfigError(message);
 
@@ -136,6 +148,7 @@ export interface CheckedConfig {
   dbCritical: boolean;
   httpMaxIdleConns: number;
   httpMaxIdleConnsPerHost: number;
+  httpMaxConnsPerHost: number;
   httpTimeoutMs: number;
   httpPool: NonNullable<PooledServerConfig["httpPool"]>;
   inferenceCache: CacheSettings;
@@ -144,6 +157,7 @@ export interface CheckedConfig {
   serviceVersion: string;
   rateLimitPerSecond: number;
   clients: ClientIdentity;
+  identify: PooledServerConfig["identify"];
   shutdownTimeoutMs: number;
   shutdownDelayMs: number;
   healthIntervalMs: number;
@@ -186,18 +200,20 @@ export function checkConfig(config: PooledServerConfig): CheckedConfig {
     postgresDsn,
     dbMaxOpenConns,
     dbMaxIdleConns,
-    dbPool: (check.raw("dbPool") ?? {}) as NonNullable<PooledServerConfig["dbPool"]>,
+    dbPool: partOptions("dbPool"),
     dbCritical: check.boolean("dbCritical", { fallback: DEFAULTS.dbCritical }),
     httpMaxIdleConns: check.integer("httpMaxIdleConns", { fallback: DEFAULTS.httpMaxIdleConns }),
     httpMaxIdleConnsPerHost: check.integer("httpMaxIdleConnsPerHost", { fallback: DEFAULTS.httpMaxIdleConnsPerHost }),
+    httpMaxConnsPerHost: check.integer("httpMaxConnsPerHost", { fallback: DEFAULTS.httpMaxConnsPerHost, min: 1 }),
     httpTimeoutMs: check.durationMs("httpTimeoutMs", { fallback: DEFAULTS.httpTimeoutMs, min: 1 }),
-    httpPool: (check.raw("httpPool") ?? {}) as NonNullable<PooledServerConfig["httpPool"]>,
+    httpPool: partOptions("httpPool"),
     inferenceCache: cacheSettings("inferenceCache"),
     embeddingCache: cacheSettings("embeddingCache"),
     serviceName: check.string("serviceName", { fallback: DEFAULTS.serviceName }),
     serviceVersion: check.string("serviceVersion", { fallback: DEFAULTS.serviceVersion }),
     rateLimitPerSecond: check.number("rateLimitPerSecond", { fallback: DEFAULTS.rateLimitPerSecond, max: 1e6 }),
     clients,
+    identify: check.function<NonNullable<PooledServerConfig["identify"]>>("identify"),
     shutdownTimeoutMs: check.durationMs("shutdownTimeoutMs", { fallback: DEFAULTS.shutdownTimeoutMs }),
     shutdownDelayMs: check.durationMs("shutdownDelayMs", { fallback: DEFAULTS.shutdownDelayMs }),
     healthIntervalMs: check.durationMs("healthIntervalMs", { fallback: DEFAULTS.healthIntervalMs, min: 10 }),
@@ -211,10 +227,20 @@ export function checkConfig(config: PooledServerConfig): CheckedConfig {
   check.noOthers();
   return checked;
 
+  function partOptions<N extends "dbPool" | "httpPool">(name: N): NonNullable<PooledServerConfig[N]> {
+    const value = check.raw(name) ?? {};
+    if (typeof value !== "object" || Array.isArray(value)) throw check.refuse(name, "an object of options");
+    return value;
+  }
+
   function cacheSettings(name: "inferenceCache" | "embeddingCache"): CacheSettings {
     const maxBytes = check.raw(`${name}MaxBytes`);
     return {
-      capacity: check.integer(`${name}Capacity`, { fallback: DEFAULTS[`${name}Capacity`], min: 1 }),
+      capacity: check.integer(`${name}Capacity`, {
+        fallback: DEFAULTS[`${name}Capacity`],
+        min: 1,
+        max: MAX_CACHE_ENTRIES,
+      }),
       defaultTtlMs: check.durationMs(`${name}TtlMs`, {
         fallback: DEFAULTS[`${name}TtlMs`],
         min: 1,
@@ -227,8 +253,9 @@ export function checkConfig(config: PooledServerConfig): CheckedConfig {
 
 /**
  * Reads the environment variables of the service: LOG_LEVEL, LOG_FORMAT, LOG_TIME_FORMAT, POSTGRES_DSN,
- * DB_MAX_OPEN_CONNS, DB_MAX_IDLE_CONNS, HTTP_MAX_IDLE_CONNS, HTTP_TIMEOUT_SECONDS, INFERENCE_CACHE_CAPACITY,
- * INFERENCE_CACHE_TTL_HOURS, EMBEDDING_CACHE_CAPACITY, EMBEDDING_CACHE_TTL_HOURS, RATE_LIMIT_PER_SECOND.
+ * DB_MAX_OPEN_CONNS, DB_MAX_IDLE_CONNS, HTTP_MAX_IDLE_CONNS, HTTP_MAX_CONNS_PER_HOST, HTTP_TIMEOUT_SECONDS,
+ * INFERENCE_CACHE_CAPACITY, INFERENCE_CACHE_TTL_HOURS, EMBEDDING_CACHE_CAPACITY, EMBEDDING_CACHE_TTL_HOURS,
+ * RATE_LIMIT_PER_SECOND.
  *
  * Unset and blank variables leave the default. Hours and seconds may be decimals above 0.
  *
@@ -241,19 +268,24 @@ export function pooledServerConfigFromEnv(env: Record<string, string | undefined
     const logger = createLogger(log);
     for (const warning of warnings) logger.warn(warning);
   }
+  const dbMaxOpenConns = read.integer("DB_MAX_OPEN_CONNS", { min: 1, max: 100_000 });
+  const open = dbMaxOpenConns ?? DEFAULTS.dbMaxOpenConns;
+  const cacheTtl = { max: Number.MAX_SAFE_INTEGER };
   return definedOnly({
     logLevel: log.level,
     logFormat: log.format,
     logTimeFormat: log.timeFormat,
     postgresDsn: read.text("POSTGRES_DSN"),
-    dbMaxOpenConns: read.integer("DB_MAX_OPEN_CONNS", { min: 1, max: 100_000 }),
-    dbMaxIdleConns: read.integer("DB_MAX_IDLE_CONNS", { max: 100_000 }),
+    dbMaxOpenConns,
+    // No more idle ones than DB_MAX_OPEN_CONNS lets be open.
+    dbMaxIdleConns: read.integer("DB_MAX_IDLE_CONNS", { max: open }),
     httpMaxIdleConns: read.integer("HTTP_MAX_IDLE_CONNS"),
+    httpMaxConnsPerHost: read.integer("HTTP_MAX_CONNS_PER_HOST", { min: 1 }),
     httpTimeoutMs: read.durationMs("HTTP_TIMEOUT_SECONDS", 1_000, "seconds"),
-    inferenceCacheCapacity: read.integer("INFERENCE_CACHE_CAPACITY", { min: 1 }),
-    inferenceCacheTtlMs: read.durationMs("INFERENCE_CACHE_TTL_HOURS", 3_600_000, "hours"),
-    embeddingCacheCapacity: read.integer("EMBEDDING_CACHE_CAPACITY", { min: 1 }),
-    embeddingCacheTtlMs: read.durationMs("EMBEDDING_CACHE_TTL_HOURS", 3_600_000, "hours"),
+    inferenceCacheCapacity: read.integer("INFERENCE_CACHE_CAPACITY", { min: 1, max: MAX_CACHE_ENTRIES }),
+    inferenceCacheTtlMs: read.durationMs("INFERENCE_CACHE_TTL_HOURS", 3_600_000, "hours", cacheTtl),
+    embeddingCacheCapacity: read.integer("EMBEDDING_CACHE_CAPACITY", { min: 1, max: MAX_CACHE_ENTRIES }),
+    embeddingCacheTtlMs: read.durationMs("EMBEDDING_CACHE_TTL_HOURS", 3_600_000, "hours", cacheTtl),
     rateLimitPerSecond: read.integer("RATE_LIMIT_PER_SECOND", { max: 1_000_000 }),
   });
 }

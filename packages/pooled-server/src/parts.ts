@@ -19,7 +19,7 @@ export function makeDbPool(config: CheckedConfig, logger: Logger): DbPool | unde
 }
 
 export function makeHttpPool(config: CheckedConfig, logger: Logger): HttpPool {
-  const { httpMaxIdleConns: maxIdleConns, httpMaxIdleConnsPerHost: maxIdleConnsPerHost, httpTimeoutMs } = config;
+  const { httpMaxIdleConns: maxIdleConns, httpMaxIdleConnsPerHost, httpMaxConnsPerHost, httpTimeoutMs } = config;
   return configured(
     () =>
       new HttpPool({
@@ -27,7 +27,8 @@ export function makeHttpPool(config: CheckedConfig, logger: Logger): HttpPool {
         logger,
         ...config.httpPool,
         maxIdleConns,
-        maxIdleConnsPerHost: Math.min(maxIdleConnsPerHost, maxIdleConns),
+        maxIdleConnsPerHost: Math.min(httpMaxIdleConnsPerHost, httpMaxConnsPerHost, maxIdleConns),
+        maxConnsPerHost: httpMaxConnsPerHost,
         timeoutMs: httpTimeoutMs,
       }),
   );

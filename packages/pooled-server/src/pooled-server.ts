@@ -71,7 +71,9 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
   readonly metrics: MetricsRegistry = new MetricsRegistry();
 
   readonly #config: CheckedConfig;
-  readonly #lifecycle = new Lifecycle();
+  readonly #lifecycle: Lifecycle = new Lifecycle((error) =>
+    this.logger.error("A listener of onStateChange failed", error),
+  );
   readonly #checks: HealthChecks;
   readonly #pipeline: RequestPipeline;
   readonly #limiter: RateLimiter | undefined;
@@ -92,15 +94,16 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
     this.logger = this.#config.logger ?? makeLogger(this.#config);
     this.dbPool = makeDbPool(this.#config, this.logger);
     this.httpPool = makeHttpPool(this.#config, this.logger);
+    const { inferenceCache, embeddingCache } = this.#config;
     this.inferenceCache = new LRUCache({
       name: "inference",
-      ...this.#config.inferenceCache,
+      ...inferenceCache,
       cleanupIntervalMs: INFERENCE_CLEANUP_MS,
       clock,
     });
     this.embeddingCache = new LRUCache({
       name: "embedding",
-      ...this.#config.embeddingCache,
+      ...embeddingCache,
       cleanupIntervalMs: EMBEDDING_CLEANUP_MS,
       clock,
     });
@@ -122,12 +125,14 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
         serving: () => this.#lifecycle.serving,
         health: () => this.getHealth(),
         metrics: this.metrics,
+        onError: (error) => this.logger.error("A collector of metrics failed; its families are missing", error),
       }),
       logger: this.logger,
       clock,
       draining: () => this.#refusing,
       limiter: this.#limiter,
       clients: this.#config.clients,
+      identify: this.#config.identify,
       renderProblem: this.#config.renderProblem,
       duration: this.metrics.histogram({
         name: "http_server_request_duration_seconds",
@@ -144,7 +149,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
       serviceVersion: this.#config.serviceVersion,
     });
     this.#server = createServer((request, response) => this.#pipeline.handle(request, response));
-    this.#lifecycle.on("change", (state, previous) => this.logger.info("Lifecycle", { state, previous }));
+    this.#lifecycle.onChange((state, previous) => this.logger.info("Lifecycle", { state, previous }));
   }
 
   get state(): LifecycleState {
@@ -153,7 +158,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
 
   /** Calls `listener` at every change of state. */
   onStateChange(listener: (state: LifecycleState, previous: LifecycleState) => void): void {
-    this.#lifecycle.on("change", listener);
+    this.#lifecycle.onChange(listener);
   }
 
   /** Adds a dependency to the health checks. It counts from the next round on. */
@@ -170,7 +175,8 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
    * Registers something to close when the requests have ended and the pools are still open: writers that flush into
    * the database, workers that use the HTTP pool. Called in the reverse order of registration.
    *
-   * @param close may be async; gets the milliseconds that it may take, and the shutdown goes on without it after that
+   * @param close may be async; gets the milliseconds that it may take, and the shutdown goes on without it after that.
+   *   Strings that it returns say what was lost, for the report and the log.
    */
   onClose(name: string, close: (deadlineMs: number) => unknown): void {
     this.#closers.unshift({ name, close });
@@ -290,7 +296,10 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
       ...this.#closers.map(({ name, close }) => ({
         name,
         share: 0.5,
-        run: async (deadlineMs: number) => void (await close(deadlineMs)),
+        run: async (deadlineMs: number) => {
+          const lost = await close(deadlineMs);
+          return Array.isArray(lost) ? lost.map(String) : undefined;
+        },
       })),
       {
         name: "http pool",

@@ -63,11 +63,14 @@ export class ClientIdentity {
 
   of(request: IncomingMessage): string {
     const credential = request.headers.authorization ?? request.headers["x-api-key"];
+    return this.named(typeof credential === "string" && credential !== "" ? credential : undefined, request);
+  }
+
+  /** The client of that name; without one, the client at the request's address. */
+  named(name: string | undefined, request: IncomingMessage): string {
+    if (name === undefined) return `addr:${networkOf(this.addressOf(request))}`;
     // Hashed, so that no credential lies in a table that somebody may dump.
-    if (typeof credential === "string" && credential !== "") {
-      return `key:${createHash("sha256").update(credential).digest("base64url")}`;
-    }
-    return `addr:${this.addressOf(request)}`;
+    return `key:${createHash("sha256").update(name).digest("base64url")}`;
   }
 
   /** The client's address: the socket's, or the last one in `x-forwarded-for` that no trusted proxy has. */
@@ -86,6 +89,19 @@ export class ClientIdentity {
     const version = isIP(address);
     return version !== 0 && this.#proxies.check(address, version === 6 ? "ipv6" : "ipv4");
   }
+}
+
+/** One customer of a provider has a /64 of IPv6 addresses at least: they are one client. */
+function networkOf(address: string): string {
+  if (isIP(address) !== 6) return address;
+  const [head = "", tail] = address.split("%", 1)[0]?.split("::") ?? [];
+  const groups = head === "" ? [] : head.split(":");
+  const missing = tail === undefined ? 0 : 8 - groups.length - (tail === "" ? 0 : tail.split(":").length);
+  const whole = [...groups, ...Array.from({ length: missing }, () => "0"), ...(tail ?? "").split(":")];
+  return `${whole
+    .slice(0, 4)
+    .map((group) => group.replace(/^0+(?=.)/, ""))
+    .join(":")}::/64`;
 }
 
 /** IPv4 comes in as ::ffff:a.b.c.d where the server listens on both families. */

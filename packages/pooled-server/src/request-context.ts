@@ -19,6 +19,17 @@ export interface RequestContext {
   readonly signal: AbortSignal;
   /** The route's template, such as `/v1/models/:id`, for metrics. Set it where the route is known. */
   route: string | undefined;
+  /**
+   * What log and metrics say instead of the status on the wire: for an answer that failed after its head was out, such
+   * as a stream that broke.
+   */
+  status: number | undefined;
+  /**
+   * Makes this request part of another trace, for clients that send their `traceparent` elsewhere than in the header.
+   * Call it before anything is logged.
+   * @returns false, and changes nothing, where it is no valid W3C traceparent
+   */
+  joinTrace(traceparent: string): boolean;
 }
 
 const storage = new AsyncLocalStorage<RequestContext>();
@@ -36,12 +47,11 @@ export function runInRequest<T>(context: RequestContext, work: () => T): T {
 /** The context of a node:http request. Logger and signal are made when somebody asks for them. */
 export class NodeRequestContext implements RequestContext {
   readonly requestId: string;
-  readonly traceId: string;
   readonly spanId: string;
   route: string | undefined;
-  /** The handler threw after it had begun to answer. */
-  failed = false;
-  readonly #sampled: string;
+  status: number | undefined;
+  #traceId: string;
+  #flags: string;
   readonly #baseLogger: Logger;
   #logger: Logger | undefined;
   #abort: AbortController | undefined;
@@ -49,15 +59,28 @@ export class NodeRequestContext implements RequestContext {
 
   constructor(request: IncomingMessage, logger: Logger) {
     const parent = parseTraceparent(request.headers["traceparent"]);
-    this.traceId = parent?.traceId ?? randomBytes(16).toString("hex");
-    this.#sampled = parent?.flags ?? "01";
+    this.#traceId = parent?.traceId ?? randomBytes(16).toString("hex");
+    this.#flags = parent?.flags ?? "01";
     this.spanId = randomBytes(8).toString("hex");
     this.requestId = harmlessId(request.headers["x-request-id"]) ?? randomUUID();
     this.#baseLogger = logger;
   }
 
+  get traceId(): string {
+    return this.#traceId;
+  }
+
   get traceparent(): string {
-    return `00-${this.traceId}-${this.spanId}-${this.#sampled}`;
+    return `00-${this.#traceId}-${this.spanId}-${this.#flags}`;
+  }
+
+  joinTrace(traceparent: string): boolean {
+    const parent = parseTraceparent(traceparent);
+    if (parent === undefined) return false;
+    this.#traceId = parent.traceId;
+    this.#flags = parent.flags;
+    this.#logger = undefined;
+    return true;
   }
 
   get logger(): Logger {

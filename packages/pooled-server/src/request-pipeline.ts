@@ -16,7 +16,7 @@ import type { Handler } from "./adapters/node-http.ts";
 import type { HistogramFamily } from "./metrics/registry.ts";
 import type { Endpoint } from "./probes/endpoints.ts";
 import type { LatencySummary } from "./probes/health-document.ts";
-import type { Problem } from "./problem.ts";
+import { renderProblem, type Problem } from "./problem.ts";
 import type { ClientIdentity, RateLimiter } from "./rate-limiter.ts";
 import { NodeRequestContext, runInRequest } from "./request-context.ts";
 
@@ -31,6 +31,7 @@ interface Parts {
   draining: () => boolean;
   limiter: RateLimiter | undefined;
   clients: ClientIdentity;
+  identify: ((request: IncomingMessage) => string | undefined) | undefined;
   renderProblem: (problem: Problem, request: IncomingMessage) => unknown;
   duration: HistogramFamily;
 }
@@ -56,11 +57,7 @@ export class RequestPipeline {
   handle(request: IncomingMessage, response: ServerResponse): void {
     const path = pathOf(request);
     const endpoint = this.#parts.endpoints.get(path);
-    if (endpoint !== undefined) {
-      if (request.method === "GET" || request.method === "HEAD") return endpoint(request, response);
-      response.writeHead(405, { allow: "GET, HEAD" }).end();
-      return;
-    }
+    if (endpoint !== undefined) return this.#callEndpoint(endpoint, request, response);
     const context = new NodeRequestContext(request, this.#parts.logger);
     const start = this.#parts.clock.now();
     this.requestCount++;
@@ -68,8 +65,21 @@ export class RequestPipeline {
     response.setHeader("x-request-id", context.requestId);
     // "close" comes exactly once, after the last byte or after the connection is lost.
     response.once("close", () => this.#finished(request, response, context, path, start));
-    if (this.#refused(request, response, context)) return;
-    void runInRequest(context, () => this.#callBase(request, response, context));
+    void runInRequest(context, () => this.#serve(request, response, context));
+  }
+
+  #callEndpoint(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): void {
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      response.writeHead(405, { allow: "GET, HEAD" }).end();
+      return;
+    }
+    try {
+      endpoint(request, response);
+    } catch (error) {
+      this.#parts.logger.error("An endpoint of the server failed", error, { path: pathOf(request) });
+      if (response.headersSent) response.destroy();
+      else response.writeHead(500).end();
+    }
   }
 
   /** Resolves when no request is active, or after `deadlineMs`; says whether none is. */
@@ -106,7 +116,7 @@ export class RequestPipeline {
   }
 
   #refused(request: IncomingMessage, response: ServerResponse, context: NodeRequestContext): boolean {
-    const { limiter, clients } = this.#parts;
+    const { limiter, clients, identify } = this.#parts;
     if (this.#parts.draining()) {
       response.setHeader("connection", "close");
       this.#answer(request, response, context, {
@@ -117,7 +127,8 @@ export class RequestPipeline {
       });
       return true;
     }
-    const waitMs = limiter?.take(clients.of(request)) ?? 0;
+    const waitMs =
+      limiter?.take(identify === undefined ? clients.of(request) : clients.named(identify(request), request)) ?? 0;
     if (waitMs === 0) return false;
     const retryAfterSeconds = Math.ceil(waitMs / 1000);
     this.#answer(request, response, context, {
@@ -129,16 +140,16 @@ export class RequestPipeline {
     return true;
   }
 
-  async #callBase(request: IncomingMessage, response: ServerResponse, context: NodeRequestContext): Promise<void> {
+  async #serve(request: IncomingMessage, response: ServerResponse, context: NodeRequestContext): Promise<void> {
     try {
-      await this.#parts.base(request, response);
+      if (!this.#refused(request, response, context)) await this.#parts.base(request, response);
     } catch (error) {
       // A handler that fails because its client has left has nobody to answer to.
       if (response.destroyed || context.signal.aborted) return void response.destroy();
       context.logger.error("The request's handler failed", error, { method: request.method, path: pathOf(request) });
       if (response.headersSent) {
         // Half an answer is out: only a broken connection can tell the client that it is not the whole.
-        context.failed = true;
+        context.status ??= 500;
         return void response.destroy();
       }
       this.#answer(request, response, context, {
@@ -155,7 +166,7 @@ export class RequestPipeline {
     context: NodeRequestContext,
     problem: Omit<Problem, "traceId">,
   ): void {
-    const body = JSON.stringify(this.#parts.renderProblem({ ...problem, traceId: context.traceId }, request));
+    const body = this.#render({ ...problem, traceId: context.traceId }, request);
     // A handler that threw may have set headers of the answer that it will not give.
     for (const name of response.getHeaderNames()) {
       if (!["x-request-id", "connection"].includes(name)) response.removeHeader(name);
@@ -170,6 +181,17 @@ export class RequestPipeline {
     request.resume();
   }
 
+  /** The user's document, or the built-in one where theirs cannot be had: an answer is owed in any case. */
+  #render(problem: Problem, request: IncomingMessage): string {
+    try {
+      const body = JSON.stringify(this.#parts.renderProblem(problem, request));
+      if (typeof body === "string") return body;
+    } catch (error) {
+      this.#parts.logger.error("renderProblem failed; the built-in document is sent", error);
+    }
+    return JSON.stringify(renderProblem(problem));
+  }
+
   #finished(
     request: IncomingMessage,
     response: ServerResponse,
@@ -179,7 +201,7 @@ export class RequestPipeline {
   ): void {
     const latencyMs = this.#parts.clock.now() - start;
     const complete = response.writableFinished;
-    const status = complete ? response.statusCode : context.failed ? 500 : CLIENT_CLOSED_REQUEST;
+    const status = context.status ?? (complete ? response.statusCode : CLIENT_CLOSED_REQUEST);
     this.#active.delete(context);
     if (!complete) context.abort(new Error("The client closed the connection before its answer was complete"));
     if (status >= 500) this.errorCount++;
@@ -199,9 +221,10 @@ export class RequestPipeline {
   }
 }
 
-/** Without the query, which may hold secrets. */
+/** Without the query, which may hold secrets, and without the origin that proxies put before it. */
 function pathOf(request: IncomingMessage): string {
   const url = request.url ?? "/";
+  if (!url.startsWith("/")) return URL.parse(url)?.pathname ?? url;
   const end = url.indexOf("?");
   return end === -1 ? url : url.slice(0, end);
 }

@@ -14,8 +14,9 @@ test("the guide's whole environment reference is read", () => {
     HTTP_TIMEOUT_SECONDS: "2.5",
     INFERENCE_CACHE_CAPACITY: "2000",
     INFERENCE_CACHE_TTL_HOURS: "0.5",
+    HTTP_MAX_CONNS_PER_HOST: "40",
     EMBEDDING_CACHE_CAPACITY: "600",
-    EMBEDDING_CACHE_TTL_HOURS: "48",
+    EMBEDDING_CACHE_TTL_HOURS: "1000",
     RATE_LIMIT_PER_SECOND: "0",
   });
   expect(config).toEqual({
@@ -26,11 +27,12 @@ test("the guide's whole environment reference is read", () => {
     dbMaxOpenConns: 50,
     dbMaxIdleConns: 10,
     httpMaxIdleConns: 200,
+    httpMaxConnsPerHost: 40,
     httpTimeoutMs: 2_500,
     inferenceCacheCapacity: 2_000,
     inferenceCacheTtlMs: 1_800_000,
     embeddingCacheCapacity: 600,
-    embeddingCacheTtlMs: 172_800_000,
+    embeddingCacheTtlMs: 3_600_000_000,
     rateLimitPerSecond: 0,
   });
 });
@@ -47,7 +49,9 @@ test.each([
   ["DB_MAX_OPEN_CONNS", "ten", 'got "ten"'],
   ["HTTP_TIMEOUT_SECONDS", "0", "HTTP_TIMEOUT_SECONDS must be a number of seconds above 0"],
   ["INFERENCE_CACHE_TTL_HOURS", "1h", "INFERENCE_CACHE_TTL_HOURS must be a number of hours above 0"],
-  ["INFERENCE_CACHE_CAPACITY", "1.5", "INFERENCE_CACHE_CAPACITY must be a whole number of at least 1"],
+  ["INFERENCE_CACHE_CAPACITY", "1.5", "INFERENCE_CACHE_CAPACITY must be a whole number from 1 to 8388608"],
+  ["DB_MAX_IDLE_CONNS", "26", "DB_MAX_IDLE_CONNS must be a whole number from 0 to 25"],
+  ["HTTP_TIMEOUT_SECONDS", "0.0001", "HTTP_TIMEOUT_SECONDS must be at least 0.001 seconds"],
   ["RATE_LIMIT_PER_SECOND", "-1", "RATE_LIMIT_PER_SECOND must be a whole number from 0"],
 ])("%s=%s is refused by name", (name, value, message) => {
   expect(() => pooledServerConfigFromEnv({ [name]: value })).toThrow(PooledServerConfigError);

@@ -126,9 +126,11 @@ test("a base server that is no function, and every bad option, is refused before
   const refused: [object, string][] = [
     [{ dbMaxOpenConns: 0 }, "dbMaxOpenConns must be a whole number from 1 to 100000, got 0"],
     [{ dbMaxOpenConns: 2, dbMaxIdleConns: 3 }, "dbMaxIdleConns must be at most dbMaxOpenConns (2), got 3"],
-    [{ inferenceCacheCapacity: -1 }, "inferenceCacheCapacity must be a whole number of at least 1, got -1"],
+    [{ inferenceCacheCapacity: -1 }, "inferenceCacheCapacity must be a whole number from 1 to 8388608, got -1"],
     [{ rateLimitPerSecond: NaN }, "rateLimitPerSecond must be a number from 0 to 1000000, got NaN"],
     [{ httpTimeoutMS: 5 }, 'unknown option "httpTimeoutMS". Did you mean httpTimeoutMs?'],
+    [{ dbPool: 5 }, "dbPool must be an object of options, got 5"],
+    [{ embeddingCacheCapacity: 1e9 }, "embeddingCacheCapacity must be a whole number from 1 to 8388608"],
     [{ trustedProxies: ["10.0.0.0/8", "proxy"] }, "trustedProxies: proxy is neither an IP address nor a CIDR range"],
     [{ logLevel: "loud" }, "level must be one of"],
     [{ postgresDsn: "mysql://u:hunter2@h/d" }, "PooledServer:"],
@@ -150,9 +152,9 @@ test("whatever is asked of it, the lifecycle only moves forward and ends closed"
   const states = fc.constantFrom<LifecycleState[]>("starting", "ready", "degraded", "draining", "closed");
   fc.assert(
     fc.property(fc.array(states, { maxLength: 30 }), (requests) => {
-      const lifecycle = new Lifecycle();
+      const lifecycle = new Lifecycle(() => undefined);
       const seen: [LifecycleState, LifecycleState][] = [];
-      lifecycle.on("change", (state, previous) => seen.push([state, previous]));
+      lifecycle.onChange((state, previous) => seen.push([state, previous]));
       for (const next of requests) {
         const before = lifecycle.state;
         const moved = lifecycle.to(next);

@@ -5,6 +5,10 @@ import { MetricsRegistry } from "../src/metrics/registry.ts";
 import { renderText } from "../src/metrics/text-format.ts";
 import { listen } from "./support/server.ts";
 
+const fail = (error: unknown): never => {
+  throw error;
+};
+
 const promtool = spawnSync("promtool", ["--version"]).error === undefined;
 
 test("/metrics counts requests by route, method and status", async () => {
@@ -48,7 +52,7 @@ test("series whose labels only look alike stay apart, and too many share one", (
   counter.child({ a: "x,b:y", b: "z" }).add();
   counter.child({ a: "x", b: "y,b:z" }).add();
   for (let i = 0; i < 3_000; i++) counter.child({ a: String(i), b: "" }).add();
-  const lines = renderText(registry.families()).split("\n");
+  const lines = renderText(registry.families(fail)).split("\n");
   expect(lines).toContain('x_total{a="x,b:y",b="z"} 1');
   expect(lines).toContain('x_total{a="x",b="y,b:z"} 1');
   expect(lines).toContain('x_total{a="_overflow",b="_overflow"} 1002');
@@ -57,7 +61,7 @@ test("series whose labels only look alike stay apart, and too many share one", (
 test("label values and help texts are escaped", () => {
   const registry = new MetricsRegistry();
   registry.counter({ name: "x_total", help: "A\\B\nC" }).child({ path: 'a"b\\c\nd' }).add(2);
-  expect(renderText(registry.families())).toBe(
+  expect(renderText(registry.families(fail))).toBe(
     '# HELP x_total A\\\\B\\nC\n# TYPE x_total counter\nx_total{path="a\\"b\\\\c\\nd"} 2\n',
   );
 });

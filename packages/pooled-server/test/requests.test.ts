@@ -112,6 +112,22 @@ test("a client over its rate gets 429 with Retry-After; another client and the p
   expect(await statuses(3)).toEqual([200, 200, 429]);
 });
 
+test("made-up credentials are one client where identify says whose credential is good, and an IPv6 network is one", async () => {
+  const { get } = await listen((_request, response) => response.end("ok"), {
+    rateLimitPerSecond: 1,
+    trustedProxies: ["127.0.0.1"],
+    clock: { now: () => 0 },
+    identify: ({ headers }) => (headers["x-api-key"] === "good" ? "customer" : undefined),
+  });
+  const from = async (headers: Record<string, string>) => (await get("/", headers)).status;
+  expect(await from({ "x-api-key": "a" })).toBe(200);
+  expect(await from({ "x-api-key": "b" })).toBe(429);
+  expect(await from({ "x-api-key": "good" })).toBe(200);
+  expect(await from({ "x-forwarded-for": "2001:db8::1" })).toBe(200);
+  expect(await from({ "x-forwarded-for": "2001:db8:0:0:1234::9" })).toBe(429);
+  expect(await from({ "x-forwarded-for": "2001:db8:0:1::1" })).toBe(200);
+});
+
 test("behind a trusted proxy the forwarded address is the client", async () => {
   const { get } = await listen((_request, response) => response.end("ok"), {
     rateLimitPerSecond: 1,

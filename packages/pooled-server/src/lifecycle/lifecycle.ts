@@ -1,5 +1,3 @@
-import { EventEmitter } from "node:events";
-
 /**
  * - `starting`: not listening yet, or the first checks are still out
  * - `ready`: listening, every check passes
@@ -17,9 +15,22 @@ const MAY_FOLLOW: Record<LifecycleState, readonly LifecycleState[]> = {
   closed: [],
 };
 
-/** The one truth about where the server is in its life. Emits `change(state, previous)`. */
-export class Lifecycle extends EventEmitter<{ change: [state: LifecycleState, previous: LifecycleState] }> {
+type Listener = (state: LifecycleState, previous: LifecycleState) => void;
+
+/** The one truth about where the server is in its life. */
+export class Lifecycle {
   #state: LifecycleState = "starting";
+  readonly #listeners: Listener[] = [];
+  readonly #onListenerError: (error: unknown) => void;
+
+  /** @param onListenerError gets what a listener throws: it must not stop a start or a shutdown */
+  constructor(onListenerError: (error: unknown) => void) {
+    this.#onListenerError = onListenerError;
+  }
+
+  onChange(listener: Listener): void {
+    this.#listeners.push(listener);
+  }
 
   get state(): LifecycleState {
     return this.#state;
@@ -35,7 +46,13 @@ export class Lifecycle extends EventEmitter<{ change: [state: LifecycleState, pr
     if (!MAY_FOLLOW[this.#state].includes(next)) return false;
     const previous = this.#state;
     this.#state = next;
-    this.emit("change", next, previous);
+    for (const listener of this.#listeners) {
+      try {
+        listener(next, previous);
+      } catch (error) {
+        this.#onListenerError(error);
+      }
+    }
     return true;
   }
 }

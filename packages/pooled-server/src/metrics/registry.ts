@@ -42,9 +42,22 @@ export class MetricsRegistry {
     return family;
   }
 
-  *families(): Iterable<MetricFamily> {
-    for (const collector of this.#collectors) yield* collector();
+  /** All families, complete. A collector that throws is left out, so that one of them cannot hide the rest. */
+  families(onError: (error: unknown) => void): MetricFamily[] {
+    return this.#collectors.flatMap((collector) => {
+      try {
+        return [...collector()].map((family) => ({ ...described(family), samples: [...family.samples] }));
+      } catch (error) {
+        onError(error);
+        return [];
+      }
+    });
   }
+}
+
+/** The fields by name: an instrument has them as properties of a class. */
+function described({ name, help, type }: MetricFamily): Pick<MetricFamily, "name" | "help" | "type"> {
+  return { name, help, type };
 }
 
 /** The children of one instrument, by their labels. */

@@ -185,8 +185,10 @@ function cacheFamilies(caches: Record<string, Stats>): MetricFamily[] {
   ];
 }
 
+const RESOLUTION_MS = 20;
+
 function registerRuntimeMetrics(registry: MetricsRegistry): { stop(): void } {
-  const delay = monitorEventLoopDelay({ resolution: 20 });
+  const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   delay.enable();
   let last: EventLoopUtilization = performance.eventLoopUtilization();
   const startTimeSeconds = Math.round(performance.timeOrigin) / 1000;
@@ -196,8 +198,10 @@ function registerRuntimeMetrics(registry: MetricsRegistry): { stop(): void } {
     const now = performance.eventLoopUtilization();
     const utilization = performance.eventLoopUtilization(now, last).utilization;
     last = now;
-    // Before the first sample the histogram's mean is NaN.
-    const nanoseconds = (value: number): number => (Number.isFinite(value) ? value / 1e9 : 0);
+    // Node measures from one tick of its timer to the next, so an idle loop shows the timer's own interval. Before the
+    // first tick the mean is NaN.
+    const nanoseconds = (value: number): number =>
+      Number.isFinite(value) ? Math.max(0, value / 1e9 - RESOLUTION_MS / 1e3) : 0;
     const families = [
       counter("process_cpu_seconds_total", "User and system CPU time.", { value: (cpu.user + cpu.system) / 1e6 }),
       gauge("process_resident_memory_bytes", "Resident memory.", { value: memory.rss }),

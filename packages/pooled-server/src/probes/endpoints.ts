@@ -14,9 +14,17 @@ interface Sources {
   serving: () => boolean;
   health: () => HealthDocument;
   metrics: MetricsRegistry;
+  onError: (error: unknown) => void;
 }
 
-export function createEndpoints({ state, ready, serving, health, metrics }: Sources): ReadonlyMap<string, Endpoint> {
+export function createEndpoints({
+  state,
+  ready,
+  serving,
+  health,
+  metrics,
+  onError,
+}: Sources): ReadonlyMap<string, Endpoint> {
   const probe =
     (pass: () => boolean): Endpoint =>
     (_request, response) => {
@@ -32,7 +40,7 @@ export function createEndpoints({ state, ready, serving, health, metrics }: Sour
     [
       "/metrics",
       (_request, response) => {
-        const text = renderText(metrics.families());
+        const text = renderText(metrics.families(onError));
         response.writeHead(200, { "content-type": TEXT_FORMAT, "content-length": Buffer.byteLength(text) });
         response.end(text);
       },

@@ -22,6 +22,8 @@ interface Entry {
   check: HealthCheck;
   result: CheckResult;
   running: Promise<void> | undefined;
+  /** Its time was up and it has not settled. */
+  stuck: boolean;
 }
 
 /**
@@ -43,7 +45,7 @@ export class HealthChecks {
 
   add(name: string, check: HealthCheck): void {
     const result: CheckResult = { status: "pending", critical: check.critical ?? false, latency_ms: 0 };
-    this.#entries.set(name, { check, result, running: undefined });
+    this.#entries.set(name, { check, result, running: undefined, stuck: false });
   }
 
   /** Runs every check once and then again at each interval. Resolves after the first round. */
@@ -79,8 +81,9 @@ export class HealthChecks {
     return true;
   }
 
-  /** A check that is still out is waited for, never started twice. */
+  /** A check is not started again before it has settled, even if its time is up: it stays failed until then. */
   #run(entry: Entry): Promise<void> {
+    if (entry.stuck) return Promise.resolve();
     entry.running ??= this.#runOnce(entry).finally(() => {
       entry.running = undefined;
     });
@@ -103,7 +106,10 @@ export class HealthChecks {
     });
     let failure: unknown;
     try {
-      await Promise.race([Promise.resolve().then(() => check.run({ signal: abort.signal })), late]);
+      const run = Promise.resolve().then(() => check.run({ signal: abort.signal }));
+      entry.stuck = true;
+      run.catch(() => undefined).finally(() => (entry.stuck = false));
+      await Promise.race([run, late]);
     } catch (error) {
       failure = error ?? new Error("failed without an error");
     } finally {
