@@ -3,7 +3,7 @@ import { pooledServerConfigFromEnv, type PooledServerConfig } from "@vg/pooled-s
 import { MODELS } from "./models/catalogue.ts";
 
 /** A setting of the demo that cannot be; the message names the variable and the remedy. */
-class DemoConfigError extends Error {
+export class DemoConfigError extends Error {
   override readonly name = "DemoConfigError";
   readonly code = "ERR_VG_DEMO_CONFIG";
 }
@@ -54,8 +54,8 @@ function upstreamUrl(text: string | undefined, fail: (message: string) => Error)
   if (url === null || !["http:", "https:"].includes(url.protocol)) {
     throw fail("UPSTREAM_BASE_URL must be an http(s) URL such as http://127.0.0.1:11434/v1.");
   }
-  if (url.username !== "" || url.password !== "") {
-    throw fail("UPSTREAM_BASE_URL must not hold a user or password; use UPSTREAM_API_KEY.");
+  if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
+    throw fail("UPSTREAM_BASE_URL must hold no user, password, query or fragment; a key goes into UPSTREAM_API_KEY.");
   }
   return text;
 }
@@ -66,7 +66,8 @@ function upstreamModels(text: string | undefined, fail: (message: string) => Err
   if (!text.includes("=")) return { "*": text };
   const models: Record<string, string> = {};
   for (const pair of text.split(",")) {
-    const [id = "", model = ""] = pair.split("=", 2).map((part) => part.trim());
+    // The first "=" ends the id: a model's name may hold one.
+    const [, id = "", model = ""] = /^\s*([^=]*?)\s*=\s*(.*?)\s*$/.exec(pair) ?? [];
     const known = id === "*" || MODELS.some((candidate) => candidate.id === id);
     if (!known || model === "") {
       const ids = MODELS.map((candidate) => candidate.id).join(", ");

@@ -2,12 +2,13 @@
  * VaultGemma LocalAI, put together: the database and the model that it brings where none is configured, the pooled
  * server, the gateway in it. What is started last is stopped first.
  */
-import { randomBytes } from "node:crypto";
-import { startEmbeddedPostgres, type EmbeddedPostgres } from "@vg/internal/embedded-postgres";
 import { createLogger, type Logger } from "@vg/logging";
+import { HttpPool } from "@vg/pool-http";
 import { createPooledServer, type Problem, type ShutdownReport } from "@vg/pooled-server";
 import type { IncomingMessage } from "node:http";
-import type { DemoConfig } from "./config.ts";
+import { DemoConfigError, type DemoConfig } from "./config.ts";
+import { startDatabase, startModel, type EmbeddedDatabase, type EmbeddedModel } from "./embedded-parts.ts";
+import { KeyCheck } from "./gateway/access.ts";
 import { dialectOf, errorDocument } from "./gateway/api-error.ts";
 import type { GatewayParts, GatewayServer } from "./gateway/call.ts";
 import { ChatService } from "./gateway/chat-service.ts";
@@ -15,15 +16,21 @@ import type { Completion } from "./gateway/completion.ts";
 import { EmbeddingService } from "./gateway/embedding-service.ts";
 import { createGateway } from "./gateway/gateway.ts";
 import { Upstream } from "./gateway/upstream.ts";
-import { spawnUpstream, type UpstreamProcess } from "./upstream/index.ts";
 import { UsageWriter } from "./usage/usage-writer.ts";
 
 export const SERVICE = { name: "vaultgemma-localai", version: "2.2.0" } as const;
 
-/** Made for this start: whoever else is on this machine gets nothing from the embedded model. */
-const EMBEDDED_KEY = randomBytes(24).toString("base64url");
-/** By then nobody uses it any more. */
-const UPSTREAM_CLOSE_MS = 500;
+/** What the caches may hold at most: the content is the clients' and the model server's to choose. */
+const INFERENCE_CACHE_BYTES = 256 * 1024 * 1024;
+const EMBEDDING_CACHE_BYTES = 64 * 1024 * 1024;
+/** A check of the model server has a connection of its own: that all the others are in use does not make it ill. */
+const CHECK_POOL = {
+  name: "upstream-check",
+  maxConnsPerHost: 1,
+  maxIdleConnsPerHost: 1,
+  maxIdleConns: 1,
+  maxRedirects: 0,
+} as const;
 
 export interface Demo {
   readonly url: string;
@@ -32,7 +39,7 @@ export interface Demo {
   readonly upstream: { readonly baseUrl: string; readonly embedded: boolean };
   readonly database: "embedded" | "configured" | "none";
   /** The embedded parts, for tests that break them. */
-  readonly embedded: { postgres: EmbeddedPostgres | undefined; upstream: UpstreamProcess | undefined };
+  readonly embedded: { readonly database: EmbeddedDatabase | undefined; readonly model: EmbeddedModel | undefined };
   /** Drains and stops everything; idempotent. */
   close(): Promise<ShutdownReport>;
 }
@@ -45,9 +52,8 @@ export async function startDemo(config: DemoConfig): Promise<Demo> {
     for (const stop of started.splice(0).toReversed()) await stop();
   };
   try {
-    const [postgres, model] = await startEmbeddedParts(config, logger, started);
-    const baseUrl = config.upstreamBaseUrl ?? (model as UpstreamProcess).baseUrl;
-    const { server, usage } = await startServer(config, logger, postgres?.dsn, baseUrl);
+    const { database, model } = await startEmbeddedParts(config, logger, started);
+    const { server, usage, upstreamUrl } = await startServer(config, logger, { database, model });
     let report: ShutdownReport | undefined;
     started.push(async () => {
       report = await server.close();
@@ -58,9 +64,9 @@ export async function startDemo(config: DemoConfig): Promise<Demo> {
       url,
       server,
       usage,
-      upstream: { baseUrl, embedded: model !== undefined },
-      database: postgres !== undefined ? "embedded" : server.dbPool === undefined ? "none" : "configured",
-      embedded: { postgres, upstream: model },
+      upstream: { baseUrl: upstreamUrl, embedded: model !== undefined },
+      database: database !== undefined ? "embedded" : server.dbPool === undefined ? "none" : "configured",
+      embedded: { database, model },
       close: () => (closing ??= stopAll().then(() => report as ShutdownReport)),
     };
   } catch (error) {
@@ -74,74 +80,76 @@ async function startEmbeddedParts(
   config: DemoConfig,
   logger: Logger,
   started: (() => Promise<unknown>)[],
-): Promise<[EmbeddedPostgres | undefined, UpstreamProcess | undefined]> {
-  const postgres =
-    config.server.postgresDsn === undefined
-      ? startEmbeddedPostgres({
-          database: "localai",
-          ...(config.dataDir === undefined ? {} : { dataDir: config.dataDir }),
-        }).then((server) => {
-          started.push(() => server.stop());
-          return server;
-        })
-      : Promise.resolve(undefined);
-  const model =
-    config.upstreamBaseUrl === undefined
-      ? spawnUpstream({ apiKey: EMBEDDED_KEY }).then((upstream) => {
-          let stopping = false;
-          started.push(() => {
-            stopping = true;
-            return upstream.close({ deadlineMs: UPSTREAM_CLOSE_MS });
-          });
-          void upstream.exited.then((how) => {
-            if (!stopping) logger.error("The embedded model ended by itself; restart the service", how);
-          });
-          return upstream;
-        })
-      : Promise.resolve(undefined);
-  const [database, upstream] = await Promise.allSettled([postgres, model]);
-  if (upstream.status === "rejected") throw upstream.reason;
-  if (database.status === "rejected") {
-    // The service is of use without usage rows; it says so and goes on.
-    logger.error("The embedded database could not be started; usage is not recorded", database.reason);
-    return [undefined, upstream.value];
+): Promise<EmbeddedParts> {
+  const noted = <T extends { stop(): Promise<void> }>(part: T): T => {
+    started.push(() => part.stop());
+    return part;
+  };
+  const { postgresDsn } = config.server;
+  const [database, model] = await Promise.allSettled([
+    postgresDsn === undefined ? startDatabase(config.dataDir, logger).then(noted) : undefined,
+    config.upstreamBaseUrl === undefined ? startModel(logger).then(noted) : undefined,
+  ]);
+  if (model.status === "rejected") throw model.reason;
+  if (database.status === "fulfilled") return { database: database.value, model: model.value };
+  if (config.dataDir !== undefined) {
+    const { message } = database.reason as Error;
+    throw new DemoConfigError(`DEMO_DATA_DIR=${config.dataDir}: ${message}`, { cause: database.reason });
   }
-  return [database.value, upstream.value];
+  // The service is of use without usage rows; it says so and goes on.
+  logger.error("The embedded database could not be started; usage is not recorded", database.reason);
+  return { database: undefined, model: model.value };
+}
+
+interface EmbeddedParts {
+  database: EmbeddedDatabase | undefined;
+  model: EmbeddedModel | undefined;
 }
 
 async function startServer(
   config: DemoConfig,
   logger: Logger,
-  embeddedDsn: string | undefined,
-  baseUrl: string,
-): Promise<{ server: GatewayServer; usage: UsageWriter | undefined }> {
+  { database, model }: EmbeddedParts,
+): Promise<{ server: GatewayServer; usage: UsageWriter | undefined; upstreamUrl: string }> {
   const { logLevel: _level, logFormat: _format, logTimeFormat: _time, ...serverConfig } = config.server;
-  const postgresDsn = serverConfig.postgresDsn ?? embeddedDsn;
+  const postgresDsn = serverConfig.postgresDsn ?? database?.dsn;
+  const keys = new KeyCheck(config.apiKey);
   let parts: GatewayParts | undefined;
   const server: GatewayServer = await createPooledServer<Completion, readonly number[]>(
     createGateway(() => parts as GatewayParts),
     {
+      inferenceCacheMaxBytes: INFERENCE_CACHE_BYTES,
+      embeddingCacheMaxBytes: EMBEDDING_CACHE_BYTES,
       ...serverConfig,
       ...(postgresDsn === undefined ? {} : { postgresDsn }),
       logger,
       serviceName: SERVICE.name,
       serviceVersion: SERVICE.version,
       renderProblem: renderInDialect,
+      // Only a key that was checked is a name; everybody else is known by the address.
+      identify: (request) => (keys.isValid(request) ? "key" : undefined),
     },
   );
   const { dbPool, httpPool } = server;
   const usage = dbPool === undefined ? undefined : new UsageWriter(dbPool, logger);
-  const embedded = config.upstreamBaseUrl === undefined;
-  const apiKey = embedded ? EMBEDDED_KEY : config.upstreamApiKey;
-  const models = embedded ? {} : config.upstreamModels;
-  const upstream = new Upstream({ baseUrl, apiKey, models, httpPool, embedded });
+  const upstreamUrl = config.upstreamBaseUrl ?? (model as EmbeddedModel).baseUrl;
+  const checkPool = new HttpPool(CHECK_POOL);
+  server.onClose("upstream check", () => checkPool.destroy());
+  const upstream = new Upstream({
+    baseUrl: upstreamUrl,
+    apiKey: model === undefined ? config.upstreamApiKey : model.apiKey,
+    models: model === undefined ? config.upstreamModels : {},
+    httpPool,
+    checkPool,
+    embedded: model !== undefined,
+  });
   parts = {
     server,
     chat: new ChatService(server.inferenceCache, upstream),
     embeddings: new EmbeddingService(server.embeddingCache, upstream),
     usage,
     backendType: upstream.backendType,
-    apiKey: config.apiKey,
+    keys,
     maxBodyBytes: config.maxBodyBytes,
   };
   server.addHealthCheck("upstream", { run: ({ signal }) => upstream.check(signal), timeoutMs: 3_000 });
@@ -149,7 +157,7 @@ async function startServer(
     server.onClose("usage rows", (deadlineMs) => usage.close(deadlineMs));
     registerUsageMetrics(server, usage);
   }
-  return { server, usage };
+  return { server, usage, upstreamUrl };
 }
 
 function registerUsageMetrics(server: GatewayServer, usage: UsageWriter): void {

@@ -19,7 +19,9 @@ async function main(): Promise<void> {
   process.stdout.write(banner(demo, config));
 }
 
-function banner({ url, upstream, database }: Demo, { apiKey, dataDir }: DemoConfig): string {
+function banner({ url: bound, upstream, database }: Demo, { apiKey, dataDir }: DemoConfig): string {
+  // "All addresses" is none that can be asked.
+  const url = bound.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:");
   const key = apiKey === undefined ? "" : " -H 'authorization: Bearer '$API_KEY";
   const json = `${key} -H 'content-type: application/json'`;
   const model = upstream.embedded
@@ -31,10 +33,10 @@ function banner({ url, upstream, database }: Demo, { apiKey, dataDir }: DemoConf
     none: "none: usage is not recorded",
   };
   return `
-VaultGemma LocalAI ${SERVICE.version} listens on ${url}
+VaultGemma LocalAI ${SERVICE.version} listens on ${bound}
   model:    ${model}
   database: ${databases[database]}
-  cache:    every completion is cached (inferenceCacheMode "always"); x-vg-cache says hit, miss or collapsed
+  cache:    every completion, whatever its temperature; x-vg-cache says hit, miss or collapsed
 
 Try it:
   curl -s ${url}/v2/chat/completions${json} -d '{"model":"auto","messages":[{"role":"user","content":"How do I index a table?"}]}'

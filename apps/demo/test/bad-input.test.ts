@@ -50,12 +50,23 @@ test.each([
   [{ messages: [message], stream: "yes" }, "stream"],
   [{ messages: [message], metadata: [] }, "metadata"],
   [{ messages: [message], workflow_id: {} }, "workflow_id"],
+  [{ messages: [message], trace_parent: "garbage" }, "trace_parent"],
+  [{ messages: [message], trace_parent: `00-${"0".repeat(32)}-${"0".repeat(16)}-01` }, "trace_parent"],
   [{ messages: [message], domain_filter: ["cooking"] }, "domain_filter"],
   [{ messages: [message], model: 7 }, "model"],
 ])("%j is refused by the field's name", async (body, param) => {
   const response = await demo.post("/v2/chat/completions", body);
   expect(response.status).toBe(400);
   expect(await response.json()).toMatchObject({ error: { code: "invalid_request", param } });
+});
+
+test("a body nested too deep is refused, wherever the depth is", async () => {
+  const deep = `${"[".repeat(5_000)}${"]".repeat(5_000)}`;
+  const response = await demo.post("/v2/chat/completions", `{"messages":[{"role":"user","content":"hi"}],"x":${deep}}`);
+  expect(response.status).toBe(400);
+  expect(await response.json()).toMatchObject({
+    error: { message: "The request's body is nested deeper than 64 levels." },
+  });
 });
 
 test("an unknown model is refused with the models that there are: 503 in v2, 404 in v1", async () => {
@@ -95,6 +106,7 @@ test("unknown paths and wrong methods are answered in the path's dialect", async
   expect([wrong.status, wrong.headers.get("allow")]).toEqual([405, "POST"]);
   expect((await demo.get("/v2/usage?limit=0")).status).toBe(400);
   expect((await demo.get("/v2/usage?limit=abc")).status).toBe(400);
+  expect((await demo.get("/v2/usage?workflow_id=%00")).status).toBe(400);
   expect((await demo.get("//evil.example/%zz")).status).toBe(404);
 });
 

@@ -88,7 +88,7 @@ test("the order of fields, and what the answer does not depend on, make no other
 });
 
 test("many identical requests at once, streams among them, are one call to the model", async () => {
-  const before = await demo.embedded.upstream?.stats();
+  const before = await demo.embedded.model?.process.stats();
   const body = ask("How many calls does a crowd make?", { max_tokens: 60 });
   const answers = await Promise.all(
     Array.from({ length: 12 }, async (_, i) => {
@@ -101,7 +101,7 @@ test("many identical requests at once, streams among them, are one call to the m
     }),
   );
   expect(new Set(answers).size).toBe(1);
-  const after = await demo.embedded.upstream?.stats();
+  const after = await demo.embedded.model?.process.stats();
   const again = (await (await demo.post("/v1/chat/completions", body)).json()) as V2;
   // The model has made the tokens of one answer, not of twelve.
   expect((after?.completion_tokens ?? 0) - (before?.completion_tokens ?? 0)).toBe(again.usage.completion_tokens);
@@ -151,6 +151,9 @@ test("the trace of the body's trace_parent wins over the header's", async () => 
   const body = ask("Which trace?", { max_tokens: 3, trace_parent: `00-${trace}-b7ad6b7169203331-01` });
   const response = await demo.post("/v2/chat/completions", body);
   expect(((await response.json()) as V2).trace_id).toBe(trace);
+  expect(demo.logs.find({ message: "inference", trace_id: trace })).toBeDefined();
+  const { data } = (await (await demo.get("/v2/usage?limit=1")).json()) as { data: object[] };
+  expect(data).toMatchObject([{ trace_id: trace }]);
 });
 
 test("a client that leaves in the middle of a stream frees the model, stores nothing, and is a row with 499", async () => {
@@ -170,10 +173,15 @@ test("a client that leaves in the middle of a stream frees the model, stores not
   });
   await response.body?.getReader().read();
   abort.abort();
-  await expect.poll(async () => (await demo.embedded.upstream?.stats())?.cancelled_count, { timeout: 5_000 }).toBe(1);
+  await expect
+    .poll(async () => (await demo.embedded.model?.process.stats())?.cancelled_count, { timeout: 5_000 })
+    .toBe(1);
   const rows = async () =>
     ((await (await demo.get("/v2/usage?workflow_id=left")).json()) as { data: { status: number }[] }).data;
   await expect.poll(rows, { timeout: 5_000 }).toMatchObject([{ status: 499 }]);
+  // What had been made of the answer is on the row, by estimate.
+  expect((await rows())[0]).toMatchObject({ prompt_tokens: expect.any(Number), completion_tokens: expect.any(Number) });
+  expect((await rows())[0]).not.toMatchObject({ total_tokens: 0 });
   expect(demo.server.inferenceCache.size).toBe(entries);
 });
 

@@ -3,7 +3,7 @@ import { ask, readEvents, withDemo } from "./support/demo.ts";
 
 test("what is still active at the end of a shutdown gets a proper end: a 503, or an error as the stream's last event", async () => {
   const demo = await withDemo({ EMBEDDED_UPSTREAM_SLOTS: "1" }, { shutdownTimeoutMs: 500 });
-  await demo.embedded.upstream?.setFault({ kind: "hang" });
+  await demo.embedded.model?.process.setFault({ kind: "hang" });
   const whole = demo.post("/v2/chat/completions", ask("One", { max_tokens: 900 }));
   await expect.poll(() => demo.server.inferenceCache.getStats().loads_in_flight).toBe(1);
   const report = await demo.close();

@@ -23,6 +23,7 @@ export class ApiError extends Error {
 const STATUS = {
   invalid_request: 400,
   unauthorized: 401,
+  forbidden: 403,
   not_found: 404,
   method_not_allowed: 405,
   timeout: 408,
@@ -78,6 +79,7 @@ const OPENAI_TYPE: Record<string, string> = {
   not_found: "invalid_request_error",
   method_not_allowed: "invalid_request_error",
   unauthorized: "authentication_error",
+  forbidden: "permission_error",
   rate_limit_exceeded: "rate_limit_error",
 };
 

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { PooledServer, RequestContext } from "@vg/pooled-server";
 import type { UsageRow, UsageWriter } from "../usage/usage-writer.ts";
 import type { Dialect } from "./api-error.ts";
+import type { KeyCheck } from "./access.ts";
 import type { ChatService } from "./chat-service.ts";
 import type { Completion } from "./completion.ts";
 import type { EmbeddingService } from "./embedding-service.ts";
@@ -16,7 +17,7 @@ export interface GatewayParts {
   /** `undefined` where there is no database. */
   usage: UsageWriter | undefined;
   backendType: string;
-  apiKey: string | undefined;
+  keys: KeyCheck;
   maxBodyBytes: number;
 }
 
@@ -31,5 +32,7 @@ export interface Call {
   readonly parts: GatewayParts;
   /** What the usage row will say; handlers fill in what they learn. */
   readonly usage: Partial<UsageRow>;
+  /** The figures of an answer that has begun, should it break off before `usage` has the real ones. */
+  partialUsage: (() => Partial<UsageRow>) | undefined;
   readonly startedAt: number;
 }

@@ -10,9 +10,6 @@ export interface ChatRequest {
   readonly stream: boolean;
   /** Whether a stream ends with a chunk that holds the usage (OpenAI's stream_options.include_usage). */
   readonly includeUsage: boolean;
-  readonly workflowId: string | undefined;
-  readonly userId: string | undefined;
-  readonly sessionId: string | undefined;
   /** A W3C traceparent given in the body; its trace wins over the header's. */
   readonly traceParent: string | undefined;
 }
@@ -33,35 +30,56 @@ const OWN_FIELDS = new Set([
 
 const ROLES = ["system", "developer", "user", "assistant", "tool", "function"];
 
+/** What is said for a request that does not say it. */
+interface Defaults {
+  /** The service's own, for its own dialect; OpenAI's clients rely on the model server's. */
+  sampling: boolean;
+  /** `top_k` is unknown to OpenAI, which refuses what it does not know. */
+  topK: boolean;
+}
+
 /** @throws ApiError invalid_request, naming the field; model_not_found */
-export function parseChatRequest(fields: Readonly<Record<string, unknown>>): ChatRequest {
+export function parseChatRequest(fields: Readonly<Record<string, unknown>>, defaults: Defaults): ChatRequest {
   const messages = parseMessages(fields["messages"]);
   const model = resolveModel(fields, messages);
-  const metadata = objectField(fields, "metadata") ?? {};
   numberField(fields, "n", { fallback: 1, min: 1, max: 1, integer: true });
   const maxTokens = { fallback: Math.min(512, model.max_tokens), min: 1, max: model.max_tokens, integer: true };
-  // OpenAI renamed max_tokens; both are the same limit.
+  // OpenAI renamed max_tokens; both are the same limit, and a model server may know one of them only.
   const limitName = (fields["max_completion_tokens"] ?? null) === null ? "max_tokens" : "max_completion_tokens";
-  const passedOn = Object.entries(fields).filter(
-    ([name, value]) => !OWN_FIELDS.has(name) && name !== "max_completion_tokens" && value !== null,
-  );
+  const passedOn = Object.entries(fields).filter(([name, value]) => !OWN_FIELDS.has(name) && value !== null);
+  const checked = {
+    [limitName]: numberField(fields, limitName, maxTokens),
+    temperature: numberField(fields, "temperature", { fallback: model.temperature, min: 0, max: 2 }),
+    top_p: numberField(fields, "top_p", { fallback: 0.9, min: 0, max: 1 }),
+    top_k: numberField(fields, "top_k", { fallback: 40, min: 1, max: 1_000_000, integer: true }),
+  };
+  const wanted = (name: string): boolean =>
+    (fields[name] ?? null) !== null || (defaults.sampling && (name !== "top_k" || defaults.topK));
+  stringsField(fields, "stop");
   return {
     model,
     body: {
       ...Object.fromEntries(passedOn),
       messages,
-      max_tokens: numberField(fields, limitName, maxTokens),
-      temperature: numberField(fields, "temperature", { fallback: model.temperature, min: 0, max: 2 }),
-      top_p: numberField(fields, "top_p", { fallback: 0.9, min: 0, max: 1 }),
-      top_k: numberField(fields, "top_k", { fallback: 40, min: 1, max: 1_000_000, integer: true }),
-      ...(stringsField(fields, "stop").length === 0 ? {} : { stop: fields["stop"] }),
+      ...Object.fromEntries(Object.entries(checked).filter(([name]) => wanted(name))),
     },
     stream: booleanField(fields, "stream", false),
     includeUsage: booleanField(objectField(fields, "stream_options") ?? {}, "include_usage", false),
-    workflowId: stringField(fields, "workflow_id"),
-    userId: stringField(metadata, "user_id") ?? stringField(fields, "user"),
-    sessionId: stringField(metadata, "session_id"),
     traceParent: stringField(fields, "trace_parent"),
+  };
+}
+
+/** Whose request it is, as the caller says; for the usage row. */
+export function parseAttribution(fields: Readonly<Record<string, unknown>>): {
+  workflow_id: string | null;
+  user_id: string | null;
+  session_id: string | null;
+} {
+  const metadata = objectField(fields, "metadata") ?? {};
+  return {
+    workflow_id: stringField(fields, "workflow_id") ?? null,
+    user_id: stringField(metadata, "user_id") ?? stringField(fields, "user") ?? null,
+    session_id: stringField(metadata, "session_id") ?? null,
   };
 }
 

@@ -10,7 +10,7 @@ import { findModel } from "../models/catalogue.ts";
 import { ApiError } from "./api-error.ts";
 import { cacheKey } from "./cache-key.ts";
 import type { ChatRequest } from "./chat-request.ts";
-import { CompletionBuilder, LiveCompletion, type Completion, type Piece } from "./completion.ts";
+import { CompletionBuilder, estimateTokens, LiveCompletion, type Completion, type Piece } from "./completion.ts";
 import { ModelMissingError, type Upstream } from "./upstream.ts";
 
 export interface CompletionResult {
@@ -120,14 +120,15 @@ function finish(
   return {
     message,
     finishReason,
-    // Some servers count nothing in a stream: four characters a token is the usual rule of thumb.
-    usage: builder.usage ?? estimateUsage(JSON.stringify(body["messages"]), JSON.stringify(message)),
+    usage: builder.usage ?? estimateUsage(body, message),
     created: Math.floor(Date.now() / 1000),
     fallbackUsed,
   };
 }
 
-function estimateUsage(prompt: string, answer: string): Completion["usage"] {
-  const [prompt_tokens, completion_tokens] = [Math.ceil(prompt.length / 4), Math.ceil(answer.length / 4)];
+/** For servers that count nothing in a stream, and for answers that broke off. */
+export function estimateUsage(body: Readonly<Record<string, unknown>>, answer: object): Completion["usage"] {
+  const prompt_tokens = estimateTokens(JSON.stringify(body["messages"]));
+  const completion_tokens = estimateTokens(JSON.stringify(answer));
   return { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens };
 }

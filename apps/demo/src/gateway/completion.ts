@@ -27,14 +27,14 @@ export interface Piece {
  */
 export class CompletionBuilder {
   readonly #message: Record<string, unknown> = { role: "assistant", content: null };
-  readonly #toolCalls: Record<string, unknown>[] = [];
+  readonly #toolCalls = new Map<number, Record<string, unknown>>();
   finishReason: string | undefined;
   usage: Usage | undefined;
 
   add({ delta, finishReason, usage }: Piece): void {
     for (const [name, value] of Object.entries(delta)) {
       if (value === null || value === undefined) continue;
-      if (name === "tool_calls" && Array.isArray(value)) this.#addToolCalls(value as Record<string, unknown>[]);
+      if (name === "tool_calls" && Array.isArray(value)) this.#addToolCalls(value);
       else if (name === "role" || typeof value !== "string") this.#message[name] = value;
       else this.#message[name] = joined(this.#message[name], value);
     }
@@ -43,17 +43,19 @@ export class CompletionBuilder {
   }
 
   get message(): Readonly<Record<string, unknown>> {
-    const calls = this.#toolCalls.filter((call) => call !== undefined).map(({ index: _index, ...call }) => call);
+    const inOrder = [...this.#toolCalls].toSorted(([a], [b]) => a - b);
+    const calls = inOrder.map(([, { index: _index, ...call }]) => call);
     return calls.length === 0 ? this.#message : { ...this.#message, tool_calls: calls };
   }
 
-  #addToolCalls(calls: Record<string, unknown>[]): void {
+  #addToolCalls(calls: readonly unknown[]): void {
     for (const [position, call] of calls.entries()) {
-      const index = typeof call["index"] === "number" ? call["index"] : position;
-      const known = (this.#toolCalls[index] ??= {});
-      const { function: fn, ...rest } = call as { function?: Record<string, unknown> };
-      Object.assign(known, rest);
-      if (fn === undefined) continue;
+      if (call === null || typeof call !== "object") continue;
+      const { function: fn, ...rest } = call as { index?: unknown; function?: Record<string, unknown> | null };
+      const index = typeof rest.index === "number" ? rest.index : position;
+      const known = this.#toolCalls.get(index) ?? {};
+      this.#toolCalls.set(index, Object.assign(known, rest));
+      if (fn === null || typeof fn !== "object") continue;
       const knownFn = (known["function"] ?? {}) as Record<string, unknown>;
       known["function"] = {
         ...knownFn,
@@ -62,6 +64,11 @@ export class CompletionBuilder {
       };
     }
   }
+}
+
+/** Where a server counts no tokens: four characters a token is the usual rule of thumb. */
+export function estimateTokens(text: string): number {
+  return Math.ceil(text.length / 4);
 }
 
 function joined(before: unknown, more: string): string {

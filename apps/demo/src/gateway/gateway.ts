@@ -1,5 +1,4 @@
 /** The API's routes, and what all of them share: the key, the limits, the errors, the usage row and the log line. */
-import { createHash, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { currentRequest, LifecycleError, type RequestContext } from "@vg/pooled-server";
 import { ApiError, dialectOf, errorDocument, statusOf } from "./api-error.ts";
@@ -32,7 +31,7 @@ export function createGateway(
 ): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   return async (request, response) => {
     const context = currentRequest() as RequestContext;
-    const url = new URL(`http://gateway${request.url?.startsWith("/") === true ? request.url : "/"}`);
+    const url = urlOf(request);
     const call: Call = {
       request,
       response,
@@ -42,6 +41,7 @@ export function createGateway(
       query: url.searchParams,
       parts: parts(),
       usage: {},
+      partialUsage: undefined,
       startedAt: performance.now(),
     };
     let metered = false;
@@ -50,8 +50,9 @@ export function createGateway(
     });
     try {
       const route = findRoute(call);
+      call.parts.keys.require(request);
+      // Only now: who may not use the API must not fill the database either.
       metered = route.metered === true;
-      checkKey(call);
       await route.handle(call);
     } catch (error) {
       answerError(call, error);
@@ -77,15 +78,11 @@ function findRoute(call: Call): Route {
   return route;
 }
 
-function checkKey({ parts: { apiKey }, request }: Call): void {
-  if (apiKey === undefined) return;
-  const bearer = /^Bearer\s+(.+)$/i.exec(request.headers.authorization ?? "")?.[1];
-  const given = bearer ?? request.headers["x-api-key"];
-  // Hashes have one length, which is what a comparison in constant time needs.
-  const digest = (text: string): Buffer => createHash("sha256").update(text).digest();
-  if (typeof given !== "string" || !timingSafeEqual(digest(given), digest(apiKey))) {
-    throw new ApiError("unauthorized", "A valid API key is required: Authorization: Bearer <key>.");
-  }
+/** The path and query, also where a proxy put an origin before them. A target that is no URL has no route. */
+function urlOf(request: IncomingMessage): URL {
+  const target = request.url ?? "/";
+  const url = target.startsWith("/") ? URL.parse(`http://gateway${target}`) : URL.parse(target);
+  return url ?? new URL("http://gateway/");
 }
 
 function answerError(call: Call, error: unknown): void {
@@ -95,16 +92,19 @@ function answerError(call: Call, error: unknown): void {
   if (error instanceof LifecycleError) error = closing(error);
   if (!(error instanceof ApiError)) throw error;
   const status = statusOf(error, dialect);
-  if (status >= 500) {
+  // An unknown model is the client's mistake, whatever status the service has for it.
+  if (status >= 500 && error.code !== "model_not_found") {
     context.logger.error("The request failed", error, { code: error.code, path: call.path });
   }
   const { code, message, param, retryAfterSeconds } = error;
   const document = errorDocument(dialect, { code, message, param, retryAfterSeconds, traceId: context.traceId });
   if (response.headersSent) {
     // A stream has begun: its status is out, so the error is its last event, and there is no [DONE].
+    context.status = status;
     response.end(`data: ${JSON.stringify(document)}\n\n`);
     return;
   }
+  if (status === 401) response.setHeader("www-authenticate", "Bearer");
   if (!request.complete) {
     // The rest of a body that is not wanted: answer, let the client read that, then end the connection.
     response.setHeader("connection", "close");
@@ -128,12 +128,12 @@ function closing(cause: LifecycleError): ApiError {
   });
 }
 
-function addUsageRow({ parts, usage, context, response, path, startedAt }: Call): void {
+function addUsageRow({ parts, usage, partialUsage, context, response, path, startedAt }: Call): void {
   parts.usage?.add({
     request_id: context.requestId,
     trace_id: context.traceId,
     route: path,
-    status: response.writableFinished ? response.statusCode : 499,
+    status: context.status ?? (response.writableFinished ? response.statusCode : 499),
     model: null,
     domain: null,
     prompt_tokens: 0,
@@ -144,6 +144,7 @@ function addUsageRow({ parts, usage, context, response, path, startedAt }: Call)
     workflow_id: null,
     user_id: null,
     session_id: null,
+    ...(usage.total_tokens === undefined ? partialUsage?.() : undefined),
     ...usage,
   });
 }

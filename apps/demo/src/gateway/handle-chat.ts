@@ -1,28 +1,32 @@
 import { randomUUID } from "node:crypto";
-import { parseChatRequest, type ChatRequest } from "./chat-request.ts";
-import type { CacheStatus, CompletionResult } from "./chat-service.ts";
-import type { Piece, Usage } from "./completion.ts";
+import { parseAttribution, parseChatRequest, type ChatRequest } from "./chat-request.ts";
+import { estimateUsage, type CacheStatus, type CompletionResult } from "./chat-service.ts";
+import { EMBEDDED_BACKEND } from "./upstream.ts";
+import { CompletionBuilder, type Piece, type Usage } from "./completion.ts";
 import type { Call } from "./call.ts";
 import { tenantOf } from "./cache-key.ts";
 import { EventStream, readJsonObject, sendJson } from "./http.ts";
+import { invalidField } from "./validate.ts";
 
 /** POST /v2/chat/completions and /v1/chat/completions. */
 export async function handleChat(call: Call): Promise<void> {
   const requestTime = new Date();
   const fields = await readJsonObject(call.request, call.parts.maxBodyBytes);
-  const chat = parseChatRequest(fields);
-  Object.assign(call.usage, {
-    model: chat.model.id,
-    domain: chat.model.domain,
-    workflow_id: chat.workflowId ?? null,
-    user_id: chat.userId ?? null,
-    session_id: chat.sessionId ?? null,
+  const attribution = parseAttribution(fields);
+  Object.assign(call.usage, attribution);
+  const chat = parseChatRequest(fields, {
+    sampling: call.dialect === "v2",
+    topK: call.parts.backendType === EMBEDDED_BACKEND,
   });
-  const answer = new Answer(call, chat, requestTime);
+  Object.assign(call.usage, { model: chat.model.id, domain: chat.model.domain });
+  if (chat.traceParent !== undefined && !call.context.joinTrace(chat.traceParent)) {
+    throw invalidField("trace_parent", "a W3C traceparent");
+  }
+  const answer = new Answer(call, chat, { requestTime, workflowId: attribution.workflow_id });
   const stream = chat.stream ? new EventStream(call.response) : undefined;
   const result = await call.parts.chat.complete(chat, {
     tenant: tenantOf(call.request),
-    traceparent: answer.traceparent,
+    traceparent: call.context.traceparent,
     signal: call.context.signal,
     ...(stream === undefined ? {} : { onPiece: (piece, cache) => answer.sendPiece(stream, piece, cache) }),
   });
@@ -49,25 +53,27 @@ function record(call: Call, chat: ChatRequest, { completion, cache }: Completion
 
 /** Builds the answers of one request in its dialect. */
 class Answer {
-  readonly traceId: string;
-  readonly traceparent: string;
   readonly #call: Call;
   readonly #chat: ChatRequest;
   readonly #id: string;
   readonly #created: number;
   readonly #requestTime: string;
+  readonly #workflowId: string | null;
+  /** What this client has got of the answer, for its usage row if it breaks off. */
+  readonly #got = new CompletionBuilder();
   #roleSent = false;
 
-  constructor(call: Call, chat: ChatRequest, requestTime: Date) {
+  constructor(
+    call: Call,
+    chat: ChatRequest,
+    { requestTime, workflowId }: { requestTime: Date; workflowId: string | null },
+  ) {
     this.#call = call;
     this.#chat = chat;
+    this.#workflowId = workflowId;
     this.#requestTime = requestTime.toISOString();
     this.#created = Math.floor(requestTime.getTime() / 1000);
     this.#id = call.dialect === "v2" ? `v2_req_${randomUUID()}` : `chatcmpl-${randomUUID()}`;
-    const given = /^00-([0-9a-f]{32})-[0-9a-f]{16}-([0-9a-f]{2})$/.exec(chat.traceParent ?? "");
-    this.traceId = given?.[1] ?? call.context.traceId;
-    this.traceparent =
-      given === null ? call.context.traceparent : `00-${this.traceId}-${call.context.spanId}-${given[2]}`;
   }
 
   get latencyMs(): number {
@@ -87,15 +93,18 @@ class Answer {
       ...this.#head("chat.completion"),
       status: "completed",
       request_time: this.#requestTime,
-      trace_id: this.traceId,
-      workflow_id: this.#chat.workflowId ?? null,
+      trace_id: this.#call.context.traceId,
+      workflow_id: this.#workflowId,
       choices: [{ index: 0, message, finish_reason: finishReason, metadata: {} }],
       usage,
       metadata: this.#metadata(cache, completion.fallbackUsed),
     };
   }
 
-  async sendPiece(stream: EventStream, { delta, finishReason }: Piece, cache: CacheStatus): Promise<void> {
+  async sendPiece(stream: EventStream, piece: Piece, cache: CacheStatus): Promise<void> {
+    const { delta, finishReason } = piece;
+    this.#got.add(piece);
+    this.#call.partialUsage ??= () => estimateUsage(this.#chat.body, this.#got.message);
     if (!stream.started) this.#call.response.setHeader("x-vg-cache", cache);
     if (Object.keys(delta).length === 0 && finishReason === null) return;
     // Every stream begins with the role, whatever the upstream's does.
@@ -119,8 +128,8 @@ class Answer {
       ...head,
       status: "completed",
       request_time: this.#requestTime,
-      trace_id: this.traceId,
-      workflow_id: this.#chat.workflowId ?? null,
+      trace_id: this.#call.context.traceId,
+      workflow_id: this.#workflowId,
       choices: [],
       usage,
       metadata: this.#metadata(cache, fallbackUsed),

@@ -1,6 +1,6 @@
 import { ApiError } from "./api-error.ts";
 import { tenantOf } from "./cache-key.ts";
-import { requireModel } from "./chat-request.ts";
+import { parseAttribution, requireModel } from "./chat-request.ts";
 import type { Call } from "./call.ts";
 import { readJsonObject, sendJson } from "./http.ts";
 import { invalidField, numberField, stringField } from "./validate.ts";
@@ -12,6 +12,7 @@ const MAX_TEXTS = 2_048;
 /** POST /v2/embeddings and /v1/embeddings. */
 export async function handleEmbeddings(call: Call): Promise<void> {
   const fields = await readJsonObject(call.request, call.parts.maxBodyBytes);
+  Object.assign(call.usage, parseAttribution(fields));
   const id = stringField(fields, "model") ?? "auto";
   const model = requireModel(id === "auto" ? EMBEDDING_MODEL : id);
   const texts = parseInput(fields["input"]);

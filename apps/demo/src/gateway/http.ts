@@ -31,7 +31,18 @@ export async function readJsonObject(request: IncomingMessage, maxBytes: number)
   if (value === null || typeof value !== "object" || Array.isArray(value)) {
     throw new ApiError("invalid_request", "The request's body must be a JSON object.");
   }
+  if (isDeeperThan(value, MAX_DEPTH)) {
+    throw new ApiError("invalid_request", `The request's body is nested deeper than ${MAX_DEPTH} levels.`);
+  }
   return value as Record<string, unknown>;
+}
+
+/** Deeper than any real request, and far from where recursion ends. */
+const MAX_DEPTH = 64;
+
+function isDeeperThan(value: unknown, levels: number): boolean {
+  if (value === null || typeof value !== "object") return false;
+  return levels === 0 || Object.values(value).some((inner) => isDeeperThan(inner, levels - 1));
 }
 
 function decodeUtf8(bytes: Buffer): string {
@@ -56,6 +67,9 @@ export function sendJson(
   });
   response.end(body);
 }
+
+/** How long a client may leave its stream unread once its buffers are full. */
+const STALLED_CLIENT_MS = 30_000;
 
 /** Server-sent events to one client. Nothing is on the wire before the first event, so that an early error can still be a status. */
 export class EventStream {
@@ -83,15 +97,21 @@ export class EventStream {
       });
     }
     const text = typeof data === "string" ? data : JSON.stringify(data);
-    if (!this.#response.write(`data: ${text}\n\n`) && !this.#response.destroyed) {
-      await new Promise<void>((resolve) => {
-        const done = (): void => {
-          this.#response.off("drain", done).off("close", done);
-          resolve();
-        };
-        this.#response.once("drain", done).once("close", done);
-      });
-    }
+    if (!this.#response.write(`data: ${text}\n\n`) && !this.#response.destroyed) await this.#drained();
+  }
+
+  /** A client that takes nothing for too long is as good as gone: what is kept for it would be kept for ever. */
+  #drained(): Promise<void> {
+    const response = this.#response;
+    return new Promise((resolve) => {
+      const giveUp = setTimeout(() => response.destroy(), STALLED_CLIENT_MS);
+      const done = (): void => {
+        clearTimeout(giveUp);
+        response.off("drain", done).off("close", done);
+        resolve();
+      };
+      response.once("drain", done).once("close", done);
+    });
   }
 
   end(): void {

@@ -6,7 +6,7 @@ import { createParser, type EventSourceMessage } from "eventsource-parser";
 import type { HttpPool, HttpResponse } from "@vg/pool-http";
 import type { Model } from "../models/catalogue.ts";
 import { ApiError } from "./api-error.ts";
-import type { Piece, Usage } from "./completion.ts";
+import { estimateTokens, type Piece, type Usage } from "./completion.ts";
 
 export interface UpstreamOptions {
   /** Such as http://127.0.0.1:11434/v1 */
@@ -15,8 +15,16 @@ export interface UpstreamOptions {
   /** The upstream's model for every id of ours ("*"), or for some. Where none is named, the first that it lists. */
   models: Readonly<Record<string, string>>;
   httpPool: HttpPool;
+  /** For the health check, which must not wait behind completions. */
+  checkPool: HttpPool;
   embedded: boolean;
 }
+
+/** `backend_type` of the answers that the embedded model gives. */
+export const EMBEDDED_BACKEND = "embedded-ngram";
+
+/** What one answer of the model server may have at most, however long its events are. */
+const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
 interface CallOptions {
   signal: AbortSignal;
@@ -33,7 +41,7 @@ export class Upstream {
   constructor(options: UpstreamOptions) {
     this.#options = options;
     this.#baseUrl = options.baseUrl.replace(/\/+$/, "");
-    this.backendType = options.embedded ? "embedded-ngram" : "openai-compatible";
+    this.backendType = options.embedded ? EMBEDDED_BACKEND : "openai-compatible";
   }
 
   /**
@@ -79,25 +87,23 @@ export class Upstream {
       input,
       encoding_format: "float",
     });
-    let document: { data?: { embedding?: unknown; index?: unknown }[]; usage?: { prompt_tokens?: unknown } };
-    try {
-      document = await response.json<typeof document>();
-    } catch (error) {
-      throw this.#translate(error);
+    const document = await readObject(response).catch((error: unknown) => Promise.reject(this.#translate(error)));
+    const vectors = new Map<number, readonly number[]>();
+    for (const [position, item] of asArray(document["data"]).entries()) {
+      const { embedding, index } = asObject(item);
+      if (isVector(embedding)) vectors.set(typeof index === "number" ? index : position, embedding);
     }
-    const vectors: (readonly number[])[] = [];
-    for (const [position, { embedding, index }] of (document.data ?? []).entries()) {
-      if (isVector(embedding)) vectors[typeof index === "number" ? index : position] = embedding;
-    }
-    if (input.some((_, i) => vectors[i] === undefined)) {
+    const inOrder = input.flatMap((_, i) => [vectors.get(i) ?? []]);
+    if (inOrder.some((vector) => vector.length === 0)) {
       throw new ApiError("inference_error", `The model server answered ${input.length} texts with too few vectors.`);
     }
-    return { vectors, promptTokens: Number(document.usage?.prompt_tokens ?? 0) };
+    const { prompt_tokens: counted } = asObject(document["usage"]);
+    return { vectors: inOrder, promptTokens: isCount(counted) ? counted : estimateTokens(input.join("")) };
   }
 
   /** Whether the upstream answers; for the health check. */
   async check(signal: AbortSignal): Promise<void> {
-    const { ok, error } = await this.#options.httpPool.health(`${this.#baseUrl}/models`, {
+    const { ok, error } = await this.#options.checkPool.health(`${this.#baseUrl}/models`, {
       headers: this.#headers(),
       signal,
     });
@@ -121,11 +127,16 @@ export class Upstream {
         headers: this.#headers(),
         signal,
         maxRetries: 0,
+        maxRedirects: 0,
         timeoutMs: 5_000,
+        maxResponseBytes: MAX_ANSWER_BYTES,
       });
-      if (response.status >= 400) throw await refusal(response);
-      const { data } = await response.json<{ data?: { id?: unknown }[] }>();
-      return (data ?? []).flatMap(({ id }) => (typeof id === "string" ? [id] : []));
+      if (response.status >= 300) throw await refusal(response);
+      const { data } = await readObject(response);
+      return asArray(data).flatMap((item) => {
+        const { id } = asObject(item);
+        return typeof id === "string" ? [id] : [];
+      });
     } catch (error) {
       throw this.#translate(error);
     }
@@ -140,10 +151,13 @@ export class Upstream {
         body: JSON.stringify(body),
         signal,
         stream: true,
+        maxResponseBytes: MAX_ANSWER_BYTES,
+        // Prompts go to the server that was configured and to no other.
+        maxRedirects: 0,
         // A completion changes nothing at the model server: one that it refused may be asked for again.
         retryOn: "rejected",
       });
-      if (response.status >= 400) throw await refusal(response);
+      if (response.status >= 300) throw await refusal(response);
       return response;
     } catch (error) {
       throw this.#translate(error);
@@ -158,15 +172,16 @@ export class Upstream {
   /** Failures of the HTTP pool in the gateway's words. The cause stays, for the log; the client does not see it. */
   #translate(error: unknown): unknown {
     if (error instanceof ApiError) return error;
-    const code = (error as { code?: unknown } | null)?.code;
+    const { code, phase } = asObject(error);
+    if (code === "ERR_VG_HTTP_QUEUE_FULL" || (code === "ERR_VG_HTTP_TIMEOUT" && phase === "queue")) {
+      const message = "All connections to the model server are in use; try again later.";
+      return new ApiError("rate_limit_exceeded", message, { retryAfterSeconds: 1, cause: error });
+    }
     if (code === "ERR_VG_HTTP_TIMEOUT") {
       return new ApiError("timeout", "The model server did not answer in time.", { cause: error });
     }
     if (typeof code === "string" && code.startsWith("ERR_VG_HTTP")) {
       return new ApiError("inference_error", "The model server cannot be reached.", { cause: error });
-    }
-    if (error instanceof SyntaxError) {
-      return new ApiError("inference_error", "The model server's answer is not valid JSON.", { cause: error });
     }
     return error;
   }
@@ -203,8 +218,8 @@ async function refusal(response: HttpResponse): Promise<ApiError> {
 
 async function errorMessage(response: HttpResponse): Promise<string | undefined> {
   try {
-    const { error } = await response.json<{ error?: { message?: unknown } | string }>();
-    const message = typeof error === "string" ? error : error?.message;
+    const { error } = await readObject(response);
+    const message = typeof error === "string" ? error : asObject(error)["message"];
     return typeof message === "string" ? message.slice(0, 300) : undefined;
   } catch {
     return undefined;
@@ -215,41 +230,63 @@ async function* events(response: HttpResponse): AsyncGenerator<string> {
   const ready: string[] = [];
   const parser = createParser({ onEvent: ({ data }: EventSourceMessage) => void ready.push(data) });
   const decoder = new TextDecoder();
+  let size = 0;
   for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
+    // The whole answer is kept, for the cache and for whoever joins late.
+    size += chunk.length;
+    if (size > MAX_ANSWER_BYTES) {
+      throw new ApiError("inference_error", `The model server's answer is longer than ${MAX_ANSWER_BYTES} bytes.`);
+    }
     parser.feed(decoder.decode(chunk, { stream: true }));
     yield* ready.splice(0);
   }
 }
 
 function parsePiece(event: string): Piece | undefined {
-  let chunk: {
-    choices?: { delta?: Record<string, unknown>; finish_reason?: unknown }[];
-    usage?: Partial<Usage> | null;
-    error?: { message?: unknown };
-  };
+  let value: unknown;
   try {
-    chunk = JSON.parse(event) as typeof chunk;
+    value = JSON.parse(event);
   } catch (cause) {
     throw new ApiError("inference_error", "The model server sent an event that is not valid JSON.", { cause });
   }
-  if (chunk.error !== undefined)
+  const chunk = asObject(value);
+  if ((chunk["error"] ?? null) !== null) {
     throw new ApiError("inference_error", "The model server failed in the middle of its answer.");
-  const choice = chunk.choices?.[0];
-  const usage = readUsage(chunk.usage);
-  if (choice === undefined && usage === undefined) return undefined;
+  }
+  const [first] = asArray(chunk["choices"]);
+  const usage = readUsage(asObject(chunk["usage"]));
+  if (first === undefined && usage === undefined) return undefined;
+  const { delta, finish_reason: finishReason } = asObject(first);
   return {
-    delta: choice?.delta ?? {},
-    finishReason: typeof choice?.finish_reason === "string" ? choice.finish_reason : null,
+    delta: asObject(delta),
+    finishReason: typeof finishReason === "string" ? finishReason : null,
     usage,
   };
 }
 
-function readUsage(usage: Partial<Usage> | null | undefined): Usage | undefined {
-  if (typeof usage?.prompt_tokens !== "number" || typeof usage.completion_tokens !== "number") return undefined;
-  const { prompt_tokens, completion_tokens } = usage;
+function readUsage({ prompt_tokens, completion_tokens }: Readonly<Record<string, unknown>>): Usage | undefined {
+  if (!isCount(prompt_tokens) || !isCount(completion_tokens)) return undefined;
   return { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens };
 }
 
+/** What a model server counts is stored in integers of 32 bits; anything else is not a count. */
+function isCount(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) < 1e9;
+}
+
 function isVector(value: unknown): value is number[] {
-  return Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === "number");
+  return Array.isArray(value) && value.length > 0 && value.every((item) => Number.isFinite(item));
+}
+
+async function readObject(response: HttpResponse): Promise<Readonly<Record<string, unknown>>> {
+  return asObject(await response.json());
+}
+
+/** Whatever a peer sends where an object belongs, as an object. */
+function asObject(value: unknown): Readonly<Record<string, unknown>> {
+  return value !== null && typeof value === "object" && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
+}
+
+function asArray(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
 }

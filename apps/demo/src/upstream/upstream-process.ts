@@ -60,6 +60,8 @@ export async function spawnUpstream(options: SpawnUpstreamOptions = {}): Promise
     // The flags of this process (a debugger's port, a loader) are not for the child.
     execArgv: [],
     stdio: ["ignore", "ignore", "inherit", "ipc"],
+    // A process group of its own: Ctrl-C is for this process, which still drains requests into that one.
+    detached: true,
   });
   const startTimeoutMs = options.startTimeoutMs ?? START_TIMEOUT_MS;
   const { baseUrl, port } = await ready(child, startTimeoutMs);

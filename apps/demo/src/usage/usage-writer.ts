@@ -95,6 +95,8 @@ export class UsageWriter {
   readonly #closing = new AbortController();
   #writing: Promise<void> | undefined;
   #schemaReady = false;
+  /** Rows at the head of the queue whose batch is on its way. */
+  #inFlight = 0;
   #written = 0;
   #lost = 0;
   #lostUnreported = 0;
@@ -119,7 +121,7 @@ export class UsageWriter {
     });
   }
 
-  /** Waits until what is queued now is written, but no longer than this. For readers that want their own row. */
+  /** Waits until the queue is empty, but no longer than this. For readers that want their own row. */
   async settled(maxMs: number): Promise<void> {
     await Promise.race([this.#writing, delay(maxMs, undefined, { ref: false })]);
   }
@@ -134,12 +136,17 @@ export class UsageWriter {
     });
   }
 
-  /** Writes what is queued, within the deadline; the rest is lost, counted and logged. Idempotent. */
-  async close(deadlineMs: number): Promise<void> {
+  /**
+   * Writes what is queued, within the deadline; the rest is lost, counted and logged. A batch that is on its way then is
+   * counted by its own outcome. Returns what was lost, in words, for the report of a shutdown. Idempotent.
+   */
+  async close(deadlineMs: number): Promise<string[]> {
     await this.settled(deadlineMs);
     this.#closing.abort();
-    this.#countLost(this.#queue.splice(0).length);
+    const lost = this.#queue.splice(this.#inFlight).length;
+    this.#countLost(lost);
     this.#reportLoss(true);
+    return lost === 0 ? [] : [`${lost} rows were lost`];
   }
 
   async #write(): Promise<void> {
@@ -148,14 +155,16 @@ export class UsageWriter {
     let singly = 0;
     while (this.#queue.length > 0 && !this.#closing.signal.aborted) {
       const batch = this.#queue.slice(0, singly > 0 ? 1 : BATCH_ROWS);
+      this.#inFlight = batch.length;
       try {
         await this.#insert(batch);
         failures = 0;
         this.#lastError = undefined;
         this.#written += batch.length;
       } catch (error) {
+        this.#inFlight = 0;
         if (!isAboutTheRows(error)) {
-          await this.#waitToRetry(error, failures++);
+          if (!this.#closing.signal.aborted) await this.#waitToRetry(error, failures++);
           continue;
         }
         if (batch.length > 1) {
@@ -167,8 +176,13 @@ export class UsageWriter {
         this.#countLost(1);
       }
       singly = Math.max(0, singly - 1);
-      // close() may have emptied the queue in the meantime, and has then counted these rows.
-      this.#queue.splice(0, Math.min(batch.length, this.#queue.length));
+      this.#inFlight = 0;
+      this.#queue.splice(0, batch.length);
+    }
+    // Only a batch that close() left to its outcome, and that failed, can still be here.
+    if (this.#closing.signal.aborted) {
+      this.#countLost(this.#queue.splice(0).length);
+      this.#reportLoss(true);
     }
   }
 
