@@ -9,19 +9,27 @@ import type { LoadOptions } from "./options.ts";
 
 /** Checks the argument of `resize`. @throws {CacheConfigError} */
 export function checkCapacity(label: string, capacity: number): number {
-  return checkOptions(`${label}: resize()`, { capacity }, configError).integer("capacity", {
-    fallback: NaN,
-    ...CAPACITY_RULE,
-  });
+  const check = checkOptions(`${label}: resize()`, { capacity }, configError);
+  // For an option, undefined is the default; a call without its argument is a mistake.
+  if (capacity === undefined) throw check.refuse("capacity", "given", CAPACITY_RULE.hint);
+  return check.integer("capacity", { fallback: capacity, ...CAPACITY_RULE });
 }
 
 /** The TTL to use. @throws {CacheTtlError} */
-export function checkTtl(label: string, ttlMs: number | undefined, defaultTtlMs: number): number {
+export function checkTtl(label: string, ttlMs: unknown, defaultTtlMs: number): number {
   if (ttlMs === undefined || ttlMs === 0) return defaultTtlMs;
   if (typeof ttlMs === "number" && ttlMs > 0) return ttlMs;
   throw new CacheTtlError(
     `${label}: ttlMs must be a number of milliseconds above 0, got ${describeValue(ttlMs)}. ` +
       `Infinity is for ever; leave it out for the default of ${defaultTtlMs} ms. Nothing was stored.`,
+  );
+}
+
+/** The clock's time, for a deadline. @throws {CacheConfigError} */
+export function checkTime(label: string, now: unknown): number {
+  if (typeof now === "number" && Number.isFinite(now)) return now;
+  throw configError(
+    `${label}: clock.now() must give a finite number of milliseconds, got ${describeValue(now)}. Nothing was stored.`,
   );
 }
 
@@ -40,6 +48,10 @@ export function checkLoad<K, V>(label: string, loader: unknown, options: LoadOpt
     throw configError(`${label}: getOrLoad() needs a function to load with, got ${describeValue(loader)}.`);
   }
   checkCallOptions(`${label}: getOrLoad()`, options, ["ttlMs", "sizeBytes", "signal"]);
+  const signal: unknown = options.signal;
+  if (signal !== undefined && !isAbortSignal(signal)) {
+    throw configError(`${label}: getOrLoad(): signal must be an AbortSignal, got ${describeValue(signal)}.`);
+  }
   if (typeof options.ttlMs !== "function") checkTtl(label, options.ttlMs, Infinity);
   if (options.sizeBytes !== undefined) checkSize(label, "sizeBytes", options.sizeBytes);
 }
@@ -54,11 +66,29 @@ export function checkElapsed(label: string, options: { elapsedMs?: number | unde
   );
 }
 
-/** Refuses options of a call that no version knows: a misspelt `ttlMs` would otherwise mean the default TTL. */
-export function checkCallOptions(label: string, options: object, known: readonly string[]): void {
+/**
+ * Refuses what is no object, and options that no version knows: a misspelt `ttlMs` would otherwise mean the default TTL.
+ *
+ * @throws {CacheConfigError}
+ */
+export function checkCallOptions(label: string, options: unknown, known: readonly string[]): void {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    throw configError(`${label}: options must be an object, got ${describeValue(options)}.`);
+  }
   for (const name of Object.keys(options)) {
     if (!known.includes(name)) {
       throw configError(`${label}: unknown option ${JSON.stringify(name)}. Known options: ${known.join(", ")}.`);
     }
   }
+}
+
+/** By what is used of it: signals of other realms and polyfills are none of this realm's AbortSignal. */
+function isAbortSignal(value: unknown): boolean {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    "throwIfAborted" in value &&
+    "addEventListener" in value &&
+    "removeEventListener" in value
+  );
 }

@@ -1,4 +1,5 @@
 import { describeValue } from "@vg/internal";
+import type { EntryTable } from "./entries/entry-table.ts";
 import { CacheDumpError } from "./errors.ts";
 
 /** One entry of a dump. */
@@ -13,13 +14,44 @@ export interface CacheDumpEntry<K, V> {
 
 /**
  * The live entries of a cache, most recently used first. It survives JSON (and structured clone) if its keys and values
- * do, and fits any process: TTLs are what was left of them, not points on a clock that starts anew.
+ * do, and fits any process: TTLs are what was left of them, not points on a clock that starts anew. JSON drops a value
+ * that is undefined, so an entry without one stands for that.
  */
 export interface CacheDump<K, V> {
   readonly version: 1;
   /** When it was taken, in milliseconds since 1970 (`Date.now()`). */
   readonly takenAt: number;
   readonly entries: readonly CacheDumpEntry<K, V>[];
+}
+
+/** What of the entries is live at `now`. */
+export function dumpEntries<K, V>(entries: EntryTable<K, V>, now: number): CacheDumpEntry<K, V>[] {
+  const dumped: CacheDumpEntry<K, V>[] = [];
+  for (const slot of entries.slots()) {
+    const deadline = entries.deadline(slot);
+    const remainingTtlMs = deadline === Infinity ? null : deadline - now;
+    if (remainingTtlMs !== null && !(remainingTtlMs > 0)) continue;
+    const entry = { key: entries.key(slot), value: entries.value(slot), remainingTtlMs };
+    dumped.push(entries.isWeighing ? { ...entry, sizeBytes: entries.size(slot) } : entry);
+  }
+  return dumped;
+}
+
+/** What of a dump is still live after `elapsedMs`, with the TTLs that are left then; at most `limit` entries. */
+export function liveEntries<K, V>(
+  dump: CacheDump<K, V>,
+  elapsedMs: number,
+  limit: number,
+): { key: K; value: V; ttlMs: number; sizeBytes: number | undefined }[] {
+  return dump.entries
+    .map(({ key, value, remainingTtlMs, sizeBytes }) => ({
+      key,
+      value,
+      ttlMs: remainingTtlMs === null ? Infinity : remainingTtlMs - elapsedMs,
+      sizeBytes,
+    }))
+    .filter(({ ttlMs }) => ttlMs > 0)
+    .slice(0, limit);
 }
 
 /** Checks the whole dump, so that a bad one changes nothing. @throws {CacheDumpError} */
@@ -36,7 +68,7 @@ export function checkDump<K, V>(label: string, dump: CacheDump<K, V>): void {
   if (!Array.isArray(entries)) throw refuse("entries must be an array", entries);
   for (const [i, entry] of (entries as unknown[]).entries()) {
     if (typeof entry !== "object" || entry === null) throw refuse(`entries[${i}] must be an object`, entry);
-    if (!("key" in entry && "value" in entry)) throw refuse(`entries[${i}] must have a key and a value`, entry);
+    if (!("key" in entry)) throw refuse(`entries[${i}] must have a key`, entry);
     const ttl: unknown = "remainingTtlMs" in entry ? entry.remainingTtlMs : undefined;
     const size: unknown = "sizeBytes" in entry ? entry.sizeBytes : undefined;
     if (ttl !== null && !(typeof ttl === "number" && ttl > 0)) {

@@ -4,7 +4,10 @@ export class CacheError extends Error {
   readonly code: string = "ERR_VG_CACHE";
 }
 
-/** An option is out of range, of the wrong type, or unknown. Nothing was constructed or changed. */
+/**
+ * An option, of the constructor or of a call, is out of range, of the wrong type, or unknown, or the clock gave no finite
+ * number. Nothing was constructed or changed.
+ */
 export class CacheConfigError extends CacheError {
   override name = "CacheConfigError";
   override readonly code = "ERR_VG_CACHE_CONFIG";

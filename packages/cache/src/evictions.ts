@@ -29,7 +29,7 @@ export class EvictionListener<K, V> {
   errors = 0;
   readonly #label: string;
   readonly #onEvict: (key: K, value: V, reason: EvictionReason) => void | Promise<void>;
-  readonly #onError: ((error: CacheCallbackError) => void) | undefined;
+  readonly #onError: ((error: CacheCallbackError) => void | Promise<void>) | undefined;
   #queue: Eviction<K, V>[] = [];
   #delivering = false;
   #warned = false;
@@ -37,7 +37,7 @@ export class EvictionListener<K, V> {
   constructor(
     label: string,
     onEvict: (key: K, value: V, reason: EvictionReason) => void | Promise<void>,
-    onError: ((error: CacheCallbackError) => void) | undefined,
+    onError: ((error: CacheCallbackError) => void | Promise<void>) | undefined,
   ) {
     this.#label = label;
     this.#onEvict = onEvict;
@@ -61,9 +61,7 @@ export class EvictionListener<K, V> {
 
   #call({ key, value, reason }: Eviction<K, V>): void {
     try {
-      const result = this.#onEvict(key, value, reason);
-      // An async callback must not bring the process down by an unhandled rejection.
-      if (result instanceof Promise) result.catch((error: unknown) => this.#report("onEvict", reason, error));
+      handleRejection(this.#onEvict(key, value, reason), (error) => this.#report("onEvict", reason, error));
     } catch (error) {
       this.#report("onEvict", reason, error);
     }
@@ -73,13 +71,13 @@ export class EvictionListener<K, V> {
   #report(callback: "onEvict" | "onError", reason: EvictionReason, cause: unknown): void {
     this.errors++;
     const error = new CacheCallbackError(
-      `${this.#label}: ${callback} threw for a value that left as "${reason}". The cache is unharmed; ` +
+      `${this.#label}: ${callback} failed for a value that left as "${reason}". The cache is unharmed; ` +
         `the callback must handle its own errors.`,
       { cause },
     );
     if (callback === "onEvict" && this.#onError !== undefined) {
       try {
-        this.#onError(error);
+        handleRejection(this.#onError(error), (second) => this.#report("onError", reason, second));
       } catch (second) {
         this.#report("onError", reason, second);
       }
@@ -89,4 +87,9 @@ export class EvictionListener<K, V> {
       process.emitWarning(error);
     }
   }
+}
+
+/** A callback that is async, or gives any other thenable, must not bring the process down by an unhandled rejection. */
+function handleRejection(result: unknown, handle: (error: unknown) => void): void {
+  if (typeof result === "object" && result !== null) Promise.resolve(result).catch(handle);
 }

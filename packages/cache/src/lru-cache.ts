@@ -7,15 +7,23 @@
  *
  * Rules that hold for every verb:
  * - An expired entry is never served or counted. Whatever finds it takes it out as "expired"; `peek`, `has`,
- *   `getRemainingTtlMs` and iteration only overlook it, since they change nothing.
+ *   `getRemainingTtlMs`, `dump` and iteration only overlook it, since they change nothing.
  * - When room is needed, expired entries go before live ones, and live ones in exact order of use.
  * - A verb checks its arguments, and asks `sizeOf`, before it changes anything.
  * - A key that is set, deleted or cleared fences the load that runs for it.
  * - `onEvict` runs at the end of a verb, once for each value that left, never inside another `onEvict`.
  */
-import { checkCallOptions, checkCapacity, checkElapsed, checkLoad, checkSize, checkTtl } from "./arguments.ts";
-import { checkDump } from "./dump.ts";
-import type { CacheDump, CacheDumpEntry } from "./dump.ts";
+import {
+  checkCallOptions,
+  checkCapacity,
+  checkElapsed,
+  checkLoad,
+  checkSize,
+  checkTime,
+  checkTtl,
+} from "./arguments.ts";
+import { checkDump, dumpEntries, liveEntries } from "./dump.ts";
+import type { CacheDump } from "./dump.ts";
 import { EntryTable } from "./entries/entry-table.ts";
 import { estimateSize } from "./estimate-size.ts";
 import { EvictionListener } from "./evictions.ts";
@@ -26,15 +34,13 @@ import { InflightLoads } from "./loading/inflight-loads.ts";
 import type { LoadContext, LoadObserver } from "./loading/inflight-loads.ts";
 import { checkCacheOptions } from "./options.ts";
 import type { Clock, LoadOptions, LRUCacheOptions, SetOptions } from "./options.ts";
-import { freshCounters, snapshot } from "./stats.ts";
+import { countLoad, freshCounters, snapshot } from "./stats.ts";
 import type { CacheStats } from "./stats.ts";
 
 /** How many floors of the deadline heap one `set` repairs at most while it looks for an expired entry. */
 const REPAIRS_PER_SET = 64;
 /** How many entries one tick of the cleanup in the background handles at most. */
 const ENTRIES_PER_TICK = 1000;
-/** How many entries stand for all in `total_size_mb` while nothing is weighed. */
-const SIZE_SAMPLE = 1024;
 
 /**
  * A bounded in-process cache. Keys are compared as a Map does it, values may be anything, `undefined` included (`has`
@@ -55,8 +61,7 @@ export class LRUCache<K, V> {
   readonly #cleanup: CleanupTimer<LRUCache<K, V>> | undefined;
   #capacity: number;
   #counters = freshCounters();
-  /** Loads that run and have waiters; unlike the counters, no reset changes it. */
-  #loadsInFlight = 0;
+  readonly #observeLoad: LoadObserver = (outcome, durationMs) => countLoad(this.#counters, outcome, durationMs);
   readonly #timeEveryNthGet: number;
   /** Counts down to the next look-up that is timed; below 0: none is. */
   #getsUntilTimed: number;
@@ -71,7 +76,7 @@ export class LRUCache<K, V> {
     this.#defaultTtlMs = checked.defaultTtlMs;
     this.#maxBytes = checked.maxBytes;
     this.#sizeOf = checked.sizeOf ?? estimateSize;
-    this.#loads = new InflightLoads(this.#label);
+    this.#loads = new InflightLoads(this.#label, this.#clock, this.#observeLoad);
     this.#timeEveryNthGet = checked.timeEveryNthGet;
     // The first one is timed, so that a quiet cache has a figure too.
     this.#getsUntilTimed = Math.min(1, checked.timeEveryNthGet);
@@ -79,6 +84,7 @@ export class LRUCache<K, V> {
       this.#listener = new EvictionListener(this.#label, checked.onEvict, checked.onError);
     }
     if (checked.cleanupIntervalMs > 0) {
+      // No function in this constructor may use `this`: they share one scope, and the timer would keep the cache alive.
       this.#cleanup = new CleanupTimer<LRUCache<K, V>>(checked.cleanupIntervalMs, this, (cache) => cache.#tick());
     }
     if (checked.maxBytes !== Infinity || checked.sizeOf !== undefined) this.#entries.startWeighing(this.#sizeOf);
@@ -89,7 +95,7 @@ export class LRUCache<K, V> {
     return this.#capacity;
   }
 
-  /** How many live entries it holds. Takes expired ones out first. */
+  /** How many live entries it holds. Takes all expired ones out first, so its time grows with their number. */
   get size(): number {
     this.cleanupExpired();
     return this.#entries.count;
@@ -131,7 +137,8 @@ export class LRUCache<K, V> {
    */
   set(key: K, value: V, ttl?: number | SetOptions): boolean {
     if (ttl === undefined) return this.#store(key, value, this.#defaultTtlMs, undefined);
-    if (typeof ttl !== "object" || ttl === null) return this.#store(key, value, this.#checkTtl(ttl), undefined);
+    if (typeof ttl !== "object" || ttl === null || Array.isArray(ttl))
+      return this.#store(key, value, this.#checkTtl(ttl), undefined);
     checkCallOptions(`${this.#label}: set()`, ttl, ["ttlMs", "sizeBytes"]);
     return this.#store(key, value, this.#checkTtl(ttl.ttlMs), ttl.sizeBytes);
   }
@@ -147,7 +154,10 @@ export class LRUCache<K, V> {
     return live;
   }
 
-  /** Removes all entries, for `onEvict` in order of use, the least recent first. The statistics stay. */
+  /**
+   * Removes all entries, for `onEvict` in order of use, the least recent first, after those that have expired. The
+   * statistics stay.
+   */
   clear(): void {
     this.#loads.fenceAll();
     this.#sweep(Infinity);
@@ -194,8 +204,8 @@ export class LRUCache<K, V> {
     loader: (context: LoadContext<K>) => V | Promise<V>,
     options: LoadOptions<K, V> = {},
   ): Promise<V> {
-    const { ttlMs, sizeBytes, signal } = options;
     checkLoad(this.#label, loader, options);
+    const { ttlMs, sizeBytes, signal } = options;
     signal?.throwIfAborted();
 
     const slot = --this.#getsUntilTimed === 0 ? this.#timedUse(key) : this.#use(key);
@@ -215,7 +225,7 @@ export class LRUCache<K, V> {
       // A value that says "I have expired already" must not get the default TTL, nor fail its callers.
       if (computed === undefined || !(computed <= 0)) this.#store(key, value, this.#checkTtl(computed), sizeBytes);
     };
-    return this.#loads.start(key, loader, keep, this.#observeLoad(), signal);
+    return this.#loads.start(key, loader, keep, signal);
   }
 
   /**
@@ -245,15 +255,15 @@ export class LRUCache<K, V> {
     return this.entries();
   }
 
-  /** A frozen snapshot. Takes expired entries out first, so that none is counted. */
+  /** A frozen snapshot. Takes all expired entries out first, so that none is counted; its time grows with their number. */
   getStats(): CacheStats {
     this.cleanupExpired();
     return snapshot(this.#counters, {
       entries: this.#entries.count,
       capacity: this.#capacity,
-      bytes: this.#entries.isWeighing ? this.#entries.bytes : this.#entries.estimateBytes(estimateSize, SIZE_SAMPLE),
+      bytes: this.#entries.isWeighing ? this.#entries.bytes : this.#entries.estimateBytes(),
       maxBytes: this.#maxBytes,
-      loadsInFlight: this.#loadsInFlight,
+      loadsInFlight: this.#loads.running,
       callbackErrors: this.#listener?.errors ?? 0,
     });
   }
@@ -266,39 +276,22 @@ export class LRUCache<K, V> {
 
   /** The live entries with what is left of their TTLs, for `load` in another process or at another time. */
   dump(): CacheDump<K, V> {
-    this.cleanupExpired();
-    const now = this.#clock.now();
-    const { isWeighing } = this.#entries;
-    const entries: CacheDumpEntry<K, V>[] = [];
-    for (const slot of this.#entries.slots()) {
-      const [key, value] = [this.#entries.key(slot), this.#entries.value(slot)];
-      const deadline = this.#entries.deadline(slot);
-      const remainingTtlMs = deadline === Infinity ? null : deadline - now;
-      entries.push(
-        isWeighing
-          ? { key, value, remainingTtlMs, sizeBytes: this.#entries.size(slot) }
-          : { key, value, remainingTtlMs },
-      );
-    }
-    return { version: 1, takenAt: Date.now(), entries };
+    return { version: 1, takenAt: Date.now(), entries: dumpEntries(this.#entries, this.#clock.now()) };
   }
 
   /**
    * Sets the entries of a dump, in their order of use, and returns how many. The time since the dump was taken counts
-   * against their TTLs; what has expired meanwhile, and what exceeds the capacity, is left out.
+   * against their TTLs; what has expired meanwhile, and what exceeds the capacity, is left out. An entry without a value,
+   * which is what JSON makes of one that is undefined, is set to undefined.
    *
    * @param options.elapsedMs how long ago it was taken, at least 0; default: by the wall clock
-   * @throws {CacheDumpError} before anything is changed
+   * @throws {CacheDumpError} {CacheConfigError} before anything is changed
    */
   load(dump: CacheDump<K, V>, options: { elapsedMs?: number | undefined } = {}): number {
     checkDump(this.#label, dump);
     const elapsedMs = checkElapsed(this.#label, options, dump.takenAt);
-    const live = dump.entries
-      .filter(({ remainingTtlMs }) => remainingTtlMs === null || remainingTtlMs > elapsedMs)
-      .slice(0, this.#capacity);
     let stored = 0;
-    for (const { key, value, remainingTtlMs, sizeBytes } of live.toReversed()) {
-      const ttlMs = remainingTtlMs === null ? Infinity : remainingTtlMs - elapsedMs;
+    for (const { key, value, ttlMs, sizeBytes } of liveEntries(dump, elapsedMs, this.#capacity).toReversed()) {
       if (this.#store(key, value, ttlMs, sizeBytes)) stored++;
     }
     return stored;
@@ -343,8 +336,8 @@ export class LRUCache<K, V> {
 
   #isExpired(slot: number): boolean {
     const deadline = this.#entries.deadline(slot);
-    // An entry that never expires needs no clock, the dearest part of a get.
-    return deadline !== Infinity && deadline <= this.#clock.now();
+    // An entry that never expires needs no clock, the dearest part of a get. By a clock that gives NaN, others expired.
+    return deadline !== Infinity && !(deadline > this.#clock.now());
   }
 
   /** All arguments but the size are checked. */
@@ -352,7 +345,7 @@ export class LRUCache<K, V> {
     const entries = this.#entries;
     const size = this.#sizeToStore(key, value, sizeBytes);
     // Where nothing can expire, any time will do, and reading the clock is the dearest part of a set.
-    const now = ttlMs === Infinity && entries.expiry.isEmpty ? 0 : this.#clock.now();
+    const now = ttlMs === Infinity && entries.expiry.isEmpty ? 0 : checkTime(this.#label, this.#clock.now());
     const deadline = now + ttlMs;
 
     if (this.#loads.size > 0) this.#loads.fence(key);
@@ -431,24 +424,7 @@ export class LRUCache<K, V> {
     return this.#entries.isWeighing ? checkSize(this.#label, "the result of sizeOf", this.#sizeOf(value, key)) : 0;
   }
 
-  #checkTtl(ttlMs: number | undefined): number {
+  #checkTtl(ttlMs: unknown): number {
     return checkTtl(this.#label, ttlMs, this.#defaultTtlMs);
-  }
-
-  #observeLoad(): LoadObserver {
-    const startedAt = this.#clock.now();
-    this.#loadsInFlight++;
-    return {
-      ended: (ok) => {
-        this.#loadsInFlight--;
-        this.#counters.loadTimeMs += this.#clock.now() - startedAt;
-        if (ok) this.#counters.loadsOk++;
-        else this.#counters.loadsFailed++;
-      },
-      abandoned: () => {
-        this.#loadsInFlight--;
-        this.#counters.loadsAbandoned++;
-      },
-    };
   }
 }

@@ -31,11 +31,14 @@ export interface LRUCacheOptions<K, V> {
   cleanupIntervalMs?: number | undefined;
   /** Called once for each value that leaves, after the change that made it leave is complete. */
   onEvict?: ((key: K, value: V, reason: EvictionReason) => void | Promise<void>) | undefined;
-  /** Gets what `onEvict` throws. Default: the first one of a cache becomes a process warning. */
-  onError?: ((error: CacheCallbackError) => void) | undefined;
+  /** Gets what `onEvict` throws or rejects with. Default: the first one of a cache becomes a process warning. */
+  onError?: ((error: CacheCallbackError) => void | Promise<void>) | undefined;
   /** Every how many `get` calls one is timed for `avg_access_time`, 0 to 1,000,000; 0: none. Default 64. */
   timeEveryNthGet?: number | undefined;
-  /** The time that TTLs are measured by. Default: the process's monotonic clock. */
+  /**
+   * The time that TTLs are measured by. Default: the process's monotonic clock. One that gives no finite number makes
+   * `set` throw (`CacheConfigError`); by NaN, what has a TTL counts as expired.
+   */
   clock?: Clock | undefined;
 }
 
@@ -64,7 +67,7 @@ export interface CheckedOptions<K, V> {
   readonly sizeOf: ((value: V, key: K) => number) | undefined;
   readonly cleanupIntervalMs: number;
   readonly onEvict: ((key: K, value: V, reason: EvictionReason) => void | Promise<void>) | undefined;
-  readonly onError: ((error: CacheCallbackError) => void) | undefined;
+  readonly onError: ((error: CacheCallbackError) => void | Promise<void>) | undefined;
   readonly timeEveryNthGet: number;
   readonly clock: Clock;
 }
@@ -104,7 +107,7 @@ export function checkCacheOptions<K, V>(options: LRUCacheOptions<K, V>): Checked
       hint: "0 turns the cleanup in the background off.",
     }),
     onEvict: check.function<(key: K, value: V, reason: EvictionReason) => void | Promise<void>>("onEvict"),
-    onError: check.function<(error: CacheCallbackError) => void>("onError"),
+    onError: check.function<(error: CacheCallbackError) => void | Promise<void>>("onError"),
     timeEveryNthGet: check.integer("timeEveryNthGet", { fallback: DEFAULTS.timeEveryNthGet, max: 1_000_000 }),
     clock: check.objectWith<Clock>("clock", ["now"]) ?? monotonicClock,
   };

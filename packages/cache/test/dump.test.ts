@@ -42,6 +42,10 @@ describe("dump and load", () => {
     expect(fromTheFuture.load({ ...dump, takenAt: Date.now() + 60_000 })).toBe(3);
     expect(fromTheFuture.getRemainingTtlMs("long")).toBe(1000);
     expect(() => told.load(dump, { elapsedMs: -1 })).toThrow(CacheConfigError);
+    for (const options of [null, 5, []]) {
+      // @ts-expect-error: callers without types
+      expect(() => told.load(dump, options)).toThrow(/load\(\): options must be an object, got/);
+    }
   });
 
   test("a smaller cache takes the most recent ones; sizes travel along", () => {
@@ -53,13 +57,37 @@ describe("dump and load", () => {
     expect(small.dump().entries.map(({ sizeBytes }) => sizeBytes)).toEqual([5, 5]);
   });
 
+  test("a value that is undefined comes back, although JSON drops it", () => {
+    const cache = new LRUCache<string, number | undefined>();
+    cache.set("known to be none", undefined);
+    cache.set("a", 1);
+    const dump: CacheDump<string, number | undefined> = JSON.parse(JSON.stringify(cache.dump()));
+    const other = new LRUCache<string, number | undefined>();
+    expect(other.load(dump, { elapsedMs: 0 })).toBe(2);
+    expect([...other]).toEqual([
+      ["a", 1],
+      ["known to be none", undefined],
+    ]);
+  });
+
+  test("an entry that expires while the dump is taken does not make the dump one that load refuses", () => {
+    let time = 0;
+    const cache = new LRUCache<string, number>({ clock: { now: () => time++ } });
+    cache.set("a", 1, 2);
+    cache.set("b", 1, 100);
+    const dump = cache.dump();
+    expect(dump.entries.every(({ remainingTtlMs }) => remainingTtlMs! > 0)).toBe(true);
+    expect(new LRUCache<string, number>().load(dump)).toBe(1);
+  });
+
   test.each<[string, unknown]>([
     ["no dump", null],
     ["an unknown version", { version: 2, takenAt: 0, entries: [] }],
     ["no time", { version: 1, entries: [] }],
     ["no entries", { version: 1, takenAt: 0 }],
     ["an entry that is none", { version: 1, takenAt: 0, entries: [5] }],
-    ["an entry without value", { version: 1, takenAt: 0, entries: [{ key: "a", remainingTtlMs: 1 }] }],
+    ["an entry without key", { version: 1, takenAt: 0, entries: [{ value: 1, remainingTtlMs: 1 }] }],
+    ["an entry without TTL", { version: 1, takenAt: 0, entries: [{ key: "a", value: 1 }] }],
     ["a bad TTL", { version: 1, takenAt: 0, entries: [{ key: "a", value: 1, remainingTtlMs: -1 }] }],
     ["a bad size", { version: 1, takenAt: 0, entries: [{ key: "a", value: 1, remainingTtlMs: 1, sizeBytes: 0.5 }] }],
   ])("%s is refused, and nothing is loaded", (_, dump) => {

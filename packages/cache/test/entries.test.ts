@@ -88,6 +88,8 @@ describe("entries", () => {
     for (let i = 0; i < 1000; i++) cache.set(i, i);
     expect(cache.size).toBe(1000);
     expect(() => cache.resize(0)).toThrow(CacheConfigError);
+    // @ts-expect-error: callers without types
+    expect(() => cache.resize()).toThrow(/capacity must be given, got undefined/);
     expect(() => cache.resize(2 ** 23 + 1)).toThrow(/capacity must be a whole number from 1 to 8388608, got 8388609/);
     expect(cache.capacity).toBe(1000);
   });
@@ -157,7 +159,7 @@ describe("the time to live", () => {
   test("that is no time is refused, and nothing has changed", () => {
     const cache = new LRUCache<string, number>({ name: "answers" });
     cache.set("a", 1);
-    for (const ttl of [-1, NaN, "5m", null, true]) {
+    for (const ttl of [-1, NaN, "5m", null, true, []]) {
       // @ts-expect-error: callers without types
       expect(() => cache.set("a", 2, ttl)).toThrow(CacheTtlError);
       // @ts-expect-error: callers without types
@@ -171,6 +173,44 @@ describe("the time to live", () => {
     expect(() => cache.set("a", 2, { ttl: 5 })).toThrow(/unknown option "ttl". Known options: ttlMs, sizeBytes/);
     expect(() => cache.set("a", 2, -1)).toThrow(expect.objectContaining({ code: "ERR_VG_CACHE_TTL" }));
     expect([cache.get("a"), cache.getStats().sets]).toEqual([1, 1]);
+  });
+
+  test("is not defined by a clock that gives no number: set refuses it, what has a TTL is over, and nothing hangs", () => {
+    for (const broken of [NaN, undefined, Infinity, "12", 5n, new Date(0)]) {
+      let time: unknown = 0;
+      // @ts-expect-error: callers without types
+      const cache = new LRUCache<string, number>({ clock: { now: () => time }, capacity: 10 });
+      cache.set("a", 1, 10);
+      cache.set("b", 1, 10);
+      cache.set("b", 1, 20);
+      cache.set("freed", 1, 10);
+      cache.delete("freed");
+      cache.set("for ever", 1, Infinity);
+      time = broken;
+      expect(() => cache.set("c", 1)).toThrow(CacheConfigError);
+      expect(() => cache.set("c", 1)).toThrow(/clock.now\(\) must give a finite number of milliseconds, got/);
+      // A string is compared as a number, and a Date or a bigint is one, too.
+      time = typeof broken === "number" || broken === undefined ? broken : NaN;
+      expect([cache.has("a"), cache.get("a"), cache.peek("b"), cache.getRemainingTtlMs("b")]).toEqual([
+        false,
+        undefined,
+        undefined,
+        undefined,
+      ]);
+      expect(cache.size).toBe(1);
+      cache.resize(1);
+      expect([cache.cleanupExpired(), cache.getStats().entries, cache.get("for ever")]).toEqual([0, 1, 1]);
+      time = 1000;
+      expect(cache.set("c", 1)).toBe(true);
+      expect(cache.getStats()).toMatchObject({ sets: 6, entries: 1, expirations: 2, evictions: 1 });
+    }
+  });
+
+  test("that is shorter than the clock can tell is over at once", () => {
+    const clock = new FakeClock();
+    clock.time = 1000;
+    const cache = new LRUCache<string, number>({ clock });
+    expect([cache.set("a", 1, 1e-320), cache.has("a"), cache.size]).toEqual([true, false, 0]);
   });
 
   test("is by the process's own clock unless another one is given", () => {

@@ -129,7 +129,7 @@ describe("onEvict", () => {
     expect(errors).toHaveLength(3);
     expect(errors[0]).toBeInstanceOf(CacheCallbackError);
     expect(errors[0]).toMatchObject({ code: "ERR_VG_CACHE_CALLBACK", name: "CacheCallbackError", cause: failure });
-    expect(errors[0]!.message).toMatch(/^LRUCache "answers": onEvict threw for a value that left as "capacity"/);
+    expect(errors[0]!.message).toMatch(/^LRUCache "answers": onEvict failed for a value that left as "capacity"/);
     expect(cache.getStats()).toMatchObject({ callback_errors: 3, evictions: 2, cleared: 1 });
   });
 
@@ -143,6 +143,30 @@ describe("onEvict", () => {
     cache.delete("a");
     expect((await caught.promise).cause).toMatchObject({ message: "late" });
     expect(cache.getStats().callback_errors).toBe(1);
+  });
+
+  test("may give a thenable that is no promise of this realm, and onError may be async, too: their failures are caught", async () => {
+    // oxlint-disable-next-line unicorn/no-thenable -- it is what is tested
+    const thenable = { then: (_: unknown, reject: (error: Error) => void) => reject(new Error("thenable")) };
+    const warned = deferred<unknown>();
+    const warn = vi.spyOn(process, "emitWarning").mockImplementation(warned.resolve);
+    try {
+      const cache = new LRUCache<string, number>({
+        // @ts-expect-error: callers without types
+        onEvict: () => thenable,
+        onError: (error) => Promise.reject(error),
+      });
+      cache.set("a", 1);
+      cache.delete("a");
+      const warning = await warned.promise;
+      expect(warning).toMatchObject({
+        message: expect.stringContaining("onError failed"),
+        cause: { message: expect.stringContaining("onEvict failed"), cause: { message: "thenable" } },
+      });
+      expect(cache.getStats().callback_errors).toBe(2);
+    } finally {
+      warn.mockRestore();
+    }
   });
 
   test("without onError, the first failure of a cache becomes a process warning, and an onError that throws does", () => {

@@ -112,6 +112,47 @@ describe("getOrLoad", () => {
     }
     expect(cache.getStats().load_time_ms).toBe(20);
   });
+
+  test("a clock that gives no number for a moment rejects the load that it hits, and spoils no statistics", async () => {
+    const clock = new FakeClock();
+    const cache = new LRUCache<string, number>({ clock });
+    const load = cache.getOrLoad("a", async () => {
+      await Promise.resolve();
+      clock.time = NaN;
+      return 1;
+    });
+    await expect(load).rejects.toThrow(/clock.now\(\) must give a finite number/);
+    clock.time = 0;
+    expect(await cache.getOrLoad("a", () => 2)).toBe(2);
+    expect(cache.getStats()).toMatchObject({ loads_failed: 1, loads_ok: 1, load_time_ms: 0, loads_in_flight: 0 });
+  });
+
+  test("a clock that gives no number, but a bigint, rejects before anything is loaded", async () => {
+    // @ts-expect-error: callers without types
+    const cache = new LRUCache<string, number>({ clock: { now: () => process.hrtime.bigint() } });
+    const loader = vi.fn(() => 1);
+    await expect(cache.getOrLoad("a", loader)).rejects.toThrow(CacheConfigError);
+    expect(loader).not.toHaveBeenCalled();
+    expect(cache.getStats()).toMatchObject({ loads_in_flight: 0, loads_failed: 0 });
+  });
+
+  test("options that are none, and a signal that is none, are refused by name", async () => {
+    const cache = new LRUCache<string, number>({ name: "answers" });
+    for (const [options, message] of [
+      [null, 'LRUCache "answers": getOrLoad(): options must be an object, got null.'],
+      [5, "options must be an object, got 5"],
+      [[], "options must be an object, got an array of 0"],
+      [{ signal: 5 }, 'LRUCache "answers": getOrLoad(): signal must be an AbortSignal, got 5.'],
+      [{ signal: null }, "signal must be an AbortSignal, got null"],
+      [{ signal: new AbortController() }, "signal must be an AbortSignal, got an object"],
+    ] as const) {
+      // @ts-expect-error: callers without types
+      const call = cache.getOrLoad("a", () => 1, options);
+      await expect(call).rejects.toThrow(expect.objectContaining({ code: "ERR_VG_CACHE_CONFIG" }));
+      await expect(call).rejects.toThrow(message);
+    }
+    expect(cache.getStats()).toMatchObject({ misses: 0, loads_ok: 0 });
+  });
 });
 
 describe("a caller that leaves", () => {

@@ -1,7 +1,14 @@
+import { WHOLE_CHILDREN, WHOLE_OBJECTS, estimateWithin } from "../estimate-size.ts";
 import { DeadlineHeap } from "../expiry/deadline-heap.ts";
 import { RecencyList } from "../policy/recency-list.ts";
 
 const FIRST_SLOTS = 64;
+/** The key of a slot that was used and is free again; `undefined` is a key like any other. */
+const FREE = Symbol("free");
+/** How many entries stand for all in an estimate of the bytes. */
+const SAMPLE = 1024;
+/** With fewer than one slot in so many in use, a sample spread over the slots would hit too few entries. */
+const SPARSE = 16;
 
 /**
  * The entries, one slot each: key and value in plain arrays; links, deadlines and sizes in typed arrays of the same
@@ -20,7 +27,7 @@ export class EntryTable<K, V> {
   bytes = 0;
 
   readonly #index = new Map<K, number>();
-  #keys: (K | undefined)[] = [undefined];
+  #keys: (K | typeof FREE)[] = [FREE];
   #values: (V | undefined)[] = [undefined];
   /** Bytes by slot; undefined until somebody weighs. */
   #sizes: Float64Array | undefined;
@@ -36,7 +43,7 @@ export class EntryTable<K, V> {
   }
 
   key(slot: number): K {
-    return this.#keys[slot]!;
+    return this.#keys[slot] as K;
   }
 
   value(slot: number): V {
@@ -71,8 +78,8 @@ export class EntryTable<K, V> {
   }
 
   remove(slot: number): void {
-    this.#index.delete(this.#keys[slot]!);
-    this.#keys[slot] = undefined;
+    this.#index.delete(this.key(slot));
+    this.#keys[slot] = FREE;
     this.#values[slot] = undefined;
     this.order.remove(slot);
     this.expiry.remove(slot);
@@ -84,7 +91,7 @@ export class EntryTable<K, V> {
   /** Drops everything, the memory of the arrays included. */
   clear(): void {
     this.#index.clear();
-    this.#keys = [undefined];
+    this.#keys = [FREE];
     this.#values = [undefined];
     this.order.reset();
     this.expiry.reset();
@@ -115,24 +122,39 @@ export class EntryTable<K, V> {
 
   /** All slots in use, the most recently used first. */
   slots(): number[] {
+    return this.#mostRecent(this.count);
+  }
+
+  /**
+   * The bytes of all values, which nobody has weighed, extrapolated from a sample of them: all if they are few, else
+   * those at places evenly spread over the slots (a walk to places in the order of use would cost as much as a walk
+   * through all). Where so many entries have left that this would meet next to none, the most recently used ones stand
+   * for all. The sample shares what `estimateSize` may look at in one value, so that this takes no longer than that.
+   */
+  estimateBytes(): number {
+    const few = this.count <= SAMPLE || this.#used > SPARSE * this.count;
+    const sample = few ? this.#mostRecent(SAMPLE) : this.#spread(SAMPLE);
+    if (sample.length === 0) return 0;
+    const [objects, children] = [WHOLE_OBJECTS / sample.length, WHOLE_CHILDREN / sample.length];
+    let bytes = 0;
+    for (const slot of sample) bytes += estimateWithin(this.value(slot), objects, children);
+    return (bytes / sample.length) * this.count;
+  }
+
+  #mostRecent(limit: number): number[] {
     const slots: number[] = [];
-    for (let slot = this.order.after(0); slot !== 0; slot = this.order.after(slot)) slots.push(slot);
+    for (let slot = this.order.after(0); slot !== 0 && slots.length < limit; slot = this.order.after(slot)) {
+      slots.push(slot);
+    }
     return slots;
   }
 
-  /** The bytes of all values, from up to `limit` of them, evenly spread over the order of use. */
-  estimateBytes(sizeOf: (value: V) => number, limit: number): number {
-    const step = Math.ceil(this.count / limit);
-    let bytes = 0;
-    let sampled = 0;
-    let untilNext = 0;
-    for (let slot = this.order.after(0); slot !== 0; slot = this.order.after(slot)) {
-      if (untilNext-- > 0) continue;
-      untilNext = step - 1;
-      bytes += sizeOf(this.value(slot));
-      sampled++;
-    }
-    return sampled === 0 ? 0 : (bytes / sampled) * this.count;
+  /** Slots in use at `places` places with the same distance. */
+  #spread(places: number): number[] {
+    const distance = (this.#used - 1) / places;
+    return Array.from({ length: places }, (_, i) => 1 + Math.floor(i * distance)).filter(
+      (slot) => this.#keys[slot] !== FREE,
+    );
   }
 
   #weigh(slot: number, size: number): void {

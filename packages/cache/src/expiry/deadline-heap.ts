@@ -61,14 +61,15 @@ export class DeadlineHeap {
   /**
    * A slot whose deadline has passed, the earliest known first; 0 when there is none. After `repairs` floors were set
    * right without an answer it gives up with UNDECIDED, so that one call cannot take long, however many deadlines were
-   * moved since the last.
+   * moved since the last. Every turn of its loop makes progress, whatever number (or none) the clock gives.
    */
   firstExpired(now: number, repairs: number): number {
     while (this.#size > 0) {
       if (this.#floors[1]! > now) return 0;
       const slot = this.#slots[1]!;
       const deadline = this.deadlines[slot]!;
-      if (deadline <= now) return slot;
+      // Not `deadline <= now`: by a clock that gives NaN everything has expired, instead of the top being sought for ever.
+      if (deadline !== Infinity && !(deadline > now)) return slot;
       if (repairs-- <= 0) return UNDECIDED;
       if (deadline === Infinity) this.#dropTop();
       else this.#sink(1, slot, deadline);

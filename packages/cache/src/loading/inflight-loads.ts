@@ -1,4 +1,6 @@
+import { checkTime } from "../arguments.ts";
 import { CacheLoadAbandonedError } from "../errors.ts";
+import type { Clock } from "../options.ts";
 
 /** What a loader is given. */
 export interface LoadContext<K> {
@@ -7,11 +9,8 @@ export interface LoadContext<K> {
   readonly signal: AbortSignal;
 }
 
-/** Who is told what came of a load. `ended` and `abandoned` exclude each other; one of them is called once a load. */
-export interface LoadObserver {
-  ended(ok: boolean): void;
-  abandoned(): void;
-}
+/** Is told once what came of each load. `durationMs` is how long it ran. */
+export type LoadObserver = (outcome: "ok" | "failed" | "abandoned", durationMs: number) => void;
 
 interface Waiter<V> {
   readonly resolve: (value: V) => void;
@@ -26,11 +25,17 @@ interface Waiter<V> {
  * starts anew. That is the whole protection against a value that was read before a change and would be stored after it.
  */
 export class InflightLoads<K, V> {
+  /** How many loads run and have waiters, those that were fenced included. */
+  running = 0;
   readonly #label: string;
+  readonly #clock: Clock;
+  readonly #observe: LoadObserver;
   readonly #current = new Map<K, Load<V>>();
 
-  constructor(label: string) {
+  constructor(label: string, clock: Clock, observe: LoadObserver) {
     this.#label = label;
+    this.#clock = clock;
+    this.#observe = observe;
   }
 
   /** How many keys have a load that may still write. */
@@ -55,18 +60,19 @@ export class InflightLoads<K, V> {
   /**
    * Starts a load and waits for it.
    *
+   * @throws {CacheConfigError} before the load starts, if the clock gives no time
    * @param keep stores the value; called only if no fence came in between, and before any waiter gets the value
    */
   start(
     key: K,
     loader: (context: LoadContext<K>) => V | Promise<V>,
     keep: (value: V) => void,
-    observer: LoadObserver,
     signal: AbortSignal | undefined,
   ): Promise<V> {
-    const load = new Load<V>((reason) => {
+    const startedAt = checkTime(this.#label, this.#clock.now());
+    const load = new Load<V>(startedAt, (reason) => {
       this.#retire(key, load);
-      observer.abandoned();
+      this.#end(load, "abandoned");
       load.controller.abort(
         new CacheLoadAbandonedError(`${this.#label}: every caller that waited for this load has left`, {
           cause: reason,
@@ -74,8 +80,9 @@ export class InflightLoads<K, V> {
       );
     });
     this.#current.set(key, load);
+    this.running++;
     const result = load.wait(signal);
-    void this.#run(key, load, loader, keep, observer);
+    void this.#run(key, load, loader, keep);
     return result;
   }
 
@@ -85,20 +92,24 @@ export class InflightLoads<K, V> {
     load: Load<V>,
     loader: (context: LoadContext<K>) => V | Promise<V>,
     keep: (value: V) => void,
-    observer: LoadObserver,
   ): Promise<void> {
     try {
       const value = await loader({ key, signal: load.controller.signal });
       if (load.isAbandoned) return;
       if (this.#retire(key, load)) keep(value);
-      observer.ended(true);
+      this.#end(load, "ok");
       load.resolve(value);
     } catch (error) {
       if (load.isAbandoned) return;
       this.#retire(key, load);
-      observer.ended(false);
+      this.#end(load, "failed");
       load.reject(error);
     }
+  }
+
+  #end(load: Load<V>, outcome: "ok" | "failed" | "abandoned"): void {
+    this.running--;
+    this.#observe(outcome, this.#clock.now() - load.startedAt);
   }
 
   /** Takes the load out of the map; false when a fence was faster. */
@@ -109,12 +120,14 @@ export class InflightLoads<K, V> {
 
 /** One run of a loader, and its waiters. */
 class Load<V> {
+  readonly startedAt: number;
   readonly controller = new AbortController();
   readonly #waiters = new Set<Waiter<V>>();
   readonly #onAbandoned: (reason: unknown) => void;
   isAbandoned = false;
 
-  constructor(onAbandoned: (reason: unknown) => void) {
+  constructor(startedAt: number, onAbandoned: (reason: unknown) => void) {
+    this.startedAt = startedAt;
     this.#onAbandoned = onAbandoned;
   }
 
