@@ -12,8 +12,8 @@ const COLORS: Record<string, string> = {
 const DIM = "\u001b[2m";
 const RESET = "\u001b[0m";
 
-/** What drives a terminal, ends a line or turns the direction of writing: no value may do that. */
-const UNSAFE = /[\p{Cc}\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]/gu;
+/** What drives a terminal, ends a line, turns the direction of writing or can't be seen: no value may do that. */
+const UNSAFE = /[\p{Cc}\u061c\u200b-\u200f\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]/gu;
 
 /**
  * For people: `time LEVEL message name=value … folder/file.ts:12`, and the stack of an error as an indented block below.

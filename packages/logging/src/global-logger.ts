@@ -1,6 +1,6 @@
 import type { LoggerConfig } from "./config.ts";
 import { loggerConfigFromEnv } from "./environment.ts";
-import { createLogger, type Logger } from "./logger.ts";
+import { createLoggerThatWarns, type Logger } from "./logger.ts";
 
 // Two copies of this package in one process share one global logger.
 const GLOBAL = Symbol.for("@vg/logging.global");
@@ -18,12 +18,8 @@ export function initGlobalLogger(
   config: LoggerConfig = {},
 ): Logger {
   const { config: fromEnv, warnings } = loggerConfigFromEnv(env);
-  const logger = createLogger({ ...fromEnv, ...config });
-  if (warnings.length > 0 && logger.level !== "silent") {
-    // LOG_LEVEL=error must not hide that LOG_FORMAT was not understood.
-    const voice = logger.child({}, { level: "warn" });
-    for (const warning of warnings) voice.warn(warning);
-  }
+  // LOG_LEVEL=error must not hide that LOG_FORMAT was not understood.
+  const logger = createLoggerThatWarns({ ...fromEnv, ...config }, warnings);
   shared[GLOBAL] = logger;
   return logger;
 }

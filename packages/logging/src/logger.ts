@@ -29,6 +29,8 @@ export interface TraceContext {
  *     log("message", error, { fields })     // the error is shown under `error`
  *     log(error, "message", { fields })     // without a message, the error's own
  *     log({ fields }, "message")            // pino's order; one more argument fills a `%s`
+ *
+ * In whatever order they come, an error among the arguments is the error of the line, and nothing is lost.
  */
 export interface LogMethod {
   (message: string, fields?: Fields | null): void;
@@ -86,8 +88,8 @@ export interface Logger {
 
   /** A logger that adds these fields to each of its lines. They are serialised now, once. */
   withFields(fields: Fields): Logger;
-  /** A logger whose lines carry `trace_id` and `span_id`, those that are given. */
-  withContext(context: TraceContext): Logger;
+  /** A logger whose lines carry `trace_id` and `span_id`, those that are given; without a context, none. */
+  withContext(context: TraceContext | null | undefined): Logger;
   /** pino's name for `withFields`, with a level of its own if wanted. @throws LoggerConfigError on an unknown level */
   child(bindings: Fields, options?: { level?: LogLevel | undefined }): Logger;
 
@@ -119,6 +121,14 @@ export interface Logger {
  * @throws LoggerDestinationError when the file can't be opened
  */
 export function createLogger(config: LoggerConfig = {}): Logger {
+  return createLoggerThatWarns(config, []);
+}
+
+/**
+ * Makes a logger, whose first lines are these warnings. Its level does not hide them, unless it is `silent`, and they
+ * have no caller, which would be a place in this package.
+ */
+export function createLoggerThatWarns(config: LoggerConfig, warnings: readonly string[]): Logger {
   const settings = resolveConfig(config);
   const destination = openDestination(settings.destination);
   const lines = new LineWriter(settings.limits, createRedactor(settings.redact));
@@ -126,6 +136,10 @@ export function createLogger(config: LoggerConfig = {}): Logger {
     settings.format === "console" ? createConsoleFormat(wantsColor(settings.color, settings.destination)) : undefined;
   const timestamp = createTimestamp(settings.timeFormat, settings.clock);
   const core = createPinoCore({ settings, lines, timestamp, destination, present });
+  if (settings.level !== "silent") {
+    const nothing = new Entry(undefined, undefined, undefined);
+    for (const warning of warnings) core.write(core.root, nothing, warning, LEVEL_NUMBERS.warn);
+  }
   return new VgLogger({ core, lines, destination }, core.root);
 }
 
@@ -220,8 +234,8 @@ class VgLogger implements Logger {
     return new VgLogger(this.#shared, this.pino.child(fields));
   }
 
-  withContext(context: TraceContext): Logger {
-    const { trace_id, span_id } = context;
+  withContext(context: TraceContext | null | undefined): Logger {
+    const { trace_id, span_id } = context ?? {};
     return this.withFields({ ...(trace_id ? { trace_id } : {}), ...(span_id ? { span_id } : {}) });
   }
 
@@ -279,7 +293,7 @@ class VgLogger implements Logger {
 
   /** @param method the public function that was called; what called that is the caller of the line */
   #log(level: number, method: LogMethod, a: unknown, b: unknown, c: unknown): void {
-    const { core } = this.#shared;
+    const { core, lines } = this.#shared;
     const wantsCaller = core.wantsCaller(level);
     // The commonest call needs no sorting out: a message, and fields or none.
     if (!wantsCaller && typeof a === "string" && c === undefined && (b === undefined || typeof b === "object")) {
@@ -287,8 +301,8 @@ class VgLogger implements Logger {
       return;
     }
     const caller = wantsCaller ? callerOf(method) : undefined;
-    const { message, error, fields } = sortArguments(level, a, b, c);
-    core.write(this.pino, new Entry(fields, error, caller), message, level);
+    const { message, error, fixed, fields } = sortArguments(level, a, b, c, (value) => lines.inline(value));
+    core.write(this.pino, new Entry(fields, error, caller, fixed), message, level);
   }
 
   #event(level: number, message: string, fixed: object, fields: Fields | null | undefined): void {
@@ -301,24 +315,44 @@ interface Sorted {
   message: string | undefined;
   /** `undefined`: none. */
   error: unknown;
+  /** Fields that come before `fields`, where two objects were given. */
+  fixed: object | undefined;
   fields: unknown;
 }
 
-/** Tells the orders of arguments apart; see LogMethod. */
-function sortArguments(level: number, a: unknown, b: unknown, c: unknown): Sorted {
-  if (typeof a === "string") {
-    if (b === undefined || b === null) return { message: a, error: undefined, fields: c };
-    if (isError(b)) return { message: a, error: b, fields: c };
+/**
+ * Tells the orders of arguments apart; see LogMethod. Whatever the order, an error among them is the error, the first
+ * text is the message, and nothing that was given is lost.
+ *
+ * @param show a value as text, for the placeholders of a message
+ */
+function sortArguments(level: number, a: unknown, b: unknown, c: unknown, show: (value: unknown) => string): Sorted {
+  const error = [a, b, c].find(isError);
+  // pino's order, where what follows the message goes into it, is told by what comes first.
+  if (typeof b === "string" && typeof a !== "string" && !isError(a) && c !== undefined) {
+    const isPlain = c === error && !b.includes("%");
+    return { message: isPlain ? b : formatMessage(b, [c], show), error, fixed: undefined, fields: a };
+  }
+  if (typeof a === "string" && error === undefined && b !== undefined && b !== null) {
     // Anything can be thrown. With a third argument, or where an error is to be expected, it is one.
-    const thrown = c !== undefined || (typeof b !== "object" && level >= LEVEL_NUMBERS.error);
-    return thrown ? { message: a, error: b, fields: c } : { message: a, error: undefined, fields: b };
+    const isThrown = c !== undefined || (typeof b !== "object" && level >= LEVEL_NUMBERS.error);
+    if (isThrown) return { message: a, error: b, fixed: undefined, fields: c };
   }
-  if (isError(a)) {
-    return typeof b === "string" ? { message: b, error: a, fields: c } : { message: undefined, error: a, fields: b };
+
+  let message: string | undefined;
+  const rest: unknown[] = [];
+  let isErrorTaken = false;
+  for (const argument of [a, b, c]) {
+    if (argument === undefined || argument === null) continue;
+    if (argument === error && !isErrorTaken) isErrorTaken = true;
+    else if (message === undefined && typeof argument === "string") message = argument;
+    else rest.push(argument);
   }
-  if (typeof a === "object" || a === undefined) {
-    if (typeof b !== "string") return { message: undefined, error: undefined, fields: a };
-    return { message: c === undefined ? b : formatMessage(b, [c]), error: undefined, fields: a };
-  }
-  return { message: formatMessage("%s", [a]), error: undefined, fields: b };
+  // A number, a function: not what the types allow, but something was meant to be said.
+  if (message === undefined && rest.length > 0 && typeof rest[0] !== "object")
+    message = formatMessage("%s", rest.splice(0, 1), show);
+  const [first, second] = rest;
+  if (typeof first === "object" && first !== null && second !== undefined)
+    return { message, error, fixed: first, fields: second };
+  return { message, error, fixed: undefined, fields: first };
 }

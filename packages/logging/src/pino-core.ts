@@ -16,6 +16,7 @@ import { LEVEL_NUMBERS } from "./levels.ts";
 import { Bindings } from "./line/bindings.ts";
 import { Entry } from "./line/entry.ts";
 import { isError } from "./line/error.ts";
+import { HiddenPaths } from "./line/hidden-paths.ts";
 import type { LineWriter, Serializers } from "./line/line-writer.ts";
 
 export interface PinoCore {
@@ -35,17 +36,20 @@ export interface CoreParts {
   /** Turns the JSON line into what is written. */
   readonly present: ((line: string) => string) | undefined;
   /** pino's symbols; tests leave them out to see what happens without. */
-  readonly symbols?: { readonly asJsonSym?: symbol | undefined; readonly writeSym?: symbol | undefined };
+  readonly symbols?: { readonly [name in "asJsonSym" | "writeSym" | "formatOptsSym"]?: symbol | undefined };
 }
 
 const SERIALIZERS = Symbol.for("pino.serializers");
 /** The fields that an instance carries; inherited from its parent by way of the prototype. */
 const BINDINGS = Symbol("vg.logging.bindings");
+/** What `redact` of a child hides besides; inherited likewise, the last added first. */
+const HIDDEN = Symbol("vg.logging.hidden");
 
 /** A pino instance as this file sees it. */
 interface Instance extends PinoLogger {
   readonly [SERIALIZERS]: Serializers;
   [BINDINGS]: Bindings;
+  [HIDDEN]: readonly HiddenPaths[];
 }
 type Write = (this: PinoLogger, said: unknown, message: string | undefined, level: number) => void;
 
@@ -53,7 +57,7 @@ const CALLER_FROM: Record<CallerPolicy, number> = { off: Infinity, warn: LEVEL_N
 
 export function createPinoCore(parts: CoreParts): PinoCore {
   const { settings, lines, timestamp, destination, present } = parts;
-  const { asJsonSym, writeSym } = parts.symbols ?? pino.symbols;
+  const { asJsonSym, writeSym, formatOptsSym } = parts.symbols ?? pino.symbols;
   const callerFrom = CALLER_FROM[settings.caller];
   const counts = new Map<number, number>();
   const heads = new Map<string, string>();
@@ -74,21 +78,27 @@ export function createPinoCore(parts: CoreParts): PinoCore {
       // It came by pino's own method, which is the border between the caller's frames and pino's.
       caller = callerOf(methodOf(instance, label));
     }
-    const message = messageOf(text, entry?.error, fields);
+    // pino takes an error in the place of the message, after fields, for the message.
+    const error = entry?.error ?? (isError(text) ? text : undefined);
+    const message = messageOf(text === error ? undefined : text, error, fields);
     counts.set(level, (counts.get(level) ?? 0) + 1);
     const head = headOf(label) + time;
-    const line = lines.write(
+    let line = lines.write(
       head,
       caller,
       message,
       instance[BINDINGS],
-      entry?.error,
+      error,
       entry?.fixed,
       fields,
       instance[SERIALIZERS],
     );
+    for (const hidden of instance[HIDDEN]) line = hidden.apply(line);
     return present === undefined ? line : present(line);
   };
+  /** An object for a placeholder of a message, its secrets hidden as in a field. */
+  const inlineOf = (hidden: readonly HiddenPaths[]) => (value: unknown) =>
+    hidden.reduce((text, each) => each.apply(text), lines.inline(value));
 
   const root = pino(
     {
@@ -103,7 +113,7 @@ export function createPinoCore(parts: CoreParts): PinoCore {
       hooks: {
         logMethod(args, method, level) {
           if (writeSym === undefined || asJsonSym === undefined) {
-            const { fields, message } = fromPinoArguments(args);
+            const { fields, message } = fromPinoArguments(args, inlineOf((this as Instance)[HIDDEN]));
             write(this, fields, message, level);
             return;
           }
@@ -111,7 +121,7 @@ export function createPinoCore(parts: CoreParts): PinoCore {
             method.apply(this, args);
           } catch {
             // A getter or a proxy objected to what pino itself looked at.
-            const { fields, message } = fromPinoArguments(args);
+            const { fields, message } = fromPinoArguments(args, inlineOf((this as Instance)[HIDDEN]));
             write(this, new Entry(fields, undefined, undefined), message, level);
           }
         },
@@ -135,17 +145,30 @@ export function createPinoCore(parts: CoreParts): PinoCore {
     }
   };
 
+  const replacement = settings.redact === false ? "[redacted]" : settings.redact.replacement;
+  /** pino fills the placeholders of messages with what this gives for an object. */
+  const showInlineWith = (target: object, hidden: readonly HiddenPaths[]): void => {
+    if (formatOptsSym !== undefined) Reflect.set(target, formatOptsSym, { stringify: inlineOf(hidden) });
+  };
+
   const own: Record<PropertyKey, unknown> = {
     [BINDINGS]: lines.extend(Bindings.none, settings.base),
+    [HIDDEN]: [],
 
     // pino would serialise the fields of a child its own way; with none to serialise, it only makes the child.
     child(this: Instance, bindings: PinoBindings, options?: ChildLoggerOptions): PinoLogger {
-      const instance = makeChild.call(this, {}, options) as Instance;
+      const { redact, ...others } = options ?? {};
+      const instance = makeChild.call(this, {}, others) as Instance;
       instance[BINDINGS] = lines.extend(this[BINDINGS], bindings, instance[SERIALIZERS]);
+      if (redact !== undefined && redact !== null) {
+        instance[HIDDEN] = [...this[HIDDEN], new HiddenPaths(redact, replacement)];
+        showInlineWith(instance, instance[HIDDEN]);
+      }
       return instance;
     },
     bindings(this: Instance): PinoBindings {
-      return JSON.parse(`{${this[BINDINGS].text.slice(1)}}`) as PinoBindings;
+      const json = this[HIDDEN].reduce((text, each) => each.apply(text), `{${this[BINDINGS].text.slice(1)}}`);
+      return JSON.parse(json) as PinoBindings;
     },
     setBindings(this: Instance, bindings: PinoBindings): void {
       this[BINDINGS] = lines.extend(this[BINDINGS], bindings, this[SERIALIZERS]);
@@ -168,6 +191,7 @@ export function createPinoCore(parts: CoreParts): PinoCore {
     };
   }
   Object.assign(root, own);
+  showInlineWith(root, []);
 
   return { root, write, counts, wantsCaller: (level) => level >= callerFrom };
 }
@@ -195,18 +219,26 @@ function messageOf(text: unknown, error: unknown, fields: unknown): string {
 }
 
 /** What pino makes of its arguments: an object first or not at all, then a message with `%s` and what goes into it. */
-function fromPinoArguments(args: readonly unknown[]): { fields: unknown; message: string | undefined } {
+function fromPinoArguments(
+  args: readonly unknown[],
+  show: (value: unknown) => string,
+): { fields: unknown; message: string | undefined } {
   const [first, ...others] = args;
   const [fields, message, ...values] = typeof first === "object" ? args : [undefined, first, ...others];
   if (message === undefined || message === null) return { fields, message: undefined };
-  return { fields, message: formatMessage(messageOf(message, undefined, undefined), values) };
+  return { fields, message: formatMessage(messageOf(message, undefined, undefined), values, show) };
 }
 
-/** `%s` and its like, filled in; as it is where a value objects. */
-export function formatMessage(message: string, values: readonly unknown[]): string {
+/** `%s` and its like, filled in; as it is where a value objects. `show` gives the text of an object, without secrets. */
+export function formatMessage(message: string, values: readonly unknown[], show: (value: unknown) => string): string {
   if (values.length === 0) return message;
   try {
-    return format(message, ...values);
+    const texts = values.map((value) => (typeof value === "object" && value !== null ? show(value) : value));
+    // An object is a text by now, which %o would put into quotes.
+    return format(
+      message.replace(/%[%oOj]/g, (placeholder) => (placeholder === "%%" ? "%%" : "%s")),
+      ...texts,
+    );
   } catch {
     return message;
   }

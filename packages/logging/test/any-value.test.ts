@@ -235,6 +235,7 @@ test("any fields, carried fields, message and error give exactly one valid line 
   const name = fc.oneof(
     fc.string({ unit: "binary", maxLength: 10 }),
     fc.constantFrom("level", "time", "caller", "message", "error", "err", "msg", "a", "field.level", "log.left_out"),
+    fc.constantFrom("field.field.level", "field.error", "://a:b@c", "://a:c@c", "://a:[redacted]@c", "password"),
   );
   const any = fc.anything({
     key: name,

@@ -71,3 +71,40 @@ test("a method works without its logger", async () => {
   await Promise.reject(new Error("late")).catch(logger.error);
   expect(lines[0]).toMatchObject({ level: "error", message: "late", error: { message: "late" } });
 });
+
+describe("whatever the order, the error is the error and nothing is lost", () => {
+  const said = (...args: unknown[]) => {
+    const { logger, lines } = captureLogs({ caller: "off" });
+    (logger.error as (...args: unknown[]) => void)(...args);
+    const { level: _level, time: _time, ...rest } = lines[0] as (typeof lines)[0];
+    return rest;
+  };
+  const whole = { message: "m", error: shownFailure, a: 1 };
+
+  test.each([
+    ["fields, error", [{ a: 1 }, failure], { ...whole, message: "boom" }],
+    ["fields, error, message", [{ a: 1 }, failure, "m"], whole],
+    ["message, fields, error", ["m", { a: 1 }, failure], whole],
+    ["fields, message, error", [{ a: 1 }, "m", failure], whole],
+    ["error, fields, message", [failure, { a: 1 }, "m"], whole],
+    ["nothing, error", [undefined, failure], { message: "boom", error: shownFailure }],
+    ["fields, a message with a place, error", [{ a: 1 }, "m %s", failure], { ...whole, message: "m TypeError: boom" }],
+    [
+      "fields, fields",
+      [
+        { a: 1, c: 1 },
+        { b: 2, c: 2 },
+      ],
+      { message: "", a: 1, c: 1, b: 2, "field.c": 2 },
+    ],
+    ["fields, fields, message", [{ a: 1 }, { b: 2 }, "m"], { message: "m", a: 1, b: 2 }],
+    ["error, fields, fields", [failure, { a: 1 }, { b: 2 }], { message: "boom", error: shownFailure, a: 1, b: 2 }],
+    [
+      "message, error, error",
+      ["m", failure, failure],
+      { message: "m", error: shownFailure, "field.error": shownFailure },
+    ],
+    ["message, object", ["m", { code: 5, message: "x" }], { message: "m", code: 5, "field.message": "x" }],
+    ["number, fields", [5, { a: 1 }], { message: "5", a: 1 }],
+  ])("%s", (_, args, expected) => expect(said(...args)).toEqual(expected));
+});

@@ -133,3 +133,9 @@ test("any family of loggers writes what a model of it says", () => {
     }),
   );
 });
+
+test("no trace context is no reason to throw", () => {
+  const { logger, lines } = captureLogs({ caller: "off" });
+  logger.withContext(null).withContext(undefined).info("m");
+  expect(lines[0]).toEqual({ level: "info", time: lines[0]?.time, message: "m" });
+});

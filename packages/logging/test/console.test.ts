@@ -72,6 +72,10 @@ test.each([
   "\u2028",
   "\u2029",
   "\u202e",
+  "\u061c",
+  "\u200b",
+  "\u200d",
+  "\u2060",
   "\u0000",
 ])("%j in any place can neither end the line nor drive the terminal", (nasty) => {
   const { logger, texts } = consoleLines();
@@ -83,7 +87,7 @@ test.each([
   expect(texts[0]?.indexOf("\n")).toBe((texts[0]?.length ?? 0) - 1);
   for (const text of texts) {
     for (const line of text.slice(0, -1).split("\n").slice(1)) expect(line).toMatch(/^ {4}/);
-    expect(text.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\u2028\u2029\u202e]/u);
+    expect(text.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\u061c\u200b-\u200d\u2028\u2029\u202e\u2060]/u);
   }
 });
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Writable } from "node:stream";
 import { createLogger, LoggerDestinationError } from "@vg/logging";
 import { afterAll, describe, expect, test } from "vitest";
-import { parseLines } from "./support/run.ts";
+import { parseLines, runProgram } from "./support/run.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "vg-logging-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -144,4 +144,88 @@ test("statistics are a frozen snapshot", () => {
   expect(before.lines_total.warn).toBe(0);
   expect(logger.getStats().lines_total).toEqual({ trace: 0, debug: 0, info: 0, warn: 1, error: 0, fatal: 0 });
   expect(Object.isFrozen(before) && Object.isFrozen(before.lines_total)).toBe(true);
+});
+
+describe("several loggers", () => {
+  test.skipIf(process.platform === "win32")("for one pipe whose reader is behind leave no line broken", async () => {
+    const path = newFile();
+    const { code, stderr } = await runProgram(
+      `
+      import { execFileSync } from "node:child_process";
+      import { constants, openSync, readSync, writeFileSync } from "node:fs";
+      import { createLogger, initGlobalLogger } from "@vg/logging";
+      execFileSync("mkfifo", [process.env.FIFO]);
+      const fd = openSync(process.env.FIFO, constants.O_RDWR | constants.O_NONBLOCK);
+      const a = createLogger({ destination: fd, maxStringLength: 1e6, maxLineBytes: 1e6 });
+      const b = initGlobalLogger({}, { destination: fd });
+      let text = "";
+      const drain = () => {
+        const buffer = Buffer.alloc(1e6);
+        try {
+          for (;;) text += buffer.toString("utf8", 0, readSync(fd, buffer));
+        } catch {}
+      };
+      a.info("x".repeat(100_000)); // more than a pipe holds: its end is kept
+      drain();
+      b.info("b");
+      drain();
+      await a.flush();
+      drain();
+      process.stderr.write(JSON.stringify({ text, dropped: [a, b].map((logger) => logger.getStats().dropped_total) }));
+    `,
+      { env: { ...process.env, FIFO: path } },
+    );
+    expect(code).toBe(0);
+    const { text, dropped } = JSON.parse(stderr) as { text: string; dropped: number[] };
+    const whole = parseLines(text);
+    expect(whole.map((line) => String(line["message"]).length)).toEqual([100_000, 1]);
+    expect(dropped).toEqual([0, 0]);
+  });
+
+  test("for one stream add one listener to it, and each counts its own lines", async () => {
+    const broken = new Writable({
+      write(_chunk, _encoding, done) {
+        done(Object.assign(new Error("broken"), { code: "EIO" }));
+      },
+    });
+    const loggers = Array.from({ length: 12 }, () => createLogger({ destination: broken }));
+    expect(broken.listenerCount("error")).toBe(1);
+    loggers[0]?.info("a");
+    await loggers[0]?.flush();
+    expect(loggers.map((logger) => logger.getStats().dropped_total)).toEqual([
+      1,
+      ...Array.from({ length: 11 }, () => 0),
+    ]);
+  });
+
+  test("for a number that was closed and means another file now have nothing of the first", () => {
+    const before = openSync(newFile(), "a");
+    const old = createLogger({ destination: before });
+    closeSync(before);
+    old.info("nowhere");
+    expect(old.getStats()).toMatchObject({ dropped_total: 1, last_failure: "EBADF" });
+    const path = newFile();
+    const fd = openSync(path, "a");
+    expect(fd).toBe(before);
+    const logger = createLogger({ destination: fd });
+    logger.info("here");
+    expect(parseLines(readFileSync(path, "utf8"))).toHaveLength(1);
+    expect(logger.getStats()).toMatchObject({ dropped_total: 0, last_failure: null });
+    closeSync(fd);
+  });
+});
+
+test("a write that rejects later is no unhandled rejection; it is counted, and flush waits for it", async () => {
+  const logger = createLogger({
+    destination: {
+      write: async (line: string) => {
+        await Promise.resolve();
+        if (line.includes("bad")) throw Object.assign(new Error("no"), { code: "ELATE" });
+      },
+    },
+  });
+  logger.info("good");
+  logger.info("bad");
+  await logger.flush();
+  expect(logger.getStats()).toMatchObject({ lines_total: { info: 2 }, dropped_total: 1, last_failure: "ELATE" });
 });

@@ -44,6 +44,8 @@ describe("initGlobalLogger", () => {
     expect(lines).toHaveLength(1);
     expect(lines[0]).toMatchObject({ level: "warn" });
     expect(lines[0]?.["message"]).toMatch(/LOG_LEVEL is "loud".*"info"/);
+    // A place inside this package would tell nobody anything.
+    expect(lines[0]).not.toHaveProperty("caller");
   });
 
   test("writes it even where warnings are below the level, but not into silence", () => {

@@ -42,6 +42,8 @@ describe("the line", () => {
 
   test("keeps a field that already has the name another one would be moved to", () => {
     const { logger, texts } = rawLines();
+    logger.info("m", { level: 2, "field.level": 1 });
+    expect(JSON.parse(texts.pop() as string)).toMatchObject({ "field.level": 2, "field.field.level": 1 });
     logger.info("m", { "field.level": 1, level: 2 });
     expect(JSON.parse(texts[0] as string)).toMatchObject({ level: "info", "field.level": 1, "field.field.level": 2 });
     expect(duplicateKeys(texts[0] as string)).toEqual([]);

@@ -30,7 +30,9 @@ test("pino's messages, placeholders and errors come out right", () => {
   logger.pino.error(new Error("boom"));
   logger.pino.error({ err: new Error("boom") }, "failed");
   logger.pino.info({ msg: "own" });
-  expect(lines.map((line) => line.message)).toEqual(["user bob has 3", "user eve", "boom", "failed", "own"]);
+  logger.pino.error({ a: 1 }, new Error("second") as never);
+  expect(lines.map((line) => line.message)).toEqual(["user bob has 3", "user eve", "boom", "failed", "own", "second"]);
+  expect(lines[5]).toMatchObject({ a: 1, error: { type: "Error", message: "second" } });
   expect(lines[2]).toMatchObject({ error: { type: "Error", message: "boom" } });
   expect(lines[3]).toMatchObject({ error: { type: "Error", message: "boom" } });
   expect(Object.keys(lines[3] as object)).not.toContain("err");
@@ -169,5 +171,56 @@ describe.each([
       },
     ]);
     expect(lines()).toHaveLength(4);
+  });
+});
+
+describe("redact of a child", () => {
+  const fields = () => ({
+    foo: "SECRET",
+    a: { b: "SECRET", c: 1 },
+    list: [{ x: "SECRET" }],
+    "o-d": "SECRET",
+    level: "L",
+  });
+
+  test("hides names and paths, in fields and in what is carried", () => {
+    const { logger, lines } = captureLogs();
+    const redact = ["foo", "a.b", "list[*].x", '["o-d"]'];
+    const child = logger.pino.child({ carried: 1, foo: "SECRET" }, { redact });
+    child.info(fields(), "m %j", { foo: "SECRET" });
+    child.child({ a: { b: "SECRET" } }).info("m");
+    child.child({}, { redact: ["carried"] }).info(fields(), "m");
+    expect(JSON.stringify([lines, child.bindings()])).not.toContain("SECRET");
+    expect(lines[0]).toMatchObject({ level: "info", "field.level": "L", carried: 1, a: { b: "[redacted]", c: 1 } });
+    expect(lines[2]).toMatchObject({ carried: "[redacted]" });
+    logger.info("m", { foo: "seen by the parent" });
+    expect(lines[3]).toMatchObject({ foo: "seen by the parent" });
+  });
+
+  test("takes wildcards, a censor and remove", () => {
+    const { logger, lines } = captureLogs();
+    const censor = (value: unknown, path: string[]): string => `${path.join("/")}=${String(value).length}`;
+    logger.pino.child({}, { redact: { paths: ["*.b", "list[0].*"], censor } }).info(fields(), "m");
+    logger.pino.child({}, { redact: { paths: ["foo", "a.*", "level"], remove: true } }).info(fields(), "m");
+    expect(lines[0]).toMatchObject({ foo: "SECRET", a: { b: "a/b=6" }, list: [{ x: "list/0/x=6" }] });
+    expect(lines[1]).toMatchObject({ level: "info", a: {} });
+    expect(Object.keys(lines[1] as object)).not.toContain("foo");
+    expect(Object.keys(lines[1] as object)).not.toContain("field.level");
+  });
+
+  test("hides in the error under either of its names, and survives a censor that throws", () => {
+    const { logger, lines } = captureLogs();
+    const error = Object.assign(new Error("boom"), { detail: "SECRET" });
+    const censor = (): never => {
+      throw new Error("SECRET");
+    };
+    logger.pino.child({}, { redact: { paths: ["err.detail"], censor } }).error({ err: error }, "m");
+    expect(lines[0]).toMatchObject({ error: { message: "boom", detail: "[redacted]" } });
+  });
+
+  test("that is no path is refused with what it should be", () => {
+    const { logger } = captureLogs();
+    expect(() => logger.pino.child({}, { redact: ["a..b"] })).toThrow(/redact has "a\.\.b".*Paths look like/);
+    expect(() => logger.pino.child({}, { redact: {} as never })).toThrow(/paths/);
   });
 });

@@ -130,3 +130,86 @@ test("nothing is hidden with redact: false", () => {
   const fields = { password: "p", text: "postgres://u:p@h/db" };
   expect(shown(fields, { redact: false })).toMatchObject(fields);
 });
+
+describe("pairs", () => {
+  const headers = { authorization: "tok", "x-api-key": "sk", accept: "text/html" };
+  const clean = { authorization: "[redacted]", "x-api-key": "[redacted]", accept: "text/html" };
+
+  test("in a list have the value of a secret name hidden", () => {
+    expect(shown({ h: Object.entries(headers) })).toMatchObject({ h: Object.entries(clean) });
+  });
+
+  test("of a map with a key that is no text, likewise", () => {
+    const map = new Map<unknown, unknown>([
+      ["password", "x"],
+      [1, 2],
+    ]);
+    expect(shown({ map })).toMatchObject({
+      map: [
+        ["password", "[redacted]"],
+        [1, 2],
+      ],
+    });
+  });
+
+  test("of Headers and URLSearchParams are shown by name, and redacted", () => {
+    const h = new Headers(headers);
+    h.append("set-cookie", "sid=1");
+    const params = new URLSearchParams("token=abc&a=1&a=2");
+    expect(shown({ h, params })).toMatchObject({
+      h: { ...clean, "set-cookie": "[redacted]" },
+      params: { token: "[redacted]", a: ["1", "2"] },
+    });
+    expect(shown(new Headers(headers))).toMatchObject({ fields: clean });
+  });
+
+  test("that are only words stay words", () => {
+    expect(shown({ scopes: ["token", "password"] })).toMatchObject({ scopes: ["token", "password"] });
+  });
+});
+
+describe("names that hold secrets themselves", () => {
+  test("are cleaned, and stay apart where they then look alike", () => {
+    const names = { "postgres://u:hunter2@h": 1, "postgres://u:hunter3@h": 2, "postgres://u:[redacted]@h": 3 };
+    const clean = {
+      "postgres://u:[redacted]@h#2": 1,
+      "postgres://u:[redacted]@h#3": 2,
+      "postgres://u:[redacted]@h": 3,
+    };
+    expect(shown({ ...names, deep: names, map: new Map(Object.entries(names)) })).toMatchObject({
+      ...clean,
+      deep: clean,
+      map: clean,
+    });
+  });
+});
+
+test("the getter of a secret that throws the secret does not show it", () => {
+  const evil = {
+    get password(): string {
+      throw new Error("hunter2");
+    },
+    get other(): string {
+      throw new Error("why");
+    },
+  };
+  expect(shown(evil)).toMatchObject({ password: "[redacted]", other: "[unreadable: why]" });
+  expect(
+    shown({ evil, error: Object.defineProperties(new Error("e"), Object.getOwnPropertyDescriptors(evil)) }),
+  ).toMatchObject({
+    evil: { password: "[redacted]", other: "[unreadable: why]" },
+    error: { password: "[redacted]" },
+  });
+});
+
+test.each(["%o", "%O", "%j", "%s", ""])(
+  "an object that fills %j in a message has its secrets hidden",
+  (placeholder) => {
+    const { logger, lines } = captureLogs();
+    const secret = { password: "hunter2", a: 1 };
+    logger.info({ x: 1 }, `b ${placeholder}`, secret);
+    logger.pino.info({ x: 1 }, `b ${placeholder}`, secret);
+    expect(JSON.stringify(lines)).not.toContain("hunter2");
+    expect(lines[0]?.message).toMatch(/^b +\{"password":"\[redacted\]","a":1\}$/);
+  },
+);

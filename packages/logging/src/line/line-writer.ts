@@ -2,7 +2,7 @@ import type { Limits } from "../config.ts";
 import type { Bindings } from "./bindings.ts";
 import { isError } from "./error.ts";
 import type { Redactor } from "./redact.ts";
-import { ValueWriter, Walk } from "./value.ts";
+import { DistinctNames, isPairs, ValueWriter, Walk } from "./value.ts";
 
 /** Functions that turn the value of a field into something else to show, by the field's name; pino's `serializers`. */
 export type Serializers = Readonly<Record<string, ((value: unknown) => unknown) | undefined>>;
@@ -81,6 +81,11 @@ export class LineWriter {
     return added.size === 0 ? bindings : bindings.with(added);
   }
 
+  /** A value as it goes into the text of a message: as JSON, with its secrets hidden. Never throws. */
+  inline(value: unknown): string {
+    return this.#values.inline(value, this.#limits.maxStringLength);
+  }
+
   #quick(
     start: string,
     message: string,
@@ -144,8 +149,11 @@ export class LineWriter {
       } else if (typeof value === "boolean") {
         out += key.prefix + value;
       } else {
-        walk ??= new Walk(this.#limits.maxLineBytes, fields);
-        const text = this.#values.value(value, walk);
+        let text = typeof value === "object" && value !== null ? this.#values.simple(value) : undefined;
+        if (text === undefined) {
+          walk ??= new Walk(this.#limits.maxLineBytes, fields);
+          text = this.#values.value(value, walk);
+        }
         if (text !== undefined) out += key.prefix + text;
       }
     }
@@ -185,20 +193,28 @@ export class LineWriter {
     const before = laid.get(name);
     if (before !== undefined) {
       laid.delete(name);
-      laid.set(freeName(name, laid, taken), before);
+      const free = freeName(name, laid, taken);
+      laid.set(free, before);
+      taken.add(free);
     }
     laid.set(name, text);
     taken.add(name);
   }
 
   /** Adds fields by name, each read on its own. A later one replaces an earlier one, but none of the `taken`. */
-  #lay(laid: Map<string, string>, fields: unknown, taken: ReadonlySet<string>, serializers: Serializers): void {
+  #lay(laid: Map<string, string>, fields: unknown, taken: Set<string>, serializers: Serializers): void {
     if (fields === undefined || fields === null) return;
     const walk = new Walk(this.#limits.maxLineBytes);
     const put = (name: string, text: string | undefined): void => {
       if (text === undefined) return;
-      const shown = RESERVED.has(name) || taken.has(name) ? freeName(name, laid, taken) : name;
-      laid.set(shown, text);
+      if (!RESERVED.has(name) && !taken.has(name)) {
+        laid.set(name, text);
+        return;
+      }
+      const free = freeName(name, laid, taken);
+      laid.set(free, text);
+      // A field that is called so by itself must not replace it.
+      taken.add(free);
     };
 
     try {
@@ -212,15 +228,18 @@ export class LineWriter {
       const names = Object.keys(bag);
       const hasError = taken.has("error") || names.includes("error");
       const limit = this.#limits.maxItems;
+      const distinct = new DistinctNames((shown) => Object.hasOwn(bag, shown));
       for (const name of names.slice(0, limit)) {
-        const { name: shown, secret } = this.#values.key(name);
+        const key = this.#values.key(name);
+        const shown = key.altered ? distinct.name(key) : key.name;
+        const { secret } = key;
         let value: unknown;
         try {
           value = bag[name];
           const serialized = serializers[name];
           if (serialized !== undefined) value = serialized(value);
         } catch (reason) {
-          put(shown, this.#values.unreadable(reason));
+          put(shown, secret ? this.#values.redacted : this.#values.unreadable(reason));
           continue;
         }
         const text =
@@ -296,7 +315,8 @@ function isPlain(fields: unknown): fields is Record<string, unknown> {
 function isFieldBag(fields: unknown): fields is Record<string, unknown> {
   if (isPlain(fields)) return true;
   if (typeof fields !== "object" || fields === null || Array.isArray(fields) || isError(fields)) return false;
-  return !(fields instanceof Map || fields instanceof Set || fields instanceof Date || ArrayBuffer.isView(fields));
+  if (fields instanceof Map || fields instanceof Set || fields instanceof Date || fields instanceof URL) return false;
+  return !ArrayBuffer.isView(fields) && !isPairs(fields);
 }
 
 function freeName(name: string, laid: ReadonlyMap<string, string>, taken: ReadonlySet<string>): string {

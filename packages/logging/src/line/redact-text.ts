@@ -1,0 +1,142 @@
+/**
+ * Secrets inside text: passwords in URLs, `password=…`, headers, members of JSON, keys.
+ *
+ * Every step takes time in proportion to the text, whatever the text: no pattern has a repetition inside a repetition
+ * over the same letters, and what needs to look far ahead is a loop.
+ */
+
+const NAMES =
+  "passw(?:or)?d|passphrase|pwd|secret|token|(?:api|private|access)[-_]?key|authorization|(?:set-?)?cookies?";
+/** One look that tells most texts to be none of the business of the patterns with names. */
+const ANY_NAME = /passw|passphrase|pwd|secret|token|(?:api|private|access)[-_]?key|authorization|cookie/i;
+
+// A quote that is never closed reaches to the end, where the text was cut; so this never fails, nor tries twice.
+const QUOTED = String.raw`'(?:[^'\\]|\\[\s\S]?)*(?:'|$)|"(?:[^"\\]|\\[\s\S]?)*(?:"|$)`;
+const ASSIGNMENT = new RegExp(String.raw`((?:${NAMES})\s*=\s*)(?:${QUOTED}|[^\s&;,'"]+)`, "gi");
+/** A header takes the rest of its line; the scheme of a credential may be seen. */
+const HEADER = new RegExp(
+  String.raw`((?:authorization|cookie)[ \t]*:[ \t]*(?:(?:bearer|basic|token|digest|negotiate|hmac|apikey)[ \t]+)?)(?:${QUOTED}|[^\r\n"'\\]+)`,
+  "gi",
+);
+const LABELLED = new RegExp(
+  String.raw`((?:passw(?:or)?d|passphrase|pwd|secret|[-_]token|(?:api|private|access)[-_]?key)[ \t]*:[ \t]*)(?:${QUOTED}|[^\s"']+)`,
+  "gi",
+);
+// "Unexpected token: foo" is prose: after this word alone, only what looks like one is taken for a token.
+const LABELLED_TOKEN = /(token[ \t]*:[ \t]*["']?)(?=[A-Za-z_.~+/=-]*\d)[\w.~+/=-]{6,}/gi;
+// "basic settings" is prose: a basic credential is base64, which has digits, capitals or "=".
+const CREDENTIALS = /\b([Bb]earer\s+|BEARER\s+|[Bb]asic\s+(?=[a-z]*[A-Z0-9+/=]))[\w.~+/=-]{6,}/g;
+const PRIVATE_KEY = /(-{4,5} ?BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5})[\s\S]*?(-{4,5} ?END|$)/g;
+
+/**
+ * Makes the function that hides the secrets of a text.
+ *
+ * It is told whether the text is only the start of a longer one, whose last word may be half a secret.
+ */
+export function createTextScrubber(replacement: string): (text: string, isCut: boolean) => string {
+  // A replacement may hold "$", which replace() reads as an instruction, so it is given by functions.
+  const keepFirst = (_: string, before: string): string => before + replacement;
+
+  return (text, isCut) => {
+    let clean = text;
+    if (clean.includes("://")) clean = hideUrlPasswords(clean, replacement, isCut);
+    if (ANY_NAME.test(clean)) {
+      if (clean.includes("=")) clean = clean.replace(ASSIGNMENT, keepFirst);
+      if (clean.includes(":")) {
+        clean = hideJsonMembers(clean, replacement);
+        clean = clean.replace(HEADER, keepFirst).replace(LABELLED, keepFirst).replace(LABELLED_TOKEN, keepFirst);
+      }
+    }
+    if (clean.includes("PRIVATE KEY")) {
+      clean = clean.replace(PRIVATE_KEY, (_, begin: string, end: string) => begin + replacement + end);
+    }
+    if (!(clean.includes("earer") || clean.includes("asic") || clean.includes("BEARER"))) return clean;
+    return clean.replace(CREDENTIALS, keepFirst);
+  };
+}
+
+/** `://user:`, but not `://host:8080/` where the scheme is one of the web's. */
+const BEFORE_PASSWORD = /(?<!https?|wss?):\/\/[^/?#:@[\]]*:|:\/\/[^/?#:@[\]]*:(?!\d{1,5}(?:[/?#,;)]|$))/i;
+/** A password with a quote in it, in a URL that nothing else in the text is close to. */
+const QUOTE_IN_PASSWORD = /(:\/\/[^\s/?#:@"]*:)[^\s/?#@"]*"[^\s/?#@,:{}[\]]*@/g;
+
+/**
+ * A password may hold an unescaped `/`, `?`, `#` or `@`, so it reaches to the last `@` before white space or a quote.
+ * Where two URLs touch, that hides too much rather than too little.
+ */
+function hideUrlPasswords(text: string, replacement: string, isCut: boolean): string {
+  if (!isCut && !text.includes("@")) return text;
+  const clean = text.replace(/[^\s"]+/g, (run: string, offset: number) => {
+    const found = BEFORE_PASSWORD.exec(run);
+    if (found === null) return run;
+    const start = found.index + found[0].length;
+    const at = run.lastIndexOf("@");
+    if (at > start) return run.slice(0, start) + replacement + run.slice(at);
+    // The "@" may be in what was cut off.
+    const goesOn = isCut && offset + run.length === text.length && start < run.length;
+    return goesOn ? run.slice(0, start) + replacement : run;
+  });
+  if (!clean.includes('"')) return clean;
+  return clean.replace(QUOTE_IN_PASSWORD, (_, before: string) => `${before}${replacement}@`);
+}
+
+/** `"name":` in JSON, `\"name\":` in JSON that is text in JSON, and so on inwards; `'name':` as other languages print it. */
+const MEMBER = new RegExp(String.raw`(?:${NAMES})(\\*)(["'])\s*:\s*`, "gi");
+const LITERAL = /[^\s,}\]"'\\]+/y;
+
+function hideJsonMembers(text: string, replacement: string): string {
+  let out = "";
+  let done = 0;
+  MEMBER.lastIndex = 0;
+  for (let match = MEMBER.exec(text); match !== null; match = MEMBER.exec(text)) {
+    const start = MEMBER.lastIndex;
+    const end = endOfValue(text, start, (match[1] as string).length);
+    if (end === start || text.slice(start, end) === "null") continue;
+    const quote = (match[1] as string) + (match[2] as string);
+    out += text.slice(done, start) + quote + replacement + quote;
+    done = MEMBER.lastIndex = end;
+  }
+  return out + text.slice(done);
+}
+
+/** Where the JSON value that starts at `start` ends; the end of the text where it was cut. */
+function endOfValue(text: string, start: number, slashes: number): number {
+  let at = start;
+  while (text[at] === "\\") at++;
+  const first = text[at];
+  if (first === '"' || first === "'") return endOfString(text, at + 1, first, slashes);
+  if (first === "[" || first === "{") {
+    let depth = 0;
+    for (; at < text.length; at++) {
+      const character = text[at];
+      if (character === '"') at = endOfString(text, at + 1, character, slashes) - 1;
+      else if (character === "[" || character === "{") depth++;
+      else if ((character === "]" || character === "}") && --depth === 0) return at + 1;
+    }
+    return text.length;
+  }
+  LITERAL.lastIndex = start;
+  return LITERAL.test(text) ? LITERAL.lastIndex : start;
+}
+
+/**
+ * Behind the quote that ends a string whose own quotes have `slashes` backslashes before them: 0 in JSON, 1 in JSON that
+ * is text in JSON, then 3. There a backslash of the string is 2 × (slashes + 1) of them, and a quote one step more.
+ */
+function endOfString(text: string, start: number, quote: string, slashes: number): number {
+  let run = 0;
+  for (let at = start; at < text.length; at++) {
+    const character = text[at];
+    if (character === "\\") {
+      run++;
+      continue;
+    }
+    if (character === quote) {
+      if (run % (2 * (slashes + 1)) === slashes) return at + 1;
+      // Fewer: here the text ends that holds all this.
+      if (run < slashes) return at - run;
+    }
+    run = 0;
+  }
+  return text.length;
+}

@@ -1,0 +1,157 @@
+import { captureLogs } from "@vg/logging/testing";
+import { describe, expect, test } from "vitest";
+
+const message = (text: string, config: Parameters<typeof captureLogs>[0] = {}): string => {
+  const { logger, lines } = captureLogs(config);
+  logger.info(text, { text });
+  expect(lines[0]?.["text"]).toBe(lines[0]?.message);
+  return lines[0]?.message ?? "";
+};
+
+describe("keys", () => {
+  test.each([
+    ["RSA PRIVATE KEY", "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,AAAA\n\nMIISECRET"],
+    ["ENCRYPTED PRIVATE KEY", "MIISECRET"],
+    ["PGP PRIVATE KEY BLOCK", "Comment: a-b\n\nMIISECRET"],
+  ])("the body of a %s is hidden whole", (kind, body) => {
+    expect(message(`-----BEGIN ${kind}-----\n${body}\n-----END ${kind}-----`)).toBe(
+      `-----BEGIN ${kind}-----[redacted]-----END ${kind}-----`,
+    );
+  });
+});
+
+describe("a password in a URL", () => {
+  test.each([
+    ["postgres://u:pa/ss@h/db", "postgres://u:[redacted]@h/db"],
+    ["postgres://u:p@ss/w@h/db", "postgres://u:[redacted]@h/db"],
+    ["postgres://u:p@ss/w?or#d@h:5432/db rest", "postgres://u:[redacted]@h:5432/db rest"],
+    ["postgres://u:1/2@h/db", "postgres://u:[redacted]@h/db"],
+    ["https://u:pa/ss@h/", "https://u:[redacted]@h/"],
+    ['postgres://u:p"w@h/db', "postgres://u:[redacted]@h/db"],
+    ['["amqp://a:b@c","amqp://d:e@f"]', '["amqp://a:[redacted]@c","amqp://d:[redacted]@f"]'],
+    ["http://proxy:8080/?to=ftp://u:p@h", "http://proxy:8080/?to=ftp://u:[redacted]@h"],
+  ])("%j is hidden to the last @", (text, clean) => expect(message(text)).toBe(clean));
+
+  test.each([
+    "http://localhost:4873/@scope/package",
+    "https://example.com:8080?mail=a@b.c",
+    "file:///srv/node_modules/.pnpm/pino@10.4.0/index.js:10:2",
+    "http://[::1]:8080/@me",
+    "mail a@b.c, see https://h:1, bye",
+  ])("%j has none", (text) => expect(message(text)).toBe(text));
+
+  test("of more than the part of a long text that is looked at is hidden", () => {
+    const text = `${"y".repeat(100)} postgres://u:${"P".repeat(30_000)}@h`;
+    const shown = message(text, { maxStringLength: 128 });
+    expect(shown).not.toContain("PPP");
+    expect(shown).toMatch(/postgres:\/\/u:\[redacted\]…\[30116 characters\]$/);
+  });
+
+  test("is hidden where other secrets made the text so short that its cut end is shown", () => {
+    const text = `password="${"p".repeat(4000)}" ${"x".repeat(90)} postgres://u:${"P".repeat(300)}@h`;
+    const shown = message(text, { maxStringLength: 128 });
+    expect(shown).not.toContain("PPP");
+    expect(shown).toContain("characters]");
+  });
+});
+
+describe("JSON in text", () => {
+  const nested = (value: unknown, times: number): string => {
+    let text = JSON.stringify(value);
+    for (let i = 1; i < times; i++) text = JSON.stringify(text);
+    return text;
+  };
+  const parsed = (text: string, times: number): unknown => {
+    let value: unknown = text;
+    for (let i = 0; i < times; i++) value = JSON.parse(value as string);
+    return value;
+  };
+
+  test.each([1, 2, 3])("that was encoded %d times has its secrets hidden and is still JSON", (times) => {
+    const body = {
+      user: 'a "b" \\',
+      password: 'hun"te\\r2',
+      token: 12345,
+      client_secret: { a: ['s"]3', "s4"] },
+      authorization: "s5",
+      cookie: ["s6=1", "s7"],
+      "set-cookie": true,
+      apiKey: null,
+      end: "seen",
+    };
+    expect(parsed(message(nested(body, times)), times)).toEqual({
+      user: 'a "b" \\',
+      password: "[redacted]",
+      token: "[redacted]",
+      client_secret: "[redacted]",
+      authorization: "[redacted]",
+      cookie: "[redacted]",
+      "set-cookie": "[redacted]",
+      apiKey: null,
+      end: "seen",
+    });
+  });
+
+  test("that is cut, or in single quotes, has them hidden too", () => {
+    expect(message('{"a":1,"password":"hunt')).toBe('{"a":1,"password":"[redacted]"');
+    expect(message('{"a":1,"secret":["x",{"y":"z')).toBe('{"a":1,"secret":"[redacted]"');
+    expect(message("{'password': 'hunter2', 'a': 1}")).toBe("{'password': '[redacted]', 'a': 1}");
+  });
+});
+
+describe("name: value", () => {
+  test.each([
+    ["X-Api-Key: sk-1", "X-Api-Key: [redacted]"],
+    ["Cookie: sid=1; b=2\r\nHost: h", "Cookie: [redacted]\r\nHost: h"],
+    ["set-cookie: sid=1", "set-cookie: [redacted]"],
+    ["Authorization: token ghp_abcdef", "Authorization: token [redacted]"],
+    ["Proxy-Authorization: Digest username=u, response=r", "Proxy-Authorization: Digest [redacted]"],
+    ["curl -H 'Authorization: sk-1' https://h", "curl -H 'Authorization: [redacted]' https://h"],
+    ["login with password: hunter2 failed", "login with password: [redacted] failed"],
+    ["{ user: 'u', password: 'hunt er2' }", "{ user: 'u', password: [redacted] }"],
+    ["password : hunter2", "password : [redacted]"],
+    ["invalid token: eyJhbGciOi1", "invalid token: [redacted]"],
+    ["x-auth-token: abc", "x-auth-token: [redacted]"],
+    ["password='never closed", "password=[redacted]"],
+    ["password='hun\\'ter2' b=1", "password=[redacted] b=1"],
+    ["password='hunter2\\", "password=[redacted]"],
+  ])("%j is hidden", (text, clean) => expect(message(text)).toBe(clean));
+
+  test.each([
+    "Unexpected token: } in JSON",
+    "Unexpected token: identifier",
+    "tokens: 5",
+    "The secretary: Ms A",
+    "key: value",
+  ])("%j is left alone", (text) => expect(message(text)).toBe(text));
+});
+
+test("hostile texts take a time that grows with them and no faster", () => {
+  // Each of these makes a careless pattern, or loop, try every pair of places.
+  for (const piece of [
+    "@://a:",
+    "://a:@",
+    '://a:"',
+    "://:@ ",
+    "password:",
+    "password: '",
+    "password='\\'",
+    "cookie:'\"",
+    'password":[',
+    'password":{"',
+    "password\\",
+    'password\\\\\\":',
+    "token:a",
+    "cookie\t",
+    "authorization:token ",
+    "-----BEGIN A",
+    "---- BEGIN PRIVATE KEY ----",
+    "d ",
+    "'",
+  ]) {
+    const { logger, lines } = captureLogs({ maxStringLength: 1_000_000, maxLineBytes: 8_000_000 });
+    logger.info(piece.repeat(200_000 / piece.length));
+    logger.info(piece + piece.slice(-1).repeat(200_000));
+    expect(lines).toHaveLength(2);
+  }
+});
