@@ -7,42 +7,35 @@
  */
 import { inspect } from "node:util";
 import pg from "pg";
+import { closeReport, type CloseReport } from "./close-report.ts";
 import { PoolConfigError, describeError } from "./errors.ts";
-import { compatibleOptions, prepare } from "./pg-compat.ts";
+import { compatibleOptions, defineCounts, prepare } from "./pg-compat.ts";
 import { resolveOptions, type DbPoolOptions, type ResolvedOptions } from "./options.ts";
+import { PoolLog } from "./pool-log.ts";
 import { nodeTimers } from "./pool/alarm.ts";
+import { tell } from "./pool/outbox.ts";
 import type { DbPoolStats } from "./pool/pool-stats.ts";
 import type { CloseOutcome } from "./pool/resource.ts";
 import { ResourcePool } from "./pool/resource-pool.ts";
 import type { Lease } from "./pool/slot.ts";
 import { keepProcessAlive, processIdOf } from "./protocol/pg-client.ts";
+import {
+  QUERY_OPTIONS,
+  RETRIED_TRANSACTION_OPTIONS,
+  TRANSACTION_OPTIONS,
+  checkCallOptions,
+} from "./query/call-options.ts";
 import { ClientFactory } from "./query/client-factory.ts";
 import { DbConnection } from "./query/connection.ts";
-import { checkTimeout, type QueryOptions } from "./query/limits.ts";
-import {
-  answer,
-  failSubmittable,
-  isSubmittable,
-  readQueryCall,
-  type Callback,
-  type QueryCall,
-} from "./query/pg-forms.ts";
+import { Deadline } from "./query/deadline.ts";
+import type { QueryOptions } from "./query/limits.ts";
+import { answer, callbackOf, isSubmittable, submit } from "./query/pg-forms.ts";
+import { readQueryCall, type QueryConfig, type QueryInput } from "./query/query-call.ts";
+import { affectedRows, firstRow } from "./query/results.ts";
 import { retryRollbacks } from "./query/retry.ts";
-import { runQuery, type QueryInput } from "./query/run-query.ts";
+import { leadToCaller, runQuery } from "./query/run-query.ts";
 import { endsConnection } from "./query/sql-state.ts";
 import { Tx, beginStatement, type TransactionOptions } from "./query/transaction.ts";
-
-/** What `close()` had to do, in the form of a document. */
-export interface CloseReport {
-  /** Whether everything came back by itself: nothing was killed, nobody refused. */
-  readonly drained: boolean;
-  readonly duration_ms: number;
-  /** Connections that were still held at the deadline and were destroyed. */
-  readonly killed_connections: number;
-  readonly killed: readonly { readonly process_id: number | undefined; readonly held_ms: number }[];
-  /** Acquires that were still waiting at the deadline. */
-  readonly rejected_waiters: number;
-}
 
 /** One answer of `health()`. */
 export interface DbHealth {
@@ -56,11 +49,14 @@ export interface DbHealth {
 const CLOSE_DEADLINE_MS = 10_000;
 const HEALTH_TIMEOUT_MS = 5_000;
 const VALIDATE_TIMEOUT_MS = 2_000;
+const HEALTH_OPTIONS = ["timeoutMs"] as const;
+const CLOSE_OPTIONS = ["deadlineMs"] as const;
 
 type PgErrorCallback<T> = (error: Error, result: T) => void;
 
 export class DbPool extends pg.Pool {
   readonly #options: ResolvedOptions;
+  readonly #log: PoolLog;
   readonly #pool: ResourcePool<pg.Client>;
 
   /**
@@ -71,6 +67,8 @@ export class DbPool extends pg.Pool {
     const resolved = resolveOptions(options);
     super();
     this.#options = resolved;
+    const log = new PoolLog(resolved);
+    this.#log = log;
     Object.assign(this, { Client: resolved.Client, log: resolved.log ?? (() => undefined) });
     this.options = compatibleOptions(options, resolved);
     const { onConnect, verify } = resolved;
@@ -79,14 +77,15 @@ export class DbPool extends pg.Pool {
       config: resolved.clientConfig,
       prepare: onConnect === undefined && verify === undefined ? undefined : (client) => prepare(client, resolved),
       allowExitOnIdle: resolved.allowExitOnIdle,
-      onOpenTransaction: (client) =>
-        this.#warn("a connection came back inside a transaction; it is rolled back", {
-          process_id: processIdOf(client),
-        }),
+      announce: (client) => tell(() => this.emit("connect", client)),
+      onUnclean: (client, state) => {
+        const text = state === "busy" ? "while a query ran on it" : "inside a transaction; it is rolled back";
+        log.warn(`a connection came back ${text}`, { process_id: processIdOf(client) });
+      },
     });
     const settings = { ...resolved, timers: nodeTimers, validateTimeoutMs: VALIDATE_TIMEOUT_MS };
     this.#pool = new ResourcePool(settings, factory, {
-      created: (client) => this.emit("connect", client),
+      created: () => log.dialed(),
       acquired: (client) => {
         if (resolved.allowExitOnIdle) keepProcessAlive(client, true);
         this.emit("acquire", client);
@@ -96,15 +95,15 @@ export class DbPool extends pg.Pool {
         this.emit("release", discard, client);
       },
       removed: (client, reason) => {
-        this.#debug("connection closed", { process_id: processIdOf(client), reason });
+        log.debug("connection closed", { process_id: processIdOf(client), reason });
         this.emit("remove", client);
       },
       idleLost: (client, error) => {
-        this.#warn("an idle connection was lost", { process_id: processIdOf(client), error: describeError(error) });
+        log.warn("an idle connection was lost", { process_id: processIdOf(client), error: describeError(error) });
         // EventEmitter throws an "error" that nobody listens to; a connection that the server closed is no such case.
         if (this.listenerCount("error") > 0) this.emit("error", Object.assign(error, { client }), client);
       },
-      createFailed: (error) => this.#warn("could not connect", { error: describeError(error) }),
+      createFailed: (error) => log.dialFailed(error),
     });
   }
 
@@ -140,6 +139,18 @@ export class DbPool extends pg.Pool {
     options?: QueryOptions,
   ): Promise<pg.QueryResult<R>>;
   // eslint-disable-next-line typescript/no-explicit-any
+  override query<R extends any[] = any[]>(
+    queryConfig: QueryConfig & { readonly rowMode: "array" },
+    values?: readonly unknown[],
+    options?: QueryOptions,
+  ): Promise<pg.QueryArrayResult<R>>;
+  // eslint-disable-next-line typescript/no-explicit-any
+  override query<R extends pg.QueryResultRow = any>(
+    queryTextOrConfig: QueryInput,
+    values?: readonly unknown[],
+    options?: QueryOptions,
+  ): Promise<pg.QueryResult<R>>;
+  // eslint-disable-next-line typescript/no-explicit-any
   override query<R extends any[] = any[], I = any[]>(
     queryConfig: pg.QueryArrayConfig<I>,
     callback: PgErrorCallback<pg.QueryArrayResult<R>>,
@@ -156,31 +167,28 @@ export class DbPool extends pg.Pool {
     callback: PgErrorCallback<pg.QueryResult<R>>,
   ): void;
   override query(input: unknown, second?: unknown, third?: unknown): unknown {
-    if (isSubmittable(input)) return this.#submit(input);
-    let call: QueryCall;
-    try {
-      call = readQueryCall(input, second, third);
-    } catch (error) {
-      const callback = [input, second, third].find((argument) => typeof argument === "function") as
-        | Callback
-        | undefined;
-      return answer(Promise.reject(error as Error), callback);
+    if (isSubmittable(input)) {
+      submit(input, this.#lease({}));
+      return input;
     }
-    return answer(this.#run(call.input, call.values, call.options), call.callback);
+    const values = typeof second === "function" ? undefined : second;
+    const options = typeof third === "function" || third === null ? undefined : third;
+    const result = this.#run(input as QueryInput, values as readonly unknown[], options as QueryOptions);
+    return answer(result, callbackOf(second, third, input));
   }
 
-  /** The first row of `query()`, or `undefined` when there is none. */
+  /** The first row of `query()`, or `undefined` when there is none; of several statements, of the last with rows. */
   async queryRow<R extends pg.QueryResultRow = pg.QueryResultRow>(
     input: QueryInput,
     values?: readonly unknown[],
-    options: QueryOptions = {},
+    options?: QueryOptions,
   ): Promise<R | undefined> {
-    return (await this.#run<pg.QueryResult<R>>(input, values, options)).rows[0];
+    return firstRow(await this.#run<pg.QueryResult<R>>(input, values, options));
   }
 
-  /** How many rows a statement affected; 0 for one that affects none, such as CREATE TABLE. */
-  async exec(input: QueryInput, values?: readonly unknown[], options: QueryOptions = {}): Promise<number> {
-    return (await this.#run<pg.QueryResult>(input, values, options)).rowCount ?? 0;
+  /** How many rows were affected, by all statements of the text; 0 where none is, as by CREATE TABLE. */
+  async exec(input: QueryInput, values?: readonly unknown[], options?: QueryOptions): Promise<number> {
+    return affectedRows(await this.#run<pg.QueryResult>(input, values, options));
   }
 
   // ---- Connections and transactions ----------------------------------------------------------------------------------
@@ -190,7 +198,7 @@ export class DbPool extends pg.Pool {
    * @throws AcquireTimeoutError, ConnectError, QueueFullError, PoolClosedError, or the signal's reason
    */
   async acquire(options: QueryOptions = {}): Promise<DbConnection> {
-    checkTimeout(this.name, options.timeoutMs);
+    checkCallOptions(this.name, "acquire()", options, QUERY_OPTIONS);
     return new DbConnection(this.name, await this.#lease(options), this.#options.queryTimeoutMs);
   }
 
@@ -224,21 +232,15 @@ export class DbPool extends pg.Pool {
    * with `await using`, which rolls back what was not committed.
    */
   async begin(options: TransactionOptions = {}): Promise<Tx> {
-    const statement = beginStatement(this.name, options);
-    const { signal } = options;
-    const { queryTimeoutMs } = this.#options;
-    const lease = await this.#lease({ signal });
-    try {
-      await runQuery(this.name, lease.resource, statement, undefined, { signal, timeoutMs: queryTimeoutMs });
-    } catch (error) {
-      lease.release(endsConnection(error) ? error : undefined);
-      throw error;
-    }
-    return new Tx(this.name, lease, queryTimeoutMs, signal);
+    checkCallOptions(this.name, "begin()", options, TRANSACTION_OPTIONS);
+    return this.#begin(options, options.signal);
   }
 
   /**
    * Runs `work` in a transaction, commits, and resolves with what `work` did; an error rolls back and is thrown.
+   *
+   * When `timeoutMs` is over or the signal is aborted, the call rejects at once, the transaction is rolled back and its
+   * connection is free; what `work` still sends is refused.
    *
    * With `retries` (default 0), the whole of `work` runs again when the server rolled it back for reasons of
    * concurrency: SQLSTATE class 40, which is what "repeatable read" and "serializable" ask their users to do. So `work`
@@ -248,31 +250,38 @@ export class DbPool extends pg.Pool {
     work: (tx: Tx) => Promise<T>,
     options: TransactionOptions & { retries?: number | undefined } = {},
   ): Promise<T> {
-    const { retries = 0, signal } = options;
-    if (!Number.isInteger(retries) || retries < 0) {
-      throw new PoolConfigError(this.name, `retries must be a whole number of at least 0, got ${String(retries)}.`);
+    checkCallOptions(this.name, "transaction()", options, RETRIED_TRANSACTION_OPTIONS);
+    if (typeof work !== "function") {
+      throw new PoolConfigError(this.name, `transaction() takes an async function first, got a ${typeof work}.`);
     }
+    const { retries = 0, signal, timeoutMs } = options;
+    const deadline = new Deadline(this.name, signal, timeoutMs);
     const attempt = async (): Promise<T> => {
-      const tx = await this.begin(options);
+      const tx = await this.#begin({ ...options, timeoutMs: deadline.remainingMs }, deadline.signal);
       try {
-        const result = await work(tx);
-        if (!tx.ended) await tx.commit();
+        const result = await deadline.over(work(tx));
+        if (!tx.ended) await tx.commit({ timeoutMs: deadline.remainingMs });
         return result;
       } finally {
         await tx[Symbol.asyncDispose]();
       }
     };
-    return retryRollbacks(attempt, { retries, signal, random: this.#options.random });
+    try {
+      return await retryRollbacks(attempt, { retries, signal: deadline.signal, random: this.#options.random });
+    } finally {
+      deadline.clear();
+    }
   }
 
   // ---- State ---------------------------------------------------------------------------------------------------------
 
   /** Asks the server for an answer, through the pool as a query would. Never rejects. `timeoutMs`: default 5 s. */
-  async health({ timeoutMs = HEALTH_TIMEOUT_MS }: { timeoutMs?: number } = {}): Promise<DbHealth> {
+  async health(options: { timeoutMs?: number | undefined } = {}): Promise<DbHealth> {
     const { clock } = this.#options;
     const startedAt = clock.now();
     try {
-      await this.#run("SELECT 1", undefined, { timeoutMs });
+      checkCallOptions(this.name, "health()", options, HEALTH_OPTIONS);
+      await this.#run("SELECT 1", undefined, { timeoutMs: options.timeoutMs ?? HEALTH_TIMEOUT_MS });
       return Object.freeze({ ok: true, latency_ms: clock.now() - startedAt });
     } catch (error) {
       return Object.freeze({ ok: false, latency_ms: clock.now() - startedAt, error: describeError(error) });
@@ -291,14 +300,9 @@ export class DbPool extends pg.Pool {
    * `deadlineMs` (default 10 s, `Infinity` for no limit) has passed: then waiters are rejected and connections that are
    * still held are destroyed. Resolves when every socket is closed. A further call awaits the same end.
    */
-  async close({ deadlineMs = CLOSE_DEADLINE_MS }: { deadlineMs?: number } = {}): Promise<CloseReport> {
-    if (typeof deadlineMs !== "number" || !(deadlineMs >= 0)) {
-      throw new PoolConfigError(
-        this.name,
-        `deadlineMs must be a number of milliseconds of at least 0, got ${String(deadlineMs)}.`,
-      );
-    }
-    return this.#closed(this.#pool.close(deadlineMs));
+  async close(options: { deadlineMs?: number | undefined } = {}): Promise<CloseReport> {
+    checkCallOptions(this.name, "close()", options, CLOSE_OPTIONS);
+    return this.#closed(this.#pool.close(options.deadlineMs ?? CLOSE_DEADLINE_MS));
   }
 
   /** Closes now: waiters are rejected, running queries fail, sockets are cut. */
@@ -329,9 +333,10 @@ export class DbPool extends pg.Pool {
   async #run<T extends object>(
     input: QueryInput,
     values: readonly unknown[] | undefined,
-    { signal, timeoutMs }: QueryOptions,
+    options: QueryOptions | undefined,
   ): Promise<T> {
-    checkTimeout(this.name, timeoutMs);
+    const call = readQueryCall(this.name, input, values, options);
+    const { signal, timeoutMs } = call;
     if (signal?.aborted) return this.#pool.acquire({ signal }) as Promise<never>;
     const { clock, queryTimeoutMs, acquireTimeoutMs, discardOnQueryError } = this.#options;
     let remainingMs = timeoutMs ?? queryTimeoutMs;
@@ -343,72 +348,43 @@ export class DbPool extends pg.Pool {
     }
     let discard: unknown;
     try {
-      return await runQuery<T>(this.name, lease.resource, input, values, {
-        signal,
-        timeoutMs: remainingMs,
-        allowedMs: timeoutMs,
-      });
+      const limits = { signal, timeoutMs: remainingMs, allowedMs: timeoutMs };
+      return await runQuery<T>(this.name, lease.resource, call, limits);
     } catch (error) {
       if (discardOnQueryError || endsConnection(error)) discard = error;
-      // The stack ends in the parser of the socket's data; this one leads to the caller.
-      if (error instanceof pg.DatabaseError) Error.captureStackTrace(error);
+      leadToCaller(error);
       throw error;
     } finally {
       lease.release(discard);
     }
   }
 
-  /** Runs a cursor or the like on a connection that is released when the server is done with it. */
-  #submit<T extends pg.Submittable>(submittable: T): T {
-    this.#lease({}).then(
-      (lease) => {
-        const client = lease.resource;
-        const release = (): void => {
-          client.off("drain", release);
-          client.off("end", release);
-          lease.release();
-        };
-        client.once("drain", release);
-        client.once("end", release);
-        try {
-          client.query(submittable);
-        } catch (error) {
-          release();
-          failSubmittable(submittable, error);
-        }
-      },
-      (error: unknown) => failSubmittable(submittable, error),
-    );
-    return submittable;
+  /** `during` holds from BEGIN on; the options' own signal and time are for the beginning. */
+  async #begin(options: TransactionOptions, during: AbortSignal | undefined): Promise<Tx> {
+    const { signal, timeoutMs } = options;
+    const { clock, queryTimeoutMs, acquireTimeoutMs } = this.#options;
+    const since = clock.now();
+    const lease = await this.#lease({ signal, timeoutMs: Math.min(acquireTimeoutMs, timeoutMs ?? Infinity) });
+    const remainingMs = timeoutMs === undefined ? queryTimeoutMs : Math.max(1, timeoutMs - (clock.now() - since));
+    try {
+      const limits = { signal, timeoutMs: remainingMs, allowedMs: timeoutMs };
+      await runQuery(this.name, lease.resource, { query: beginStatement(options) }, limits);
+    } catch (error) {
+      lease.release(endsConnection(error) ? error : undefined);
+      leadToCaller(error);
+      throw error;
+    }
+    return new Tx(this.name, lease, queryTimeoutMs, during);
   }
 
   async #closed(closing: Promise<CloseOutcome<pg.Client>>): Promise<CloseReport> {
     Object.assign(this, { ending: true });
-    const { durationMs, killed, rejectedWaiters } = await closing;
-    const wasEnded = this.ended;
+    const report = closeReport(await closing);
+    if (this.ended) return report;
     Object.assign(this, { ended: true });
-    const report: CloseReport = Object.freeze({
-      drained: killed.length === 0 && rejectedWaiters === 0,
-      duration_ms: durationMs,
-      killed_connections: killed.length,
-      killed: killed.map(({ resource, heldMs }) => ({ process_id: processIdOf(resource), held_ms: heldMs })),
-      rejected_waiters: rejectedWaiters,
-    });
-    if (!wasEnded) {
-      if (report.drained) this.#debug("pool closed", report);
-      else this.#warn("pool closed before everything had come back", report);
-    }
+    if (report.drained) this.#log.debug("pool closed", report);
+    else this.#log.warn("pool closed before everything had come back", report);
     return report;
-  }
-
-  #debug(message: string, fields: object): void {
-    this.#options.log?.(message, fields);
-    this.#options.logger?.debug({ pool: this.name, ...fields }, message);
-  }
-
-  #warn(message: string, fields: object): void {
-    this.#options.log?.(message, fields);
-    this.#options.logger?.warn({ pool: this.name, ...fields }, message);
   }
 
   static {
@@ -420,18 +396,6 @@ export class DbPool extends pg.Pool {
         return `DbPool(${this.name}: ${this.#pool.state}, ${figures})`;
       },
     });
-    // @types/pg declares the counts as fields, which TypeScript does not let an accessor override.
-    const count = (name: string, read: (pool: DbPool) => number): void => {
-      Object.defineProperty(this.prototype, name, {
-        configurable: true,
-        get(this: DbPool) {
-          return read(this);
-        },
-      });
-    };
-    count("totalCount", (pool) => pool.#pool.idle + pool.#pool.inUse + pool.#pool.connecting);
-    count("idleCount", (pool) => pool.#pool.idle);
-    count("waitingCount", (pool) => pool.#pool.waiting);
-    count("expiredCount", (pool) => pool.#pool.expired);
+    defineCounts(this.prototype, (pool: DbPool) => pool.#pool);
   }
 }

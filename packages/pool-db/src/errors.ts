@@ -51,7 +51,10 @@ export class ConnectionLostError extends PoolError {
   override readonly code = "ERR_VG_DB_CONNECTION_LOST";
 }
 
-/** A query outlasted its `timeoutMs`. Its connection was destroyed and the server asked to cancel it. */
+/**
+ * A query outlasted its `timeoutMs`: its connection was destroyed and the server asked to cancel it. Or a `transaction()`
+ * outlasted its own, and was rolled back.
+ */
 export class QueryTimeoutError extends PoolError {
   override name = "QueryTimeoutError";
   override readonly code = "ERR_VG_DB_QUERY_TIMEOUT";
@@ -63,7 +66,7 @@ export class LeaseReleasedError extends PoolError {
   override readonly code = "ERR_VG_DB_LEASE_RELEASED";
 }
 
-/** A transaction or savepoint was used after its end. A bug in the calling code. */
+/** A transaction or savepoint was used after its end, or ended by a COMMIT or ROLLBACK sent as a statement: a bug in the calling code. */
 export class TransactionStateError extends PoolError {
   override name = "TransactionStateError";
   override readonly code = "ERR_VG_DB_TRANSACTION_STATE";

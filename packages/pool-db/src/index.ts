@@ -1,4 +1,5 @@
-export { DbPool, type CloseReport, type DbHealth } from "./db-pool.ts";
+export type { CloseReport } from "./close-report.ts";
+export { DbPool, type DbHealth } from "./db-pool.ts";
 export {
   AcquireTimeoutError,
   CommitUnknownError,
@@ -19,5 +20,6 @@ export type { Clock } from "./pool/alarm.ts";
 export type { DbPoolStats } from "./pool/pool-stats.ts";
 export type { DbConnection } from "./query/connection.ts";
 export type { QueryOptions } from "./query/limits.ts";
-export type { QueryInput } from "./query/run-query.ts";
-export type { IsolationLevel, Savepoint, TransactionOptions, Tx } from "./query/transaction.ts";
+export type { QueryConfig, QueryInput } from "./query/query-call.ts";
+export type { Savepoint } from "./query/savepoint.ts";
+export type { IsolationLevel, TransactionOptions, Tx } from "./query/transaction.ts";

@@ -1,5 +1,5 @@
 import { DbPool } from "./db-pool.ts";
-import { ConnectError, describeError } from "./errors.ts";
+import { AcquireTimeoutError, ConnectError, QueryTimeoutError, describeError } from "./errors.ts";
 import type { DbPoolOptions } from "./options.ts";
 
 const OPEN_TIMEOUT_MS = 5_000;
@@ -12,17 +12,30 @@ const OPEN_TIMEOUT_MS = 5_000;
  */
 export async function openDbPool(options: DbPoolOptions = {}): Promise<DbPool> {
   const pool = new DbPool(options);
+  const since = performance.now();
   try {
     await pool.query("SELECT 1", [], { timeoutMs: OPEN_TIMEOUT_MS });
     return pool;
   } catch (error) {
+    const cause = reasonOf(error);
+    const elapsedMs = Math.round(performance.now() - since);
+    const reason = isSilence(cause) ? `no answer within ${elapsedMs} ms` : describeError(cause);
     await pool.destroy();
-    // "Could not connect: ECONNREFUSED" needs no second "could not connect" around it.
-    const cause = error instanceof ConnectError ? error.cause : error;
     throw new ConnectError(
       pool.name,
-      `could not be opened: ${describeError(cause)}. Check the server's address, the user and the password, and that the server is up.`,
+      `could not be opened: ${reason}. Check the server's address, the user and the password, and that the server is up.`,
       { cause },
     );
   }
+}
+
+/** "Could not connect: ECONNREFUSED" needs no second "could not connect" around it. */
+function reasonOf(error: unknown): unknown {
+  const wrapped = error instanceof ConnectError || error instanceof AcquireTimeoutError;
+  return wrapped ? (error.cause ?? error) : error;
+}
+
+/** Whether the server has said nothing, not even why not. */
+function isSilence(error: unknown): boolean {
+  return error instanceof AcquireTimeoutError || error instanceof QueryTimeoutError;
 }

@@ -146,8 +146,12 @@ export function resolveOptions(options: DbPoolOptions): ResolvedOptions {
     return check.raw(theirs) === undefined ? ours : theirs;
   };
   const unlimitedAtZero = (ms: number): number => (ms === 0 ? Infinity : ms);
-  const limit = (name: string, fallback: number, hint = "Use Infinity for no limit."): number =>
-    check.number(name, { fallback, min: Number.MIN_VALUE, max: Infinity, hint });
+  const limit = (name: string, fallback: number): number => {
+    const value = check.raw(name);
+    if (value === undefined) return fallback;
+    if (typeof value === "number" && value > 0) return value;
+    throw check.refuse(name, "a number above 0", "Use Infinity for no limit.");
+  };
 
   const dsn = checkDsn(check.raw(either("dsn", "connectionString")), fail);
   if (check.raw("poolSize") !== undefined && check.raw("max") !== undefined) {

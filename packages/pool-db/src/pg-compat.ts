@@ -42,6 +42,30 @@ export async function prepare(client: pg.Client, { onConnect, verify }: Resolved
   });
 }
 
+interface Counts {
+  readonly idle: number;
+  readonly inUse: number;
+  readonly connecting: number;
+  readonly waiting: number;
+  readonly expired: number;
+}
+
+/** pg.Pool's counts. @types/pg declares them as fields, which TypeScript does not let an accessor override. */
+export function defineCounts<P extends object>(prototype: P, countsOf: (pool: P) => Counts): void {
+  const count = (name: string, read: (counts: Counts) => number): void => {
+    Object.defineProperty(prototype, name, {
+      configurable: true,
+      get(this: P) {
+        return read(countsOf(this));
+      },
+    });
+  };
+  count("totalCount", ({ idle, inUse, connecting }) => idle + inUse + connecting);
+  count("idleCount", ({ idle }) => idle);
+  count("waitingCount", ({ waiting }) => waiting);
+  count("expiredCount", ({ expired }) => expired);
+}
+
 /** pg writes "no limit" as 0. */
 function orZero(ms: number): number {
   return ms === Infinity ? 0 : ms;

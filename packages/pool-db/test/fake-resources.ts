@@ -1,5 +1,5 @@
 import type { Timers } from "../src/pool/alarm.ts";
-import type { ResourceFactory, ResourcePoolSettings, Verdict } from "../src/pool/resource.ts";
+import type { PoolListener, ResourceFactory, ResourcePoolSettings, Verdict } from "../src/pool/resource.ts";
 import { ResourcePool } from "../src/pool/resource-pool.ts";
 
 /** Time that moves only when a test says so. */
@@ -64,7 +64,7 @@ export class FakeFactory implements ResourceFactory<FakeResource> {
   readonly dials: (Job<void> & { lost: (error: Error) => void })[] = [];
   readonly validations: Job<boolean>[] = [];
   readonly resets: Job<Verdict>[] = [];
-  nextReset: Verdict | "later" = "clean";
+  nextReset: Verdict | "later" | "throws" = "clean";
 
   create(signal: AbortSignal, lost: (error: Error) => void): Promise<FakeResource> {
     return new Promise((resolve, reject) => {
@@ -89,6 +89,7 @@ export class FakeFactory implements ResourceFactory<FakeResource> {
 
   reset(resource: FakeResource): Verdict | Promise<Verdict> {
     if (!resource.alive) return "broken";
+    if (this.nextReset === "throws") throw new Error("the reset failed");
     if (this.nextReset !== "later") return this.nextReset;
     return new Promise((resolve, reject) => {
       this.resets.push({ resource, resolve, reject, aborted: () => false });
@@ -102,7 +103,7 @@ export class FakeFactory implements ResourceFactory<FakeResource> {
   }
 }
 
-export const quiet = {
+const quiet = {
   created: (): void => undefined,
   acquired: (): void => undefined,
   released: (): void => undefined,
@@ -112,7 +113,10 @@ export const quiet = {
 };
 
 /** A pool of fakes; limits that a test does not name are out of its way. */
-export function fakePool(settings: Partial<ResourcePoolSettings> = {}) {
+export function fakePool(
+  settings: Partial<ResourcePoolSettings> = {},
+  listener: Partial<PoolListener<FakeResource>> = {},
+) {
   const time = new FakeTime();
   const factory = new FakeFactory();
   const pool = new ResourcePool<FakeResource>(
@@ -138,7 +142,7 @@ export function fakePool(settings: Partial<ResourcePoolSettings> = {}) {
       ...settings,
     },
     factory,
-    quiet,
+    { ...quiet, ...listener },
   );
   /** Completes the dial that has waited longest. */
   const dialed = async (): Promise<void> => {

@@ -190,7 +190,8 @@ test("a frozen server: a stale idle connection fails its check, and the pool is 
     const patient = await pool.acquire({ timeoutMs: 10_000 });
     expect(await backendPid({ query: (text) => patient.query(text) })).not.toBe(pid);
     patient.release();
-    expect(pool.getStats()).toMatchObject({ broken_closed: 1, in_use: 0 });
+    await until("the silent one is given up", () => pool.getStats().broken_closed === 1);
+    expect(pool.getStats()).toMatchObject({ open_connections: 1, in_use: 0 });
   } finally {
     process.kill(pid, "SIGCONT");
   }
@@ -267,6 +268,17 @@ test("openDbPool fails with the cause when nothing listens", async () => {
   });
 });
 
+test("a server that never answers is named as that by openDbPool, once", async () => {
+  const silent = await faultServer(() => undefined);
+  const address = { host: "127.0.0.1", port: silent.port, user: "u", password: "p" };
+  const error = await openDbPool({ ...address, acquireTimeoutMs: 50 }).catch((caught: unknown) => caught as Error);
+  expect((error as Error).message).toMatch(
+    /^Pool [^ ]+: could not be opened: no answer within \d+ ms\. Check the server's address, the user and the password, and that the server is up\.$/,
+  );
+  expect((error as Error).cause).toBeInstanceOf(AcquireTimeoutError);
+  await silent.close();
+});
+
 test("close serves who waits, refuses who comes later, and is the same for every caller", async () => {
   const pool = postgres.pool({ maxOpenConns: 1 });
   const conn = await pool.acquire();
@@ -282,6 +294,21 @@ test("close serves who waits, refuses who comes later, and is the same for every
   expect(pool.ended).toBe(true);
   expect(pool.totalCount).toBe(0);
   await pool.end();
+});
+
+test("a ROLLBACK that close() has to cut off is reported as a kill", async () => {
+  const pool = postgres.pool({ maxOpenConns: 1 });
+  const conn = await pool.acquire();
+  const pid = await backendPid({ query: (text) => conn.query(text) });
+  await conn.query("begin");
+  process.kill(pid, "SIGSTOP");
+  try {
+    conn.release();
+    const report = await pool.close({ deadlineMs: 20 });
+    expect(report).toMatchObject({ drained: false, killed_connections: 1, killed: [{ process_id: pid }] });
+  } finally {
+    process.kill(pid, "SIGCONT");
+  }
 });
 
 test("close with a stuck query kills it at the deadline and reports it", async () => {

@@ -31,7 +31,9 @@ test("a value that cannot be right is refused with its name, what was given, wha
   );
   expect(refusal({ maxIdleConns: 30 })).toContain("maxIdleConns must be a whole number from 0 to 25, got 30");
   expect(refusal({ maxOpenConns: 2, minIdleConns: 3 })).toContain("minIdleConns must be a whole number from 0 to 2");
-  expect(refusal({ acquireTimeoutMs: 0 })).toContain("acquireTimeoutMs must be a number");
+  expect(refusal({ acquireTimeoutMs: 0 })).toContain(
+    "acquireTimeoutMs must be a number above 0, got 0. Use Infinity for no limit.",
+  );
   expect(refusal({ connMaxLifetimeMs: -1 })).toContain("connMaxLifetimeMs must be a number of at least 0, got -1");
   expect(refusal({ connMaxLifetimeMs: "30m" })).toContain('got "30m"');
   expect(refusal({ logger: { info: () => undefined } })).toContain("debug(), info(), warn(), error()");
@@ -99,5 +101,46 @@ test("limits of a single call are checked as well", async () => {
   );
   await expect(pool.acquire({ timeoutMs: Number.NaN })).rejects.toThrow(PoolConfigError);
   await expect(pool.close({ deadlineMs: -1 })).rejects.toThrow(PoolConfigError);
+  await pool.close();
+});
+
+test("an option that a call does not have is refused, and so is a value that cannot be right", async () => {
+  const pool = new DbPool({ host: "h" });
+  const work = async (): Promise<void> => undefined;
+  const loose = pool as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
+  const wrong: [method: string, args: unknown[], message: string][] = [
+    ["query", ["select 1", [], { timeout: 50 }], 'query(): unknown option "timeout". Did you mean timeoutMs?'],
+    ["queryRow", ["select 1", [], { signal: 5 }], "query(): signal must be an AbortSignal, got 5"],
+    ["exec", ["select 1", [], null], "options must be an object, got null"],
+    ["query", ["select 1", { timeoutMs: 100 }], "values must be an array, got a object"],
+    ["queryRow", [undefined], "takes SQL text or a config object with text, got undefined"],
+    ["exec", [null], "got null"],
+    [
+      "exec",
+      [{ text: "select 1", query_timeout: "soon" }],
+      'query_timeout must be a number of milliseconds of at least 0 (none), got "soon"',
+    ],
+    ["acquire", [null], "acquire(): options must be an object, got null"],
+    ["acquire", [{ timeout: 5 }], "Did you mean timeoutMs?"],
+    ["begin", [null], "begin(): options must be an object, got null"],
+    ["begin", [{ readonly: true }], "Did you mean readOnly?"],
+    ["begin", [{ readOnly: "yes" }], 'readOnly must be true or false, got "yes"'],
+    ["begin", [{ timeoutMs: 0 }], "timeoutMs must be a number of milliseconds above 0, got 0"],
+    ["transaction", [work, { isolationLevel: "serializable" }], 'unknown option "isolationLevel"'],
+    ["transaction", [work, { retry: 3 }], "Did you mean retries?"],
+    ["transaction", [undefined], "takes an async function first, got a undefined"],
+    ["close", [null], "close(): options must be an object, got null"],
+    ["close", [{ deadline: 5 }], "Did you mean deadlineMs?"],
+  ];
+  for (const [method, args, message] of wrong) {
+    const error = await loose[method]?.apply(pool, args).catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(PoolConfigError);
+    expect((error as Error).message).toContain(message);
+  }
+  expect(await loose["health"]?.call(pool, null)).toMatchObject({
+    ok: false,
+    error: expect.stringContaining("health(): options must be an object") as string,
+  });
+  expect(pool.getStats()).toMatchObject({ acquire_count: 0, connecting: 0 });
   await pool.close();
 });

@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { inspect } from "node:util";
 import pg from "pg";
 import { expect, test } from "vitest";
-import { DbPool } from "../src/index.ts";
+import { DbPool, PoolConfigError } from "../src/index.ts";
 import { backendPid, until, usePostgres } from "./support.ts";
 
 const postgres = usePostgres();
@@ -105,11 +105,11 @@ test("the callback form of query answers by callback, later, in the caller's asy
 test("a query that is none is refused, by promise and by callback", async () => {
   const pool = postgres.pool();
   const query = pool.query.bind(pool) as (...args: unknown[]) => Promise<unknown>;
-  await expect(query(undefined)).rejects.toThrow(TypeError);
+  await expect(query(undefined)).rejects.toThrow(PoolConfigError);
   const error = await new Promise((resolve) => {
     void query((caught: unknown) => resolve(caught));
   });
-  expect(error).toBeInstanceOf(TypeError);
+  expect(error).toBeInstanceOf(PoolConfigError);
   expect(pool.getStats().acquire_count).toBe(0);
 });
 
@@ -197,8 +197,8 @@ test("connect, acquire, release and remove are announced with the client, in tha
     "acquire",
     "release undefined",
     "acquire",
-    "remove",
     "release true",
+    "remove",
   ]);
 });
 
@@ -223,6 +223,40 @@ test("session settings made in the connect event hold for the first query", asyn
   const pool = postgres.pool({ maxOpenConns: 1 });
   pool.on("connect", (client) => void client.query("set application_name to 'from the event'"));
   expect(await pool.queryRow("show application_name")).toEqual({ application_name: "from the event" });
+});
+
+test("what a connect listener sends costs no connection, even if the borrower releases at once", async () => {
+  const pool = postgres.pool({ maxOpenConns: 1 });
+  pool.on("connect", (client) => {
+    void (async () => {
+      await client.query("set application_name to 'first'");
+      await client.query("set application_name to 'second'");
+    })();
+  });
+  (await pool.connect()).release();
+  expect(await pool.queryRow("show application_name")).toEqual({ application_name: "second" });
+  expect(pool.getStats()).toMatchObject({ create_count: 1, dirty_closed: 0, broken_closed: 0 });
+});
+
+test("a query that the borrower did not await may end before anybody else gets the connection", async () => {
+  const pool = postgres.pool({ maxOpenConns: 1 });
+  await pool.exec("create table not_awaited (n int)");
+  const client = await pool.connect();
+  const forgotten = client.query("insert into not_awaited values (1)");
+  client.release();
+  expect(await pool.queryRow("select n from not_awaited")).toEqual({ n: 1 });
+  await forgotten;
+  expect(pool.getStats()).toMatchObject({ create_count: 1, dirty_closed: 0, in_use: 0 });
+});
+
+test("a parameter that cannot be sent costs a facade client's connection nothing", async () => {
+  const pool = postgres.pool({ maxOpenConns: 1 });
+  const client = await pool.connect();
+  const hostile = { toPostgres: () => void JSON.parse("{") };
+  await expect(client.query("select $1::text", [hostile])).rejects.toThrow(SyntaxError);
+  client.release();
+  expect(await pool.queryRow("select 1 as n")).toEqual({ n: 1 });
+  expect(pool.getStats()).toMatchObject({ create_count: 1, dirty_closed: 0 });
 });
 
 test("onConnect runs before anybody gets the connection, and its failure closes it", async () => {

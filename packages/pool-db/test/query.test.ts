@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { backendPid, usePostgres } from "./support.ts";
-import { LeaseReleasedError, openDbPool } from "../src/index.ts";
+import { LeaseReleasedError, QueryTimeoutError, openDbPool } from "../src/index.ts";
 
 const postgres = usePostgres();
 
@@ -63,28 +63,47 @@ test("with discardOnQueryError a connection is destroyed by any SQL error, as pg
   expect(await backendPid(pool)).not.toBe(pid);
 });
 
-test("the stack of a failed query leads to its caller", async () => {
+test("the stack of a failed query leads to its caller, whatever it was called on", async () => {
   const pool = postgres.pool();
-  async function theCaller(): Promise<void> {
-    await pool.query("select nonsense");
+  await using conn = await pool.acquire();
+  const runs: ((text: string) => Promise<unknown>)[] = [
+    (text) => pool.query(text),
+    (text) => conn.query(text),
+    (text) => pool.transaction((tx) => tx.exec(text)),
+  ];
+  for (const run of runs) {
+    const theCaller = async (): Promise<void> => {
+      await run("select nonsense");
+    };
+    const error = await theCaller().catch((caught: unknown) => caught as Error);
+    expect((error as Error).stack).toContain("theCaller");
   }
-  const error = await theCaller().catch((caught: unknown) => caught as Error);
-  expect((error as Error).stack).toContain("theCaller");
 });
 
 test("a statement of several parts gives several results, as with pg", async () => {
   const pool = postgres.pool();
   const results = (await pool.query("select 1 as a; select 2 as b")) as unknown as { rows: unknown[] }[];
   expect(results.map(({ rows }) => rows)).toEqual([[{ a: 1 }], [{ b: 2 }]]);
+  // The last that has rows to give, and the sum.
+  expect(await pool.queryRow("select 1 as a; select 2 as b; create temporary table several (n int)")).toEqual({ b: 2 });
+  expect(await pool.queryRow("drop table if exists nothing_1; drop table if exists nothing_2")).toBeUndefined();
+  expect(await pool.exec("create table sums (n int); insert into sums values (1), (2); delete from sums")).toBe(4);
 });
 
 test("a value that cannot be serialised rejects and leaves the pool usable", async () => {
   const pool = postgres.pool({ maxOpenConns: 1 });
   const circular: Record<string, unknown> = {};
   circular["self"] = circular;
+  const pid = await backendPid(pool);
   await expect(pool.query("select $1::jsonb", [circular])).rejects.toThrow(/circular/i);
-  expect(await pool.queryRow("select 1 as n")).toEqual({ n: 1 });
-  expect(pool.getStats().in_use).toBe(0);
+  const statement = { name: "once", text: "select $1::jsonb as n" };
+  await expect(pool.query(statement, [circular])).rejects.toThrow(/circular/i);
+  expect((await pool.query(statement, [1])).rows).toEqual([{ n: 1 }]);
+  const tx = await pool.begin();
+  await expect(tx.query("select $1::jsonb", [circular])).rejects.toThrow(/circular/i);
+  expect(await tx.queryRow("select pg_backend_pid() as pid")).toEqual({ pid });
+  await tx.commit();
+  expect(pool.getStats()).toMatchObject({ in_use: 0, create_count: 1 });
 });
 
 test("a lease is one session, runs overlapping calls in order, and is dead after its release", async () => {
@@ -131,4 +150,19 @@ test("every way of using the pool counts as an acquire and a release", async () 
   await (await pool.begin()).commit();
   await pool.transaction(async (tx) => tx.query("select 1"));
   expect(pool.getStats()).toMatchObject({ acquire_count: 8, release_count: 8, in_use: 0, active_conns: 0 });
+});
+
+test("a query_timeout in a config object holds on every path, and a timeoutMs beside it wins", async () => {
+  const pool = postgres.pool();
+  const slow = { text: "select pg_sleep(600)", query_timeout: 30 };
+  await expect(pool.exec(slow)).rejects.toThrow(QueryTimeoutError);
+  await expect(pool.queryRow(slow)).rejects.toThrow("within 30 ms");
+  const conn = await pool.acquire();
+  await expect(conn.query(slow)).rejects.toThrow("within 30 ms");
+  conn.release();
+  const tx = await pool.begin();
+  await expect(tx.query(slow, [], { timeoutMs: 20 })).rejects.toThrow("within 20 ms");
+  await tx.rollback();
+  expect(await pool.queryRow({ text: "select 1 as n", query_timeout: 0 })).toEqual({ n: 1 });
+  expect(pool.getStats().in_use).toBe(0);
 });

@@ -11,7 +11,7 @@ import { fakePool, settle, type FakeResource } from "./fake-resources.ts";
 type Step =
   | { do: "acquire"; timeoutMs: number }
   | { do: "abort" | "lose"; which: number }
-  | { do: "release"; which: number; how: "clean" | "dirty" | "broken" | "later" | "discard" }
+  | { do: "release"; which: number; how: "clean" | "dirty" | "broken" | "later" | "throws" | "discard" }
   | { do: "dial" | "validate" | "reset"; which: number; ok: boolean }
   | { do: "wait"; ms: number };
 
@@ -33,6 +33,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
         "dirty" as const,
         "broken" as const,
         "later" as const,
+        "throws" as const,
         "discard" as const,
       ),
     }),
@@ -55,16 +56,39 @@ const settings = fc.record({
   maxUses: fc.constantFrom(2, Infinity),
   minIdle: fc.constantFrom(0, 1),
   createTimeoutMs: fc.constantFrom(200, 10_000),
+  /** How many of a step's events are answered with a call of the pool. */
+  reentrantCalls: fc.constantFrom(0, 3),
 });
 
 type Given = typeof settings extends fc.Arbitrary<infer T> ? T : never;
 
 function harness(given: Given) {
-  const fake = fakePool({
-    ...given,
-    maxIdle: Math.min(given.maxOpen, 2),
-    minIdle: Math.min(given.minIdle, given.maxOpen),
-  });
+  const { reentrantCalls, ...limits } = given;
+  let callsLeft: number = 0;
+  /** What a listener may do: borrow and give back at once, or wait in the line. */
+  const callBack = (): void => {
+    if (callsLeft-- <= 0) return;
+    const lease = pool.take();
+    if (lease === undefined) {
+      acquire(50);
+      return;
+    }
+    asked++;
+    expect(lease.resource.alive).toBe(true);
+    expect(held.map(({ resource }) => resource)).not.toContain(lease.resource);
+    lease.release();
+  };
+  const fake = fakePool(
+    { ...limits, maxIdle: Math.min(given.maxOpen, 2), minIdle: Math.min(given.minIdle, given.maxOpen) },
+    {
+      created: callBack,
+      acquired: callBack,
+      released: callBack,
+      removed: callBack,
+      idleLost: callBack,
+      createFailed: callBack,
+    },
+  );
   const { pool, factory } = fake;
   const held: Lease<FakeResource>[] = [];
   const waiting: { id: number; controller: AbortController }[] = [];
@@ -89,6 +113,7 @@ function harness(given: Given) {
   }
 
   async function play(action: Step): Promise<void> {
+    callsLeft = reentrantCalls;
     const pick = <T>(list: T[], index: number): T | undefined =>
       list.length === 0 ? undefined : list.splice(index % list.length, 1)[0];
     if (action.do === "acquire") acquire(action.timeoutMs);
@@ -143,7 +168,12 @@ function harness(given: Given) {
     before = stats;
   }
 
-  return { ...fake, held, waiting, play, check };
+  /** From now on no listener calls back. */
+  const calm = (): void => {
+    callsLeft = 0;
+  };
+
+  return { ...fake, held, waiting, play, check, calm };
 }
 
 test("in every order of events the pool's books balance, nobody is overtaken, and nothing is lent twice", async () => {
@@ -166,6 +196,7 @@ test("whatever happened, every slot comes back: afterwards the pool can lend its
       const run = harness(given);
       const { pool, factory, held, waiting } = run;
       for (const action of steps) await run.play(action);
+      run.calm();
       for (const { controller } of waiting) controller.abort();
       for (const lease of held.splice(0)) lease.release();
       // What hangs now hangs for ever, and has to be given up by the pool's own deadlines.

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { AcquireTimeoutError, ConnectError, LeaseReleasedError, QueueFullError } from "../src/index.ts";
-import { fakePool, settle } from "./fake-resources.ts";
+import type { Lease } from "../src/pool/slot.ts";
+import { fakePool, settle, type FakeResource } from "./fake-resources.ts";
 
 test("a waiter takes what becomes free first, and the dial that it caused serves the next", async () => {
   const { pool, factory, lease, dialed } = fakePool({ maxOpen: 2 });
@@ -244,4 +245,94 @@ test("waits are counted when they end, however they end, and only if there was o
     use_p99_ms: 60,
     timeout_count: 1,
   });
+});
+
+test("who borrows while a removal is announced gets nothing that is about to be closed", async () => {
+  const borrowed: (Lease<FakeResource> | undefined)[] = [];
+  let borrowing = false;
+  const { pool, time, lease } = fakePool(
+    { maxOpen: 4, maxIdle: 0, maxIdleTrimDelayMs: 1_000 },
+    {
+      removed: () => {
+        if (borrowing) borrowed.push(pool.take());
+      },
+    },
+  );
+  const leases = [await lease(), await lease(), await lease(), await lease()];
+  for (const each of leases) each.release();
+  // The first window began with one free connection, so only one was surplus for all of it.
+  await time.advance(1_000);
+  borrowing = true;
+  await time.advance(1_000);
+  expect(borrowed).toEqual([undefined, undefined, undefined]);
+  expect(pool.getStats()).toMatchObject({ idle: 0, in_use: 0, open_connections: 0, max_idle_closed: 4 });
+});
+
+test("a waiter that is handed a connection is told of after the one who released it", async () => {
+  const events: string[] = [];
+  const { pool, lease } = fakePool(
+    { maxOpen: 1 },
+    { acquired: () => void events.push("acquired"), released: () => void events.push("released") },
+  );
+  const first = await lease();
+  const waiting = pool.acquire();
+  first.release();
+  (await waiting).release();
+  expect(events).toEqual(["acquired", "released", "acquired", "released"]);
+});
+
+test("a reset that throws closes the connection and costs no slot", async () => {
+  const { pool, factory, lease } = fakePool({ maxOpen: 1 });
+  const borrowed = await lease();
+  factory.nextReset = "throws";
+  borrowed.release();
+  expect(pool.getStats()).toMatchObject({ in_use: 0, open_connections: 0, broken_closed: 1, release_count: 1 });
+});
+
+test("a check that is silent for 250 ms no longer holds up its waiter: a dial begins beside it", async () => {
+  const { pool, time, factory, lease, dialed } = fakePool({ maxOpen: 2, validateAfterIdleMs: 10 });
+  (await lease()).release();
+  await time.advance(50);
+  const waiting = pool.acquire();
+  await time.advance(249);
+  expect(factory.dials).toHaveLength(0);
+  await time.advance(1);
+  expect(factory.dials).toHaveLength(1);
+  await dialed();
+  expect((await waiting).resource).toBe(factory.made[1]);
+  expect(pool.getStats()).toMatchObject({ open_connections: 2, in_use: 1, idle: 1, wait_count: 2 });
+  await time.advance(750);
+  expect(pool.getStats()).toMatchObject({ open_connections: 1, in_use: 1, broken_closed: 1 });
+});
+
+test("where there is no room for a dial, a silent check has the next connection checked", async () => {
+  const { pool, time, factory, lease } = fakePool({ maxOpen: 2, validateAfterIdleMs: 10 });
+  const both = [await lease(), await lease()];
+  for (const each of both) each.release();
+  await time.advance(50);
+  const waiting = pool.acquire();
+  expect(factory.validations).toHaveLength(1);
+  await time.advance(250);
+  expect(factory.dials).toHaveLength(0);
+  expect(factory.validations).toHaveLength(2);
+  // Late, but first: it serves the waiter all the same.
+  factory.validations[0]?.resolve(true);
+  expect((await waiting).resource).toBe(both[1]?.resource);
+  factory.validations[1]?.resolve(true);
+  await settle();
+  expect(pool.getStats()).toMatchObject({ open_connections: 2, in_use: 1, idle: 1, broken_closed: 0 });
+});
+
+test("a free connection that only had to be checked is no wait", async () => {
+  const { pool, time, factory, lease } = fakePool({ validateAfterIdleMs: 10 });
+  (await lease()).release();
+  for (let round = 0; round < 5; round++) {
+    await time.advance(50);
+    const waiting = pool.acquire();
+    await time.advance(3);
+    factory.validations.shift()?.resolve(true);
+    (await waiting).release();
+  }
+  // The one wait is that for the dial.
+  expect(pool.getStats()).toMatchObject({ acquire_count: 6, wait_count: 1, wait_duration_ms: 0, validate_count: 5 });
 });

@@ -5,7 +5,7 @@ import { usePostgres } from "./support.ts";
 
 const postgres = usePostgres();
 
-type Step = "insert" | "fail" | "savepoint" | "release" | "undo" | "commit" | "rollback";
+type Step = "insert" | "fail" | "savepoint" | "release" | "undo" | "undo outermost" | "commit" | "rollback";
 const step = fc.constantFrom<Step>(
   "insert",
   "insert",
@@ -14,6 +14,7 @@ const step = fc.constantFrom<Step>(
   "savepoint",
   "release",
   "undo",
+  "undo outermost",
   "commit",
   "rollback",
 );
@@ -36,7 +37,7 @@ test("in every order of steps a transaction commits what its model says, and ref
       const model: Model = { state: "open", rows: [], savepoints: [] };
       let committed: number[] = [];
       for (const action of steps) {
-        const current = model.savepoints.at(-1);
+        const current = model.savepoints.at(action === "undo outermost" ? 0 : -1);
         if (action === "commit" || action === "rollback") {
           const outcome = tx[action]();
           if (model.state === "ended") await expect(outcome).rejects.toThrow(TransactionStateError);
@@ -49,13 +50,15 @@ test("in every order of steps a transaction commits what its model says, and ref
           model.state = "ended";
           continue;
         }
-        if ((action === "release" || action === "undo") && current === undefined) continue;
+        const undoing = action === "undo" || action === "undo outermost";
+        if ((action === "release" || undoing) && current === undefined) continue;
         const outcome = {
           insert: () => tx.exec("insert into model values ($1)", [next]),
           fail: () => tx.query("select 1 / 0"),
           savepoint: () => tx.savepoint(),
           release: () => current?.handle.release(),
           undo: () => current?.handle.rollback(),
+          "undo outermost": () => current?.handle.rollback(),
         }[action]();
         const error = await Promise.resolve(outcome).then(
           () => undefined,
@@ -66,7 +69,12 @@ test("in every order of steps a transaction commits what its model says, and ref
           continue;
         }
         if (action === "release" || action === "undo") model.savepoints.pop();
-        if (action === "undo" && current !== undefined) {
+        else if (action === "undo outermost") {
+          for (const { handle } of model.savepoints.splice(0).slice(1)) {
+            await expect(handle.release()).rejects.toThrow(TransactionStateError);
+          }
+        }
+        if (undoing && current !== undefined) {
           expect(error).toBeUndefined();
           model.state = "open";
           model.rows = current.rows;

@@ -1,7 +1,9 @@
 import { expect, test } from "vitest";
 import {
+  AcquireTimeoutError,
   CommitUnknownError,
   PoolConfigError,
+  QueryTimeoutError,
   TransactionAbortedError,
   TransactionStateError,
   type IsolationLevel,
@@ -237,4 +239,102 @@ test("a transaction whose signal is aborted is rolled back by its commit", async
   await expect(tx.commit()).rejects.toBe(reason);
   expect(await pool.queryRow("select count(*)::int as n from aborted")).toEqual({ n: 0 });
   expect(pool.getStats().in_use).toBe(0);
+});
+
+test("rolling back an outer savepoint ends the inner one, and the transaction goes on", async () => {
+  const pool = postgres.pool();
+  await pool.exec("create table nested (n int)");
+  await pool.transaction(async (tx) => {
+    await tx.exec("insert into nested values (1)");
+    const outer = await tx.savepoint();
+    {
+      await using inner = await tx.savepoint();
+      await tx.exec("insert into nested values (2)");
+      // Called in one go: the third is still being made when the first ends.
+      const late = tx.savepoint();
+      await outer.rollback();
+      await expect(inner.release()).rejects.toThrow(TransactionStateError);
+      await expect((await late).rollback()).rejects.toThrow("it has ended");
+    }
+    await tx.exec("insert into nested values (3)");
+  });
+  expect((await pool.query("select n from nested order by n")).rows).toEqual([{ n: 1 }, { n: 3 }]);
+});
+
+test("a COMMIT or ROLLBACK sent as a statement ends the transaction: what follows never runs outside of one", async () => {
+  const pool = postgres.pool({ maxOpenConns: 1 });
+  await pool.exec("create table raw (n int)");
+  for (const text of ["commit", "rollback", "rollback; select nonsense"]) {
+    const tx = await pool.begin();
+    await tx.query(text).catch(() => undefined);
+    const [late, later] = await Promise.allSettled([
+      tx.exec("insert into raw values (1)"),
+      tx.exec("insert into raw values (2)"),
+    ]);
+    expect(late).toMatchObject({ reason: { code: "ERR_VG_DB_TRANSACTION_STATE" } });
+    expect(later).toMatchObject({ reason: { code: "ERR_VG_DB_TRANSACTION_STATE" } });
+    expect(tx.ended).toBe(true);
+    await expect(tx.commit()).rejects.toThrow("COMMIT or ROLLBACK of its own statements");
+    expect(pool.getStats().in_use).toBe(0);
+  }
+  await expect(pool.transaction(async (tx) => tx.query("commit"))).rejects.toThrow(TransactionStateError);
+  const refused = pool.transaction(async (tx) => {
+    await tx.query("rollback");
+    throw new Error("the caller's own");
+  });
+  await expect(refused).rejects.toThrow("the caller's own");
+  expect(await pool.queryRow("select count(*)::int as n from raw")).toEqual({ n: 0 });
+  expect(pool.getStats()).toMatchObject({ in_use: 0, create_count: 1 });
+});
+
+test("begin's timeoutMs bounds the wait for a connection", async () => {
+  const pool = postgres.pool({ maxOpenConns: 1 });
+  const conn = await pool.acquire();
+  await expect(pool.begin({ timeoutMs: 20 })).rejects.toThrow(AcquireTimeoutError);
+  await expect(pool.transaction(async () => undefined, { timeoutMs: 20 })).rejects.toThrow(AcquireTimeoutError);
+  conn.release();
+  const tx = await pool.begin({ timeoutMs: 10_000 });
+  await tx.commit();
+  expect(pool.getStats()).toMatchObject({ timeout_count: 2, in_use: 0 });
+});
+
+test("a transaction that outlasts its timeoutMs rejects at once, rolls back and frees its connection", async () => {
+  const pool = postgres.pool({ maxOpenConns: 1 });
+  await pool.exec("create table outlasted (n int)");
+  let late: Promise<unknown> | undefined;
+  let goOn = (): void => undefined;
+  const elsewhere = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  const stuckElsewhere = pool.transaction(
+    async (tx) => {
+      await tx.exec("insert into outlasted values (1)");
+      await elsewhere;
+      late = tx.exec("insert into outlasted values (2)").catch((error: unknown) => error);
+      await late;
+    },
+    { timeoutMs: 50 },
+  );
+  await expect(stuckElsewhere).rejects.toThrow(QueryTimeoutError);
+  expect(await pool.queryRow("select count(*)::int as n from outlasted")).toEqual({ n: 0 });
+  goOn();
+  await until("the late statement is refused", () => late !== undefined);
+  expect(await late).toBeInstanceOf(TransactionStateError);
+  const stuckInQuery = pool.transaction((tx) => tx.query("select pg_sleep(600)"), { timeoutMs: 50, retries: 3 });
+  await expect(stuckInQuery).rejects.toThrow("the transaction did not end within 50 ms");
+  expect(await pool.queryRow("select 1 as n")).toEqual({ n: 1 });
+  expect(pool.getStats().in_use).toBe(0);
+});
+
+test("a commit that outlasts its timeoutMs leaves the outcome open, and says so", async () => {
+  const pool = postgres.pool();
+  const tx = await pool.begin();
+  const pid = await backendPid({ query: (text) => tx.query(text) });
+  process.kill(pid, "SIGSTOP");
+  try {
+    await expect(tx.commit({ timeoutMs: 20 })).rejects.toThrow(CommitUnknownError);
+    expect(pool.getStats().in_use).toBe(0);
+  } finally {
+    process.kill(pid, "SIGCONT");
+  }
 });

@@ -22,7 +22,10 @@ export interface DbPoolStats {
   /** Successful acquires; every query, exec, begin, connect and health check is one. */
   readonly acquire_count: number;
   readonly release_count: number;
-  /** Acquires that could not be served at once (queue, dial or validation) and whose wait has ended, however. */
+  /**
+   * Acquires that could not be served by what was free (queue, dial) and whose wait has ended, however. An acquire that
+   * got a free connection after its check is none, unless that check was silent for 250 ms.
+   */
   readonly wait_count: number;
   /** The total of those waits. */
   readonly wait_duration_ms: number;
@@ -45,6 +48,8 @@ export interface DbPoolStats {
   readonly canceled_count: number;
   /** Acquires refused because `maxWaiting` were waiting. */
   readonly rejected_count: number;
+  /** Checks of a connection that had been free for longer than `validateAfterIdleMs`; each is one round trip. */
+  readonly validate_count: number;
   /** Connections opened. */
   readonly create_count: number;
   /** Dials that failed. */
@@ -88,6 +93,7 @@ export class PoolCounters {
   timedOut = 0;
   canceled = 0;
   rejected = 0;
+  validations = 0;
   createErrors = 0;
   readonly #wait = createHistogram();
   readonly #use = createHistogram();
@@ -146,6 +152,7 @@ export class PoolCounters {
       timeout_count: this.timedOut,
       canceled_count: this.canceled,
       rejected_count: this.rejected,
+      validate_count: this.validations,
       create_count: create.count,
       create_error_count: this.createErrors,
       max_idle_closed: closed.max_idle,

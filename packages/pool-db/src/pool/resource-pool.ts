@@ -8,19 +8,25 @@
  * - At most `maxConnecting` dials run at a time. The others begin only if they are still wanted, so a short burst is
  *   served by what is open already. After a failure one dial at a time probes, with a growing pause between attempts.
  * - One timer serves all deadlines, and the path of an acquire that finds a free resource touches no timer at all.
+ * - Listeners are told when the state is whole, so they may call the pool.
  *
- * `#move` is the only place that changes a slot's state, and `#pump` the only one that decides who gets what.
+ * `SlotTable.move` is the only place that changes a slot's state, and `#pump` the only one that decides who gets what.
  */
 import { Alarm, type Clock } from "./alarm.ts";
+import { Closing } from "./closing.ts";
 import { DialBackoff } from "./dial-backoff.ts";
 import { IdleList } from "./idle-list.ts";
+import { Outbox } from "./outbox.ts";
 import { PoolCounters, type DbPoolStats, type PoolGauges, type RemovalReason } from "./pool-stats.ts";
 import { couldNotConnect, poolClosed, queueFull, timedOut } from "./refusals.ts";
 import type { CloseOutcome, PoolListener, ResourceFactory, ResourcePoolSettings, Verdict } from "./resource.ts";
-import { Lease, Slot, type SlotState } from "./slot.ts";
-import { WaiterQueue, type Waiter } from "./waiter-queue.ts";
+import { Lease, type Slot } from "./slot.ts";
+import { SlotTable } from "./slot-table.ts";
+import { WaitingLine } from "./waiting-line.ts";
 
 const LIFETIME_JITTER = 0.1;
+/** A check that is silent for so long is no longer counted on: a dial begins beside it. */
+const DOUBT_AFTER_MS = 250;
 
 export class ResourcePool<R> {
   readonly #settings: ResourcePoolSettings;
@@ -29,19 +35,15 @@ export class ResourcePool<R> {
   readonly #clock: Clock;
   readonly #alarm: Alarm;
   readonly #counters: PoolCounters = new PoolCounters();
-  readonly #waiters: WaiterQueue<Lease<R>> = new WaiterQueue();
-  /** Every slot that is not gone. */
-  readonly #slots = new Set<Slot<R>>();
-  /** How many slots are in each state; `#move` keeps it. */
-  readonly #in: Record<SlotState, number> = { connecting: 0, idle: 0, validating: 0, leased: 0, resetting: 0, gone: 0 };
+  readonly #waiters: WaitingLine<Lease<R>> = new WaitingLine(this.#counters);
+  readonly #outbox: Outbox = new Outbox();
+  readonly #slots: SlotTable<R> = new SlotTable();
   readonly #idle: IdleList<R>;
   readonly #backoff: DialBackoff;
   /** `minIdle` is kept from the first acquire on: a pool that nobody uses opens nothing. */
   #used = false;
   #state: "open" | "draining" | "closed" = "open";
-  #closing: { deadline: number; finish: (() => void) | undefined; outcome: Promise<CloseOutcome<R>> } | undefined;
-  readonly #killed: CloseOutcome<R>["killed"] = [];
-  #rejectedWaiters = 0;
+  #closing: Closing<R> | undefined;
   /** Goodbyes under way; close() waits for them. */
   readonly #goodbyes = new Set<Promise<void>>();
 
@@ -64,28 +66,20 @@ export class ResourcePool<R> {
   }
 
   get idle(): number {
-    return this.#in.idle + this.#in.validating;
+    return this.#slots.idle;
   }
 
   get inUse(): number {
-    return this.#in.leased + this.#in.resetting;
+    return this.#slots.inUse;
   }
 
   get connecting(): number {
-    return this.#in.connecting;
+    return this.#slots.connecting;
   }
 
   /** Those past their life that are still lent. */
   get expired(): number {
-    const now = this.#clock.now();
-    let count = 0;
-    for (const slot of this.#slots) if (slot.expiresAt <= now) count++;
-    return count;
-  }
-
-  /** Every open resource. */
-  resources(): R[] {
-    return [...this.#slots].filter((slot) => slot.state !== "connecting").map((slot) => slot.resource as R);
+    return this.#slots.expired(this.#clock.now());
   }
 
   getStats(): DbPoolStats {
@@ -94,11 +88,8 @@ export class ResourcePool<R> {
 
   /** A free resource without waiting, or `undefined`. Never overtakes a waiter. */
   take(): Lease<R> | undefined {
-    if (this.#state !== "open" || this.#waiters.size > 0) return undefined;
-    const slot = this.#takeIdle();
-    if (slot === undefined) return undefined;
-    const lease = this.#lend(slot);
-    if (this.#settings.minIdle > 0) this.#pump();
+    const lease = this.#take();
+    this.#outbox.deliver();
     return lease;
   }
 
@@ -114,35 +105,26 @@ export class ResourcePool<R> {
       return Promise.reject(signal.reason);
     }
     if (this.#state !== "open") return Promise.reject(poolClosed(name));
-    const lease = this.take();
-    if (lease !== undefined) return Promise.resolve(lease);
+    // Nobody is told of anything before this acquire has its place: a listener that acquires comes after it.
+    const lease = this.#take();
+    if (lease !== undefined) {
+      this.#outbox.deliver();
+      return Promise.resolve(lease);
+    }
     // Whoever will be served by free capacity stands in the line too, for the time of a dial; the bound is for the rest.
     if (this.#waiters.size >= maxWaiting + (maxOpen - this.inUse)) {
       this.#counters.rejected++;
-      return Promise.reject(queueFull(name, maxWaiting, this.#gauges()));
+      const refusal = queueFull(name, maxWaiting, this.#gauges());
+      this.#outbox.deliver();
+      return Promise.reject(refusal);
     }
     this.#used = true;
-    return new Promise((resolve, reject) => {
-      const since = this.#clock.now();
-      const abort = (): void => {
-        this.#counters.canceled++;
-        this.#dismiss(waiter, signal?.reason);
-        this.#pump();
-      };
-      const waiter: Waiter<Lease<R>> = {
-        since,
-        deadline: since + timeoutMs,
-        resolve,
-        reject,
-        detach: () => signal?.removeEventListener("abort", abort),
-        previous: undefined,
-        next: undefined,
-      };
-      signal?.addEventListener("abort", abort, { once: true });
-      this.#waiters.push(waiter);
-      this.#alarm.atLatest(waiter.deadline);
-      this.#pump();
-    });
+    const since = this.#clock.now();
+    const now = (): number => this.#clock.now();
+    const joined = this.#waiters.join(since, { signal, timeoutMs }, { now, onAbort: () => this.#pump() });
+    this.#alarm.atLatest(since + timeoutMs);
+    this.#pump();
+    return joined;
   }
 
   /**
@@ -151,17 +133,7 @@ export class ResourcePool<R> {
    */
   close(deadlineMs: number): Promise<CloseOutcome<R>> {
     if (this.#closing === undefined) {
-      const since = this.#clock.now();
-      let finish: (() => void) | undefined;
-      const finished = new Promise<void>((resolve) => {
-        finish = resolve;
-      });
-      const outcome = finished.then(async () => {
-        await Promise.all(this.#goodbyes);
-        const durationMs = this.#clock.now() - since;
-        return { durationMs, killed: this.#killed, rejectedWaiters: this.#rejectedWaiters };
-      });
-      this.#closing = { deadline: since + deadlineMs, finish, outcome };
+      this.#closing = new Closing(deadlineMs, () => this.#clock.now(), this.#goodbyes);
       this.#state = "draining";
       this.#alarm.atLatest(this.#closing.deadline);
       this.#pump();
@@ -173,25 +145,40 @@ export class ResourcePool<R> {
   destroy(): Promise<CloseOutcome<R>> {
     const outcome = this.close(Infinity);
     this.#kill();
+    this.#outbox.deliver();
     return outcome;
   }
 
   // ---- Who gets what -------------------------------------------------------------------------------------------------
+
+  #take(): Lease<R> | undefined {
+    if (this.#state !== "open" || this.#waiters.size > 0) return undefined;
+    const slot = this.#takeIdle();
+    if (slot === undefined) return undefined;
+    const lease = this.#lend(slot);
+    if (this.#settings.minIdle > 0) this.#dialAsWanted();
+    return lease;
+  }
 
   /** Hands free resources to waiters, and gets more on the way while they are wanted. Called after every change. */
   #pump(): void {
     while (this.#waiters.size > 0) {
       const slot = this.#takeIdle();
       if (slot === undefined) break;
-      this.#serve(this.#waiters.shift() as Waiter<Lease<R>>, slot);
+      this.#serve(slot, false);
     }
+    // Silence makes the other unused ones suspect as well: then dials come first, and checks only where there is no
+    // room for one.
+    if (this.#slots.doubtful > 0) this.#dialAsWanted();
     // What is left in #idle has been unused for so long that it has to be checked first.
-    while (this.#waiters.size > this.#in.validating && this.#idle.size > 0) {
+    const dialing = this.#slots.doubtful > 0 ? this.#slots.connecting : 0;
+    while (this.#waiters.size > this.#slots.promising + dialing && this.#idle.size > 0) {
       this.#validate(this.#idle.pop() as Slot<R>);
     }
-    while (this.#dialsWanted() > 0 && this.#mayDial()) this.#dial();
+    this.#dialAsWanted();
     this.#alarm.keepAlive(this.#waiters.size > 0 || this.#state === "draining");
     if (this.#state === "draining" && this.#waiters.size === 0) this.#drain();
+    this.#outbox.deliver();
   }
 
   /** The most recently used free slot, if it can be lent without a check. */
@@ -215,35 +202,38 @@ export class ResourcePool<R> {
     }
   }
 
-  #serve(waiter: Waiter<Lease<R>>, slot: Slot<R>): void {
-    this.#leave(waiter);
-    waiter.resolve(this.#lend(slot));
+  #serve(slot: Slot<R>, checked: boolean): void {
+    this.#waiters.serve(this.#lend(slot), this.#clock.now(), checked);
   }
 
   #lend(slot: Slot<R>): Lease<R> {
     const resource = slot.resource as R;
     this.#used = true;
-    this.#move(slot, "leased");
+    this.#slots.move(slot, "leased");
     slot.uses++;
     slot.acquiredAt = this.#clock.now();
     slot.lease = new Lease(resource, this.#settings.name, (lease, discard) => this.#release(slot, lease, discard));
     this.#counters.acquired++;
     const { lease } = slot;
-    this.#tell(() => this.#listener.acquired(resource));
+    this.#outbox.post(() => this.#listener.acquired(resource));
     return lease;
+  }
+
+  #dialAsWanted(): void {
+    while (this.#dialsWanted() > 0 && this.#mayDial()) this.#dial();
   }
 
   #dialsWanted(): number {
     const { minIdle } = this.#settings;
     const spare = this.#used && this.#state === "open" ? Math.max(0, minIdle - this.idle) : 0;
-    return Math.max(0, this.#waiters.size - this.#in.validating) + spare - this.#in.connecting;
+    return Math.max(0, this.#waiters.size - this.#slots.promising) + spare - this.#slots.connecting;
   }
 
   #mayDial(): boolean {
     const { maxOpen, maxConnecting } = this.#settings;
     if (this.#slots.size >= maxOpen) return false;
     // While the far end refuses, one probe at a time is enough to learn that it is back.
-    if (this.#in.connecting >= (this.#backoff.failing ? 1 : maxConnecting)) return false;
+    if (this.#slots.connecting >= (this.#backoff.failing ? 1 : maxConnecting)) return false;
     if (this.#clock.now() >= this.#backoff.nextAt) return true;
     this.#alarm.atLatest(this.#backoff.nextAt);
     return false;
@@ -251,24 +241,21 @@ export class ResourcePool<R> {
 
   // ---- The life of a slot --------------------------------------------------------------------------------------------
 
-  #move(slot: Slot<R>, state: SlotState): void {
-    this.#in[slot.state]--;
-    this.#in[state]++;
-    slot.state = state;
-    slot.deadline = Infinity;
-  }
-
   #dial(): void {
-    const slot = new Slot<R>();
-    this.#slots.add(slot);
-    this.#move(slot, "connecting");
+    const slot = this.#slots.open();
     const startedAt = this.#clock.now();
     this.#setDeadline(slot, this.#settings.createTimeoutMs);
     this.#factory
       .create(slot.dialing.signal, (error) => this.#lost(slot, error))
       .then(
-        (resource) => this.#dialed(slot, resource, startedAt),
-        (error: unknown) => this.#dialFailed(slot, error),
+        (resource) => {
+          this.#dialed(slot, resource, startedAt);
+          this.#pump();
+        },
+        (error: unknown) => {
+          this.#dialFailed(slot, error);
+          this.#pump();
+        },
       );
   }
 
@@ -283,34 +270,32 @@ export class ResourcePool<R> {
     this.#counters.created(now - startedAt);
     slot.resource = resource;
     slot.expiresAt = now + this.#settings.maxLifetimeMs * (1 - this.#settings.random() * LIFETIME_JITTER);
-    this.#tell(() => this.#listener.created(resource));
+    this.#outbox.post(() => this.#listener.created(resource));
     this.#offer(slot);
-    this.#pump();
   }
 
   #dialFailed(slot: Slot<R>, error: unknown): void {
     if (slot.state === "gone") return;
-    this.#forget(slot);
-    slot.dialing.abort();
+    this.#abandonDial(slot);
     this.#counters.createErrors++;
     this.#backoff.failed(error, this.#clock.now());
-    this.#tell(() => this.#listener.createFailed(error));
+    this.#outbox.post(() => this.#listener.createFailed(error));
     // As long as something is open or on its way, waiting is worth while. Otherwise the waiters learn why at once.
     if (this.#slots.size === 0) {
-      for (const waiter of this.#waiters) this.#dismiss(waiter, couldNotConnect(this.#settings.name, error));
+      this.#waiters.refuseAll(() => couldNotConnect(this.#settings.name, error), this.#clock.now());
     }
-    this.#pump();
   }
 
   /** A resource that has just proved itself goes to whoever has waited longest, without a further check. */
   #offer(slot: Slot<R>): void {
-    const waiter = this.#waiters.shift();
-    if (waiter === undefined) this.#makeIdle(slot);
-    else this.#serve(waiter, slot);
+    const { firstSince } = this.#waiters;
+    if (firstSince === undefined) return this.#makeIdle(slot);
+    const checked = slot.state === "validating" && !slot.doubtful && slot.idleSince <= firstSince;
+    this.#serve(slot, checked);
   }
 
   #makeIdle(slot: Slot<R>): void {
-    this.#move(slot, "idle");
+    this.#slots.move(slot, "idle");
     slot.idleSince = this.#clock.now();
     this.#idle.push(slot, slot.idleSince);
     if (this.#idle.trimAt <= slot.idleSince) this.#trim(slot.idleSince);
@@ -323,8 +308,9 @@ export class ResourcePool<R> {
   }
 
   #validate(slot: Slot<R>): void {
-    this.#move(slot, "validating");
-    this.#setDeadline(slot, this.#settings.validateTimeoutMs);
+    this.#slots.move(slot, "validating");
+    this.#counters.validations++;
+    this.#setDeadline(slot, Math.min(DOUBT_AFTER_MS, this.#settings.validateTimeoutMs));
     const done = (ok: boolean): void => {
       if (slot.state !== "validating") return;
       if (ok && this.#factory.isAlive(slot.resource as R)) this.#offer(slot);
@@ -336,22 +322,31 @@ export class ResourcePool<R> {
 
   #release(slot: Slot<R>, lease: Lease<R>, discard: unknown): void {
     const { resource } = lease;
-    // It died meanwhile, and was counted as released then.
-    if (slot.lease !== lease) return this.#tell(() => this.#listener.released(resource, discard));
-    const verdict = discard ? "broken" : this.#factory.reset(resource);
-    if (typeof verdict === "string") {
-      this.#returned(slot, verdict);
-    } else {
-      this.#move(slot, "resetting");
-      this.#setDeadline(slot, this.#settings.resetTimeoutMs);
-      const done = (outcome: Verdict): void => {
-        if (slot.state === "resetting") this.#returned(slot, outcome);
-        this.#pump();
-      };
-      verdict.then(done, () => done("broken"));
+    this.#outbox.post(() => this.#listener.released(resource, discard));
+    // Otherwise it died meanwhile, and was counted as released then.
+    if (slot.lease === lease) {
+      const verdict = discard ? "broken" : this.#reset(resource);
+      if (typeof verdict === "string") {
+        this.#returned(slot, verdict);
+      } else {
+        this.#slots.move(slot, "resetting");
+        this.#setDeadline(slot, this.#settings.resetTimeoutMs);
+        const done = (outcome: Verdict): void => {
+          if (slot.state === "resetting") this.#returned(slot, outcome);
+          this.#pump();
+        };
+        verdict.then(done, () => done("broken"));
+      }
     }
-    this.#tell(() => this.#listener.released(resource, discard));
     this.#pump();
+  }
+
+  #reset(resource: R): Verdict | Promise<Verdict> {
+    try {
+      return this.#factory.reset(resource);
+    } catch {
+      return "broken";
+    }
   }
 
   /** Ends the lease of a slot whose resource has come back, and decides whether to keep it. */
@@ -375,7 +370,7 @@ export class ResourcePool<R> {
     const held = slot.lease !== undefined;
     if (held) this.#endLease(slot);
     this.#remove(slot, "broken");
-    if (!held) this.#tell(() => this.#listener.idleLost(slot.resource as R, error));
+    if (!held) this.#outbox.post(() => this.#listener.idleLost(slot.resource as R, error));
     this.#pump();
   }
 
@@ -383,16 +378,10 @@ export class ResourcePool<R> {
     if (slot.state === "idle") this.#idle.remove(slot);
     const hard = reason === "broken" || reason === "dirty" || this.#state === "closed";
     const resource = slot.resource as R;
-    this.#forget(slot);
+    this.#slots.move(slot, "gone");
     this.#counters.closed(reason);
     this.#sayGoodbye(resource, hard);
-    this.#tell(() => this.#listener.removed(resource, reason));
-  }
-
-  /** From here on the slot's place is free. */
-  #forget(slot: Slot<R>): void {
-    this.#move(slot, "gone");
-    this.#slots.delete(slot);
+    this.#outbox.post(() => this.#listener.removed(resource, reason));
   }
 
   #sayGoodbye(resource: R, hard: boolean): void {
@@ -410,11 +399,7 @@ export class ResourcePool<R> {
 
   #tick(): void {
     const now = this.#clock.now();
-    for (const waiter of this.#waiters) {
-      if (waiter.deadline > now) continue;
-      this.#counters.timedOut++;
-      this.#dismiss(waiter, this.#timeoutError(waiter, now));
-    }
+    this.#waiters.expire(now, (waitedMs) => this.#timeoutError(waitedMs, now));
     for (const slot of this.#slots) {
       if (slot.deadline <= now) this.#overdue(slot);
       else if (slot.state === "idle" && slot.expiresAt <= now) this.#remove(slot, "max_lifetime");
@@ -433,19 +418,23 @@ export class ResourcePool<R> {
 
   /** A dial, check or reset that has taken too long. Whatever it still brings is unwanted. */
   #overdue(slot: Slot<R>): void {
-    const { createTimeoutMs, validateAfterIdleMs } = this.#settings;
-    if (slot.state === "connecting") {
+    const { createTimeoutMs, validateAfterIdleMs, validateTimeoutMs } = this.#settings;
+    if (slot.state === "validating" && !slot.doubtful && validateTimeoutMs > DOUBT_AFTER_MS) {
+      this.#slots.doubt(slot);
+      this.#setDeadline(slot, validateTimeoutMs - DOUBT_AFTER_MS);
+    } else if (slot.state === "connecting") {
       this.#dialFailed(slot, new Error(`no connection within ${createTimeoutMs} ms (connectTimeoutMs)`));
     } else if (slot.state === "resetting") {
       this.#endLease(slot);
       this.#remove(slot, "dirty");
     } else if (slot.state === "validating") {
       this.#remove(slot, "broken");
-      // Silence means that the path is gone, for the others as well. Trying them one after another, each up to its
-      // deadline, would cost the waiter more than a new connection.
+      // Silence means that the path is gone, for the others as well, unless they were heard of since the check began.
+      // Trying them one after another, each up to its deadline, would cost the waiter more than a new connection.
       const now = this.#clock.now();
+      const unheardSince = now - Math.max(validateTimeoutMs, validateAfterIdleMs);
       for (const other of this.#slots) {
-        if (other.state === "idle" && now - other.idleSince > validateAfterIdleMs) this.#remove(other, "broken");
+        if (other.state === "idle" && other.idleSince < unheardSince) this.#remove(other, "broken");
       }
     }
   }
@@ -453,10 +442,10 @@ export class ResourcePool<R> {
   #nextDue(): number {
     const { minIdle, maxIdleTimeMs } = this.#settings;
     let due = Math.min(
+      this.#waiters.nextDeadline(),
       this.#idle.trimAt,
       this.#state === "draining" ? (this.#closing?.deadline ?? Infinity) : Infinity,
     );
-    for (const waiter of this.#waiters) due = Math.min(due, waiter.deadline);
     for (const slot of this.#slots) {
       due = Math.min(due, slot.deadline);
       if (slot.state === "idle") due = Math.min(due, slot.expiresAt);
@@ -466,19 +455,7 @@ export class ResourcePool<R> {
     return due;
   }
 
-  // ---- Waiters, and the end ------------------------------------------------------------------------------------------
-
-  /** Takes the books of a waiter that is out of the line. */
-  #leave(waiter: Waiter<Lease<R>>): void {
-    waiter.detach();
-    this.#counters.waited(this.#clock.now() - waiter.since);
-  }
-
-  #dismiss(waiter: Waiter<Lease<R>>, error: unknown): void {
-    this.#waiters.remove(waiter);
-    this.#leave(waiter);
-    waiter.reject(error);
-  }
+  // ---- The end -------------------------------------------------------------------------------------------------------
 
   /** Draining, and nobody waits: closes whatever is free, and ends when nothing is lent. */
   #drain(): void {
@@ -492,18 +469,18 @@ export class ResourcePool<R> {
   #kill(): void {
     if (this.#state === "closed") return;
     this.#state = "closed";
-    for (const waiter of this.#waiters) {
-      this.#rejectedWaiters++;
-      this.#dismiss(waiter, poolClosed(this.#settings.name));
-    }
+    const closing = this.#closing as Closing<R>;
     const now = this.#clock.now();
+    closing.rejectedWaiters = this.#waiters.refuseAll(() => poolClosed(this.#settings.name), now);
     for (const slot of this.#slots) {
       if (slot.state === "connecting") {
         this.#abandonDial(slot);
         continue;
       }
-      if (slot.state === "leased") this.#killed.push({ resource: slot.resource as R, heldMs: now - slot.acquiredAt });
-      if (slot.lease !== undefined) this.#endLease(slot);
+      if (slot.lease !== undefined) {
+        closing.killed.push({ resource: slot.resource as R, heldMs: now - slot.acquiredAt });
+        this.#endLease(slot);
+      }
       this.#remove(slot, "pool_closed");
     }
     this.#finish();
@@ -513,11 +490,11 @@ export class ResourcePool<R> {
     this.#state = "closed";
     this.#alarm.cancel();
     this.#alarm.keepAlive(false);
-    this.#closing?.finish?.();
+    this.#closing?.finish();
   }
 
   #abandonDial(slot: Slot<R>): void {
-    this.#forget(slot);
+    this.#slots.move(slot, "gone");
     slot.dialing.abort();
   }
 
@@ -526,22 +503,9 @@ export class ResourcePool<R> {
     return { max: this.#settings.maxOpen, inUse, idle, connecting, pending };
   }
 
-  #timeoutError(waiter: Waiter<Lease<R>>, now: number): Error {
-    let oldestLeaseMs: number | undefined;
-    for (const { lease, acquiredAt } of this.#slots) {
-      if (lease !== undefined) oldestLeaseMs = Math.max(oldestLeaseMs ?? 0, now - acquiredAt);
-    }
+  #timeoutError(waitedMs: number, now: number): Error {
+    const oldestLeaseMs = this.#slots.oldestLeaseMs(now);
     const { lastError: connectError } = this.#backoff;
-    return timedOut(this.#settings.name, now - waiter.since, this.#gauges(), { connectError, oldestLeaseMs });
-  }
-
-  #tell(event: () => void): void {
-    try {
-      event();
-    } catch (error) {
-      queueMicrotask(() => {
-        throw error;
-      });
-    }
+    return timedOut(this.#settings.name, waitedMs, this.#gauges(), { connectError, oldestLeaseMs });
   }
 }

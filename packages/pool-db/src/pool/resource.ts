@@ -18,7 +18,10 @@ export interface ResourceFactory<R> {
   close(resource: R, hard: boolean): Promise<void>;
 }
 
-/** Told after the pool's state has changed. What they throw is reported as an uncaught error and harms no slot. */
+/**
+ * Told after the pool's state has changed, so they may call the pool. What they throw is reported as an uncaught error
+ * and harms no slot.
+ */
 export interface PoolListener<R> {
   created(resource: R): void;
   acquired(resource: R): void;
@@ -53,7 +56,7 @@ export interface ResourcePoolSettings {
 
 export interface CloseOutcome<R> {
   durationMs: number;
-  /** What was still lent at the deadline, and for how long. */
+  /** What was still lent, or being cleaned after it, at the deadline; and for how long. */
   killed: { resource: R; heldMs: number }[];
   rejectedWaiters: number;
 }

@@ -19,6 +19,8 @@ export class Slot<R> {
   resource: R | undefined = undefined;
   /** When the work of this state (connecting, validating, resetting) is given up. */
   deadline: number = Infinity;
+  /** Its check has been silent for so long that nobody counts on it any more. */
+  doubtful = false;
   /** The end of its life, drawn once: a jitter that is drawn at every look would shorten every life to its minimum. */
   expiresAt: number = Infinity;
   idleSince = 0;

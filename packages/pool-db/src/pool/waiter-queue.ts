@@ -21,6 +21,10 @@ export class WaiterQueue<T> {
     return this.#size;
   }
 
+  get first(): Waiter<T> | undefined {
+    return this.#first;
+  }
+
   push(waiter: Waiter<T>): void {
     waiter.previous = this.#last;
     if (this.#last === undefined) this.#first = waiter;

@@ -59,6 +59,28 @@ export function activityOf(client: pg.ClientBase): Activity {
   return inner.readyForQuery === false ? "settling" : "ready";
 }
 
+/**
+ * Resolves when the client waits for a query again (true), or is dead (false). Who sends a query as soon as the one
+ * before has ended is waited for as well.
+ */
+export async function whenReady(client: pg.ClientBase): Promise<boolean> {
+  for (;;) {
+    const activity = activityOf(client);
+    if (activity === "ready" || activity === "dead") return activity === "ready";
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        client.off("drain", done);
+        client.off("end", done);
+        // "drain" comes before the continuation of whoever awaited the last query; after an error it comes behind it.
+        if (activity === "busy") setImmediate(resolve);
+        else resolve();
+      };
+      client.once("drain", done);
+      client.once("end", done);
+    });
+  }
+}
+
 export function transactionStatusOf(client: pg.ClientBase): TransactionStatus {
   const inner = internals(client);
   if (typeof inner.getTransactionStatus === "function") return inner.getTransactionStatus();

@@ -1,20 +1,32 @@
 import type pg from "pg";
 import type { ResourceFactory, Verdict } from "../pool/resource.ts";
 import { dial, type ClientConstructor } from "../protocol/dial.ts";
-import { activityOf, destroyNow, endWithin, keepProcessAlive, transactionStatusOf } from "../protocol/pg-client.ts";
+import {
+  activityOf,
+  destroyNow,
+  endWithin,
+  keepProcessAlive,
+  transactionStatusOf,
+  whenReady,
+} from "../protocol/pg-client.ts";
 
 /** How long a goodbye may take before the socket is cut. */
 const GOODBYE_MS = 1_000;
+
+/** How long a query that its borrower did not await may still run after the release. */
+const GRACE_MS = 250;
 
 export interface ClientFactorySettings {
   Client: ClientConstructor;
   config: pg.ClientConfig;
   /** Runs on each new connection before anybody gets it; when it fails, the connection is closed. */
   prepare: ((client: pg.Client) => unknown) | undefined;
+  /** Announces each new connection. Queries that this begins run before anybody gets it. */
+  announce: (client: pg.Client) => void;
   /** Whether a free connection lets the process end. */
   allowExitOnIdle: boolean;
-  /** Told when a connection had been left inside a transaction. */
-  onOpenTransaction: (client: pg.Client) => void;
+  /** Told how a connection came back that needs work before anybody else may have it. */
+  onUnclean: (client: pg.Client, state: "busy" | "in a transaction") => void;
 }
 
 /** What the resource pool does with PostgreSQL connections. */
@@ -26,20 +38,20 @@ export class ClientFactory implements ResourceFactory<pg.Client> {
   }
 
   async create(signal: AbortSignal, lost: (error: Error) => void): Promise<pg.Client> {
-    const { Client, config, prepare } = this.#settings;
+    const { Client, config } = this.#settings;
     const client = await dial(Client, config, signal, lost);
-    if (prepare !== undefined) {
-      // The dial no longer listens to the signal, and the hook may wait for the server.
-      const abort = (): void => destroyNow(client);
-      signal.addEventListener("abort", abort, { once: true });
-      try {
-        await prepare(client);
-      } catch (error) {
-        destroyNow(client);
-        throw error;
-      } finally {
-        signal.removeEventListener("abort", abort);
-      }
+    // The dial no longer listens to the signal, and what follows may wait for the server.
+    const abort = (): void => destroyNow(client);
+    signal.addEventListener("abort", abort, { once: true });
+    try {
+      await this.#settings.prepare?.(client);
+      this.#settings.announce(client);
+      if (!(await whenReady(client))) throw new Error("the connection ended as soon as it was open");
+    } catch (error) {
+      destroyNow(client);
+      throw error;
+    } finally {
+      signal.removeEventListener("abort", abort);
     }
     if (this.#settings.allowExitOnIdle) keepProcessAlive(client, false);
     return client;
@@ -56,8 +68,12 @@ export class ClientFactory implements ResourceFactory<pg.Client> {
   reset(client: pg.Client): Verdict | Promise<Verdict> {
     const activity = activityOf(client);
     if (activity === "dead") return "broken";
-    if (activity === "busy") return "dirty";
-    return activity === "settling" ? this.#settle(client) : this.#leaveTransaction(client);
+    if (activity === "ready") return this.#leaveTransaction(client);
+    const ready = whenReady(client).then((ok) => (ok ? this.#leaveTransaction(client) : "broken"));
+    // After an error, the server's "ready" is usually in the same packet. Otherwise a query was not awaited.
+    if (activity === "settling") return ready;
+    this.#settings.onUnclean(client, "busy");
+    return this.#withinGrace(client, ready);
   }
 
   close(client: pg.Client, hard: boolean): Promise<void> {
@@ -68,26 +84,22 @@ export class ClientFactory implements ResourceFactory<pg.Client> {
     return endWithin(client, GOODBYE_MS);
   }
 
-  /** The last query failed; the connection is free when the server says so, which is usually in the same packet. */
-  #settle(client: pg.Client): Promise<Verdict> {
-    return new Promise<Verdict>((resolve) => {
-      const end = (): void => settled("broken");
-      const drain = (): void => settled(this.#leaveTransaction(client));
-      const settled = (verdict: Verdict | Promise<Verdict>): void => {
-        client.off("end", end);
-        client.off("drain", drain);
-        resolve(verdict);
-      };
-      client.once("end", end);
-      client.once("drain", drain);
+  /** "dirty", if the client is still busy when its grace is over; a ROLLBACK that has begun by then has more time. */
+  async #withinGrace(client: pg.Client, ready: Promise<Verdict>): Promise<Verdict> {
+    let graceOver: NodeJS.Timeout | undefined;
+    const busy = new Promise<"busy">((resolve) => {
+      graceOver = setTimeout(resolve, GRACE_MS, "busy").unref();
     });
+    const first = await Promise.race([whenReady(client), busy]);
+    clearTimeout(graceOver);
+    return first === "busy" ? "dirty" : ready;
   }
 
   /** The next borrower must never find itself in a stranger's transaction. */
   #leaveTransaction(client: pg.Client): Verdict | Promise<Verdict> {
     const status = transactionStatusOf(client);
     if (status !== "T" && status !== "E") return "clean";
-    this.#settings.onOpenTransaction(client);
+    this.#settings.onUnclean(client, "in a transaction");
     return answers(client, "ROLLBACK").then((ok) => (ok && transactionStatusOf(client) === "I" ? "clean" : "dirty"));
   }
 }

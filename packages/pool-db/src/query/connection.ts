@@ -2,7 +2,8 @@ import type pg from "pg";
 import { LeaseReleasedError } from "../errors.ts";
 import type { Lease } from "../pool/slot.ts";
 import type { QueryOptions } from "./limits.ts";
-import type { QueryInput } from "./run-query.ts";
+import { readQueryCall, type QueryInput } from "./query-call.ts";
+import { affectedRows, firstRow } from "./results.ts";
 import { Session } from "./session.ts";
 
 /**
@@ -32,24 +33,24 @@ export class DbConnection {
   async query<R extends pg.QueryResultRow = pg.QueryResultRow>(
     input: QueryInput,
     values?: readonly unknown[],
-    options: QueryOptions = {},
+    options?: QueryOptions,
   ): Promise<pg.QueryResult<R>> {
     this.#check();
-    return this.#session.run(input, values, options);
+    return this.#session.run(readQueryCall(this.#pool, input, values, options));
   }
 
   /** The first row, or `undefined` when there is none. */
   async queryRow<R extends pg.QueryResultRow = pg.QueryResultRow>(
     input: QueryInput,
     values?: readonly unknown[],
-    options: QueryOptions = {},
+    options?: QueryOptions,
   ): Promise<R | undefined> {
-    return (await this.query<R>(input, values, options)).rows[0];
+    return firstRow(await this.query<R>(input, values, options));
   }
 
   /** How many rows the statement affected; 0 for one that affects none. */
-  async exec(input: QueryInput, values?: readonly unknown[], options: QueryOptions = {}): Promise<number> {
-    return (await this.query(input, values, options)).rowCount ?? 0;
+  async exec(input: QueryInput, values?: readonly unknown[], options?: QueryOptions): Promise<number> {
+    return affectedRows(await this.query(input, values, options));
   }
 
   /**

@@ -1,5 +1,3 @@
-import { PoolConfigError } from "../errors.ts";
-
 /** What bounds one call. */
 export interface QueryOptions {
   /** Aborting it rejects the call at once with the signal's reason. */
@@ -15,16 +13,6 @@ export interface QueryOptions {
 export interface Limits extends QueryOptions {
   /** What `timeoutMs` was before a wait took its part; for the error. */
   allowedMs?: number | undefined;
-}
-
-/** Refuses a `timeoutMs` that is no number of milliseconds above 0; `Infinity` means none. */
-export function checkTimeout(pool: string, timeoutMs: unknown): void {
-  if (timeoutMs === undefined || (typeof timeoutMs === "number" && timeoutMs > 0)) return;
-  const received = typeof timeoutMs === "number" ? String(timeoutMs) : `a ${typeof timeoutMs}`;
-  throw new PoolConfigError(
-    pool,
-    `timeoutMs must be a number of milliseconds above 0, got ${received}. Leave it out for the default.`,
-  );
 }
 
 const MAX_DELAY_MS = 2 ** 31 - 1;

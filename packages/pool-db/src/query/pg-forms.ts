@@ -1,41 +1,17 @@
-/** The forms in which pg.Pool's methods are called, brought to one. */
+/** The forms in which pg.Pool's methods are called. */
 import type pg from "pg";
-import type { QueryOptions } from "./limits.ts";
-import type { QueryInput } from "./run-query.ts";
+import type { Lease } from "../pool/slot.ts";
 
 export type Callback = (error: Error | undefined, result?: unknown) => void;
-
-export interface QueryCall {
-  input: QueryInput;
-  values: readonly unknown[] | undefined;
-  options: QueryOptions;
-  callback: Callback | undefined;
-}
 
 /** A cursor, a query stream, or a `pg.Query`: it speaks to the connection itself. */
 export function isSubmittable(value: unknown): value is pg.Submittable {
   return typeof (value as { submit?: unknown } | null | undefined)?.submit === "function";
 }
 
-/**
- * `query(input, values?, options?)` and pg's `query(input, values?, callback)`. A `query_timeout` in the config object
- * counts as `timeoutMs`.
- * @throws {TypeError} for what pg cannot run either
- */
-export function readQueryCall(input: unknown, second: unknown, third: unknown): QueryCall {
-  const isConfig = typeof input === "object" && input !== null;
-  if (typeof input !== "string" && !isConfig) {
-    const given =
-      input === null ? "null" : typeof input === "function" ? "a function as the first parameter" : typeof input;
-    throw new TypeError(`query() takes SQL text or a config object, got ${given}`);
-  }
-  const callback = [second, third].find((argument) => typeof argument === "function") as Callback | undefined;
-  const values = typeof second === "function" ? undefined : (second as readonly unknown[] | null | undefined);
-  const options: QueryOptions = typeof third === "object" ? { ...third } : {};
-  const fromConfig = isConfig ? (input as { query_timeout?: unknown }).query_timeout : undefined;
-  if (options.timeoutMs === undefined && typeof fromConfig === "number" && fromConfig > 0)
-    options.timeoutMs = fromConfig;
-  return { input: input as QueryInput, values: values ?? undefined, options, callback };
+/** pg's `query(input, values?, callback)`: the callback, wherever it stands. */
+export function callbackOf(...given: unknown[]): Callback | undefined {
+  return given.find((argument) => typeof argument === "function") as Callback | undefined;
 }
 
 /**
@@ -51,8 +27,31 @@ export function answer<T>(promise: Promise<T>, callback: Callback | undefined): 
   return undefined;
 }
 
+/** Runs a cursor or the like on a connection that is released when the server is done with it. */
+export function submit(submittable: pg.Submittable, leasing: Promise<Lease<pg.Client>>): void {
+  leasing.then(
+    (lease) => {
+      const client = lease.resource;
+      const release = (): void => {
+        client.off("drain", release);
+        client.off("end", release);
+        lease.release();
+      };
+      client.once("drain", release);
+      client.once("end", release);
+      try {
+        client.query(submittable);
+      } catch (error) {
+        release();
+        fail(submittable, error);
+      }
+    },
+    (error: unknown) => fail(submittable, error),
+  );
+}
+
 /** Tells a submittable that never got a connection. */
-export function failSubmittable(submittable: pg.Submittable, error: unknown): void {
+function fail(submittable: pg.Submittable, error: unknown): void {
   const { handleError, emit } = submittable as { handleError?: unknown; emit?: unknown };
   if (typeof handleError === "function") handleError.call(submittable, error);
   else if (typeof emit === "function") emit.call(submittable, "error", error);

@@ -1,12 +1,15 @@
-import type pg from "pg";
+import pg from "pg";
 import { ConnectionLostError, QueryTimeoutError, describeError } from "../errors.ts";
 import { sendCancelRequest } from "../protocol/cancel-request.ts";
 import { activityOf, destroyNow } from "../protocol/pg-client.ts";
 import { watchLimits, type Limits } from "./limits.ts";
 import { sqlStateOf } from "./sql-state.ts";
 
-/** A query as pg takes it: its text, or a config object with `text`, `name`, `rowMode`, `types`. */
-export type QueryInput = string | pg.QueryConfig<never>;
+/** A query for pg's client. Text is passed on as text, because pg makes a copy of a config object, descriptors and all. */
+export interface WireQuery {
+  readonly query: string | object;
+  readonly values?: unknown[] | undefined;
+}
 
 /**
  * Runs one query on a client that is the caller's alone, and resolves with pg's result.
@@ -17,8 +20,7 @@ export type QueryInput = string | pg.QueryConfig<never>;
 export function runQuery<T extends object>(
   pool: string,
   client: pg.Client,
-  input: QueryInput,
-  values: readonly unknown[] | undefined,
+  { query, values }: WireQuery,
   limits: Limits,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
@@ -44,7 +46,7 @@ export function runQuery<T extends object>(
       else resolve(result as T);
     };
     try {
-      (client.query as QueryWithCallback).call(client, plainConfig(input, values), done);
+      (client.query as QueryWithCallback).call(client, query, values, done);
     } catch (error) {
       off();
       reject(error);
@@ -52,7 +54,11 @@ export function runQuery<T extends object>(
   });
 }
 
-type QueryWithCallback = (config: object, callback: (error: Error | null | undefined, result: unknown) => void) => void;
+type QueryWithCallback = (
+  query: string | object,
+  values: unknown[] | undefined,
+  callback: (error: Error | null | undefined, result: unknown) => void,
+) => void;
 
 /** The error of a query whose time was up, whether it ran or waited for the one before it. */
 export function timeoutError(pool: string, { timeoutMs, allowedMs = timeoutMs }: Limits): () => QueryTimeoutError {
@@ -64,16 +70,11 @@ export function timeoutError(pool: string, { timeoutMs, allowedMs = timeoutMs }:
 }
 
 /**
- * A copy that may be changed: older versions of pg write the callback into the caller's object. `text` and the others
- * are read by name because template-tag libraries have them as getters of a class.
+ * Makes the stack of a server's error lead to whoever awaits the calling async function. As it comes, it ends in the
+ * parser of the socket's data.
  */
-function plainConfig(input: QueryInput, values: readonly unknown[] | undefined): object {
-  if (typeof input === "string") return { text: input, values };
-  const { name, text } = input;
-  const config: Record<string, unknown> = { ...input, name, text, values: values ?? input.values };
-  // pg's own timeout leaves a client behind that looks free and is not.
-  delete config["query_timeout"];
-  return config;
+export function leadToCaller(error: unknown): void {
+  if (error instanceof pg.DatabaseError) Error.captureStackTrace(error, leadToCaller);
 }
 
 /** Makes a lost connection recognisable: pg's own error for it has no code. */

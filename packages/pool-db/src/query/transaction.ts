@@ -2,15 +2,17 @@ import type pg from "pg";
 import {
   CommitUnknownError,
   ConnectionLostError,
-  PoolConfigError,
   TransactionAbortedError,
   TransactionStateError,
   describeError,
 } from "../errors.ts";
 import type { Lease } from "../pool/slot.ts";
-import { activityOf } from "../protocol/pg-client.ts";
+import { activityOf, transactionStatusOf } from "../protocol/pg-client.ts";
+import { checkCallOptions } from "./call-options.ts";
 import type { QueryOptions } from "./limits.ts";
-import type { QueryInput } from "./run-query.ts";
+import { readQueryCall, type QueryCall, type QueryInput } from "./query-call.ts";
+import { affectedRows, firstRow } from "./results.ts";
+import { Savepoint } from "./savepoint.ts";
 import { Session } from "./session.ts";
 import { endsConnection } from "./sql-state.ts";
 
@@ -23,21 +25,25 @@ export interface TransactionOptions {
   readOnly?: boolean | undefined;
   /** Covers the wait for a connection and every statement; when it is aborted the transaction can only be rolled back. */
   signal?: AbortSignal | undefined;
+  /**
+   * Above 0. For `begin()`: the most that the wait for a connection and BEGIN take together; default `acquireTimeoutMs`
+   * for the one and `queryTimeoutMs` for the other. For `transaction()`: the most that all of it takes, with its waits,
+   * retries and COMMIT; default none.
+   */
+  timeoutMs?: number | undefined;
 }
 
-const ISOLATION_LEVELS: readonly string[] = ["read uncommitted", "read committed", "repeatable read", "serializable"];
+const COMMIT_OPTIONS = ["timeoutMs"] as const;
 
 /** The time that a ROLLBACK gets before the connection is destroyed, which rolls back as well. */
 const ROLLBACK_TIMEOUT_MS = 5_000;
 
-/** @throws {PoolConfigError} for an isolation level that does not exist */
-export function beginStatement(pool: string, { isolation, readOnly }: TransactionOptions): string {
-  if (isolation !== undefined && !ISOLATION_LEVELS.includes(isolation)) {
-    throw new PoolConfigError(pool, `isolation must be one of ${ISOLATION_LEVELS.join(", ")}, got ${isolation}.`);
-  }
+export function beginStatement({ isolation, readOnly }: TransactionOptions): string {
   const level = isolation === undefined ? "" : ` ISOLATION LEVEL ${isolation.toUpperCase()}`;
   return `BEGIN${level}${readOnly === true ? " READ ONLY" : ""}`;
 }
+
+type TxState = "open" | "committed" | "rolled back" | "lost" | "left";
 
 /**
  * A transaction on a connection of its own, from `pool.begin()`. It ends once, with `commit()` or `rollback()`; leaving
@@ -49,20 +55,23 @@ export class Tx {
   readonly #lease: Lease<pg.Client>;
   readonly #session: Session;
   readonly #signal: AbortSignal | undefined;
-  #state: "open" | "committed" | "rolled back" | "lost" = "open";
+  /** "left": by a COMMIT or ROLLBACK that was sent as a statement. */
+  #state: TxState = "open";
   /** The first statement that failed: the reason for a COMMIT that the server answers with ROLLBACK. */
   #failure: unknown;
-  #savepoints = 0;
+  /** Those that are open, in the order in which they were made. */
+  readonly #savepoints: Savepoint[] = [];
+  #savepointCount = 0;
 
   /** @internal Use `pool.begin()`. The lease's connection has answered BEGIN. */
   constructor(pool: string, lease: Lease<pg.Client>, queryTimeoutMs: number, signal: AbortSignal | undefined) {
     this.#pool = pool;
     this.#lease = lease;
-    this.#session = new Session(pool, lease.resource, queryTimeoutMs);
+    this.#session = new Session(pool, lease.resource, queryTimeoutMs, () => this.#checkStatus());
     this.#signal = signal;
   }
 
-  /** Whether it was committed or rolled back, or lost its connection in COMMIT. */
+  /** Whether it was committed or rolled back, by whatever means, or lost its connection in COMMIT. */
   get ended(): boolean {
     return this.#state !== "open";
   }
@@ -71,46 +80,55 @@ export class Tx {
   async query<R extends pg.QueryResultRow = pg.QueryResultRow>(
     input: QueryInput,
     values?: readonly unknown[],
-    options: QueryOptions = {},
+    options?: QueryOptions,
   ): Promise<pg.QueryResult<R>> {
     this.#check("query()");
-    return this.#run(input, values, { timeoutMs: options.timeoutMs, signal: anyOf(options.signal, this.#signal) });
+    const call = readQueryCall(this.#pool, input, values, options);
+    return this.#run({ ...call, signal: anyOf(call.signal, this.#signal) });
   }
 
   /** The first row, or `undefined` when there is none. */
   async queryRow<R extends pg.QueryResultRow = pg.QueryResultRow>(
     input: QueryInput,
     values?: readonly unknown[],
-    options: QueryOptions = {},
+    options?: QueryOptions,
   ): Promise<R | undefined> {
-    return (await this.query<R>(input, values, options)).rows[0];
+    return firstRow(await this.query<R>(input, values, options));
   }
 
   /** How many rows the statement affected; 0 for one that affects none. */
-  async exec(input: QueryInput, values?: readonly unknown[], options: QueryOptions = {}): Promise<number> {
-    return (await this.query(input, values, options)).rowCount ?? 0;
+  async exec(input: QueryInput, values?: readonly unknown[], options?: QueryOptions): Promise<number> {
+    return affectedRows(await this.query(input, values, options));
   }
 
-  /** A point to roll back to without giving up the transaction. */
+  /** A point to roll back to without giving up the transaction. Ending it ends those that were made after it. */
   async savepoint(): Promise<Savepoint> {
     this.#check("savepoint()");
-    const name = `vg_savepoint_${++this.#savepoints}`;
-    await this.#run(`SAVEPOINT ${name}`, undefined, { signal: this.#signal });
-    return new Savepoint(this.#pool, name, {
-      isOpen: () => this.#state === "open",
-      run: (text) => {
-        this.#check("a savepoint");
-        return this.#run(text, undefined, {});
-      },
+    const name = `vg_savepoint_${++this.#savepointCount}`;
+    const savepoint = new Savepoint(name, {
+      end: (what) => this.#endSavepoint(savepoint, `${what} of a savepoint`),
+      isOpen: () => !this.ended && !this.#lost && this.#savepoints.includes(savepoint),
+      run: async (text) => void (await this.#run(statement(text))),
     });
+    // Now, not when the server has answered: whoever ends an earlier one meanwhile ends this one too.
+    this.#savepoints.push(savepoint);
+    try {
+      await this.#run(statement(`SAVEPOINT ${name}`, { signal: this.#signal }));
+    } catch (error) {
+      const index = this.#savepoints.indexOf(savepoint);
+      if (index !== -1) this.#savepoints.splice(index, 1);
+      throw error;
+    }
+    return savepoint;
   }
 
   /**
-   * Commits, after the statements that were called before it.
+   * Commits, after the statements that were called before it. `timeoutMs` bounds it; default `queryTimeoutMs`.
    * @throws {TransactionAbortedError} a statement had failed, so the server rolled back instead
    * @throws {CommitUnknownError} the connection was lost meanwhile: the transaction may be committed or not
    */
-  async commit(): Promise<void> {
+  async commit(options: { timeoutMs?: number | undefined } = {}): Promise<void> {
+    checkCallOptions(this.#pool, "commit()", options, COMMIT_OPTIONS);
     this.#check("commit()");
     if (this.#signal?.aborted) {
       await this.rollback();
@@ -120,10 +138,11 @@ export class Tx {
     let result: pg.QueryResult;
     try {
       // Without the signal: a COMMIT that is cut off leaves nobody knowing its outcome.
-      result = await this.#session.run("COMMIT", undefined, {});
+      result = await this.#session.run(statement("COMMIT", { timeoutMs: options.timeoutMs }));
     } catch (error) {
+      if (this.#stateNow() === "left") throw error;
       // A server that answers with an error (a deferred constraint, a serialization failure) has rolled back.
-      const answered = activityOf(this.#lease.resource) !== "dead" && !endsConnection(error);
+      const answered = !this.#lost && !endsConnection(error);
       this.#state = answered ? "rolled back" : "lost";
       this.#release(error);
       if (answered) throw error;
@@ -152,8 +171,9 @@ export class Tx {
     this.#check("rollback()");
     this.#state = "rolled back";
     try {
-      await this.#session.run("ROLLBACK", undefined, { timeoutMs: ROLLBACK_TIMEOUT_MS });
+      await this.#session.run(statement("ROLLBACK", { timeoutMs: ROLLBACK_TIMEOUT_MS }));
     } catch (error) {
+      if (this.#stateNow() === "left") throw error;
       this.#release(error);
       return;
     }
@@ -162,20 +182,24 @@ export class Tx {
 
   /** Rolls back, unless the transaction has ended. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#state === "open") await this.rollback();
+    if (this.#state !== "open") return;
+    await this.rollback().catch((error: unknown) => {
+      // A COMMIT or ROLLBACK of its own has ended it: there is nothing to roll back.
+      if (!(error instanceof TransactionStateError)) throw error;
+    });
   }
 
-  async #run<T extends object>(
-    input: QueryInput,
-    values: readonly unknown[] | undefined,
-    options: QueryOptions,
-  ): Promise<T> {
+  async #run<T extends object>(call: QueryCall): Promise<T> {
     try {
-      return await this.#session.run<T>(input, values, options);
+      return await this.#session.run<T>(call);
     } catch (error) {
       this.#failure ??= error;
       throw error;
     }
+  }
+
+  get #lost(): boolean {
+    return activityOf(this.#lease.resource) === "dead";
   }
 
   #release(error?: unknown): void {
@@ -184,58 +208,61 @@ export class Tx {
 
   #check(what: string): void {
     if (this.#state === "open") {
-      if (activityOf(this.#lease.resource) !== "dead" || what === "rollback()") return;
+      if (!this.#lost || what === "rollback()") return;
       throw new ConnectionLostError(
         this.#pool,
         `${what} called on a transaction whose connection is gone; the server rolls it back. ${describeError(this.#failure ?? "")}`,
         { cause: this.#failure },
       );
     }
+    throw this.#ended(what);
+  }
+
+  #ended(what: string): TransactionStateError {
+    if (this.#state === "left") {
+      return new TransactionStateError(
+        this.#pool,
+        `${what} called on a transaction that a COMMIT or ROLLBACK of its own statements had ended. Use commit(), rollback() and savepoint() instead.`,
+      );
+    }
     const ended = this.#state === "lost" ? "lost its connection" : `was ${this.#state}`;
-    throw new TransactionStateError(
+    return new TransactionStateError(
       this.#pool,
       `${what} called on a transaction that ${ended}. Await every statement before commit() or rollback(), and end a transaction once.`,
     );
   }
+
+  /** Asked when it is a statement's turn: outside of a transaction it would take effect at once, and for good. */
+  #checkStatus(): void {
+    if (this.#state !== "left") {
+      if (transactionStatusOf(this.#lease.resource) !== "I") return;
+      this.#state = "left";
+      this.#lease.release();
+    }
+    throw this.#ended("a statement was");
+  }
+
+  /** The compiler does not see that an await may change the state. */
+  #stateNow(): TxState {
+    return this.#state;
+  }
+
+  #endSavepoint(savepoint: Savepoint, what: string): void {
+    this.#check(what);
+    const index = this.#savepoints.indexOf(savepoint);
+    if (index === -1) {
+      throw new TransactionStateError(
+        this.#pool,
+        `${what} called, but it has ended. End it once; ending an earlier one ends it as well.`,
+      );
+    }
+    this.#savepoints.splice(index);
+  }
 }
 
-/** A point within a transaction; it ends once, with `release()` or `rollback()`. Leaving `await using` without either rolls back to it. */
-export class Savepoint {
-  readonly name: string;
-  readonly #pool: string;
-  readonly #transaction: { isOpen(): boolean; run(text: string): Promise<unknown> };
-  #ended = false;
-
-  /** @internal Use `tx.savepoint()`. */
-  constructor(pool: string, name: string, transaction: { isOpen(): boolean; run(text: string): Promise<unknown> }) {
-    this.#pool = pool;
-    this.name = name;
-    this.#transaction = transaction;
-  }
-
-  /** Keeps what happened since; it becomes part of the transaction. */
-  async release(): Promise<void> {
-    this.#end("release()");
-    await this.#transaction.run(`RELEASE SAVEPOINT ${this.name}`);
-  }
-
-  /** Undoes what happened since, failed statements included; the transaction goes on. */
-  async rollback(): Promise<void> {
-    this.#end("rollback()");
-    await this.#transaction.run(`ROLLBACK TO SAVEPOINT ${this.name}; RELEASE SAVEPOINT ${this.name}`);
-  }
-
-  /** Rolls back to it, unless it or the transaction has ended. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#ended && this.#transaction.isOpen()) await this.rollback();
-  }
-
-  #end(what: string): void {
-    if (this.#ended) {
-      throw new TransactionStateError(this.#pool, `${what} called on a savepoint that has ended. End it once.`);
-    }
-    this.#ended = true;
-  }
+/** A statement of the transaction's own. */
+function statement(text: string, limits: QueryOptions = {}): QueryCall {
+  return { query: text, signal: limits.signal, timeoutMs: limits.timeoutMs };
 }
 
 function anyOf(a: AbortSignal | undefined, b: AbortSignal | undefined): AbortSignal | undefined {

@@ -1,0 +1,81 @@
+import { Slot, type SlotState } from "./slot.ts";
+
+/** Every slot that is not gone, and how many of them are in each state. The only place that changes a slot's state. */
+export class SlotTable<R> {
+  readonly #slots = new Set<Slot<R>>();
+  readonly #in: Record<SlotState, number> = { connecting: 0, idle: 0, validating: 0, leased: 0, resetting: 0, gone: 0 };
+  #doubtful = 0;
+
+  get size(): number {
+    return this.#slots.size;
+  }
+
+  /** Lent, or being cleaned after it. */
+  get inUse(): number {
+    return this.#in.leased + this.#in.resetting;
+  }
+
+  /** Free, or being checked. */
+  get idle(): number {
+    return this.#in.idle + this.#in.validating;
+  }
+
+  get connecting(): number {
+    return this.#in.connecting;
+  }
+
+  /** Checks that have been silent for so long that nobody counts on them any more. */
+  get doubtful(): number {
+    return this.#doubtful;
+  }
+
+  /** Checks that are likely to bring a resource. */
+  get promising(): number {
+    return this.#in.validating - this.#doubtful;
+  }
+
+  /** Bears removals and additions on the way. */
+  [Symbol.iterator](): IterableIterator<Slot<R>> {
+    return this.#slots.values();
+  }
+
+  /** A new slot, connecting. */
+  open(): Slot<R> {
+    const slot = new Slot<R>();
+    this.#slots.add(slot);
+    this.move(slot, "connecting");
+    return slot;
+  }
+
+  move(slot: Slot<R>, state: SlotState): void {
+    this.#in[slot.state]--;
+    this.#in[state]++;
+    slot.state = state;
+    slot.deadline = Infinity;
+    if (slot.doubtful) this.#doubtful--;
+    slot.doubtful = false;
+    if (state === "gone") this.#slots.delete(slot);
+  }
+
+  /** `slot` is being checked. */
+  doubt(slot: Slot<R>): void {
+    slot.doubtful = true;
+    this.#doubtful++;
+  }
+
+  /** How long the longest lease has lasted; `undefined` when nothing is lent. */
+  oldestLeaseMs(now: number): number | undefined {
+    let oldest: number | undefined;
+    for (const { lease, acquiredAt } of this.#slots) {
+      if (lease !== undefined) oldest = Math.max(oldest ?? 0, now - acquiredAt);
+    }
+    return oldest;
+  }
+
+  /** How many are past their life. */
+  expired(now: number): number {
+    let count = 0;
+    for (const { expiresAt } of this.#slots) if (expiresAt <= now) count++;
+    return count;
+  }
+}
