@@ -155,7 +155,11 @@ test("every way of using the pool counts as an acquire and a release", async () 
 test("a query_timeout in a config object holds on every path, and a timeoutMs beside it wins", async () => {
   const pool = postgres.pool();
   const slow = { text: "select pg_sleep(600)", query_timeout: 30 };
+  // The limit is for the query: the dial before it has time.
+  const ready = (): Promise<number> => pool.exec("select 1", [], { timeoutMs: 10_000 });
+  await ready();
   await expect(pool.exec(slow)).rejects.toThrow(QueryTimeoutError);
+  await ready();
   await expect(pool.queryRow(slow)).rejects.toThrow("within 30 ms");
   const conn = await pool.acquire();
   await expect(conn.query(slow)).rejects.toThrow("within 30 ms");
