@@ -46,13 +46,16 @@ export class HttpPool {
   readonly #exchanges = new Set<Exchange>();
   #state: "open" | "draining" | "closed" = "open";
   #closing: Promise<HttpCloseReport> | undefined;
+  /** When the pool was closed. */
+  #killed = 0;
+  #killedRequests: readonly string[] = [];
   #onEmpty: (() => void) | undefined;
 
   /** Makes no connection. Throws HttpPoolConfigError where an option is wrong. */
   constructor(options: HttpPoolOptions = {}) {
     this.#options = resolveOptions(options);
     this.#transport = new Transport(this.#options);
-    if (this.#options.tls.insecureSkipVerify === true) this.#warnInsecure();
+    if (this.#options.tls.insecureSkipVerify) this.#warnInsecure();
   }
 
   get name(): string {
@@ -102,12 +105,14 @@ export class HttpPool {
     const startedAt = this.#options.clock.now();
     const elapsed = (): number => this.#options.clock.now() - startedAt;
     try {
-      const request: HttpRequest = { url, timeoutMs: HEALTH_TIMEOUT_MS, ...options, maxRetries: 0, stream: true };
+      const timeoutMs = options.timeoutMs ?? HEALTH_TIMEOUT_MS;
+      const request: HttpRequest = { url, ...options, timeoutMs, maxRetries: 0, stream: true };
       const response = await this.#begin(request, this.#healthRecorder);
       const { status } = response;
+      const latency_ms = elapsed();
       await response.discard();
-      if (status < 400) return { ok: true, status, latency_ms: elapsed() };
-      return { ok: false, status, latency_ms: elapsed(), error: `the server answered ${status}` };
+      if (status < 400) return { ok: true, status, latency_ms };
+      return { ok: false, status, latency_ms, error: `the server answered ${status}` };
     } catch (error) {
       return { ok: false, latency_ms: elapsed(), error: error instanceof Error ? error.message : String(error) };
     }
@@ -136,8 +141,10 @@ export class HttpPool {
    * Takes no more requests, lets those in flight end, retries included, and ends the rest after `deadlineMs`
    * (default 10 000; 0 is at once). Idempotent: later calls get the first one's report.
    */
-  close({ deadlineMs = CLOSE_DEADLINE_MS }: { deadlineMs?: number } = {}): Promise<HttpCloseReport> {
-    if (!(deadlineMs >= 0 && deadlineMs < 2 ** 31)) {
+  close(options: { deadlineMs?: number | undefined } = {}): Promise<HttpCloseReport> {
+    const given = options as { deadlineMs?: unknown } | null;
+    const deadlineMs = given?.deadlineMs ?? CLOSE_DEADLINE_MS;
+    if (given === null || typeof deadlineMs !== "number" || !(deadlineMs >= 0 && deadlineMs < 2 ** 31)) {
       const message = `${this.name}: close: deadlineMs must be a number of milliseconds from 0 to ${2 ** 31 - 1}.`;
       return Promise.reject(new HttpRequestError(message, { pool: this.name }));
     }
@@ -147,9 +154,7 @@ export class HttpPool {
 
   /** Ends every request and connection now. Idempotent. */
   destroy(): void {
-    this.#state = "closed";
-    for (const exchange of this.#exchanges) exchange.kill("the pool was destroyed");
-    this.#transport.destroy();
+    this.#kill("the pool was destroyed");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -181,22 +186,31 @@ export class HttpPool {
   async #drain(deadlineMs: number): Promise<HttpCloseReport> {
     const { clock } = this.#options;
     const startedAt = clock.now();
-    const begun = this.#exchanges.size;
     const alreadyClosed = this.#state === "closed";
+    const begun = alreadyClosed ? 0 : this.#exchanges.size;
     if (!alreadyClosed) this.#state = "draining";
     this.#transport.closeIdle();
     if (begun > 0 && deadlineMs > 0) await this.#empty(deadlineMs);
-    const killed = [...this.#exchanges];
-    const described = killed.slice(0, MAX_REPORTED).map((exchange) => exchange.describe());
-    for (const exchange of killed) exchange.kill(`the pool was closed and its deadline (${deadlineMs} ms) passed`);
-    this.#state = "closed";
-    this.#transport.destroy();
+    this.#kill(`the pool was closed and its deadline (${deadlineMs} ms) passed`);
+    const killed = alreadyClosed ? 0 : this.#killed;
     return Object.freeze({
-      drained: begun - killed.length,
-      killed: killed.length,
-      killed_requests: described,
+      drained: begun - killed,
+      killed,
+      killed_requests: alreadyClosed ? [] : this.#killedRequests,
       duration_ms: clock.now() - startedAt,
     });
+  }
+
+  /** Ends what is left. A `close` that is waiting reports it. */
+  #kill(why: string): void {
+    if (this.#state !== "closed") {
+      this.#state = "closed";
+      this.#killed = this.#exchanges.size;
+      const exchanges = [...this.#exchanges];
+      this.#killedRequests = exchanges.slice(0, MAX_REPORTED).map((exchange) => exchange.describe());
+      for (const exchange of exchanges) exchange.kill(why);
+    }
+    this.#transport.destroy();
   }
 
   #empty(deadlineMs: number): Promise<void> {

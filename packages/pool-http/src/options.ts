@@ -1,7 +1,9 @@
 import type { LookupFunction } from "node:net";
+import { createSecureContext, type SecureContext } from "node:tls";
 import { checkOptions, monotonicClock } from "@vg/internal";
 import { HttpPoolConfigError } from "./errors.ts";
 import { normalizeHeaders, type HttpHeadersInit } from "./exchange/headers.ts";
+import { harmless } from "./logger.ts";
 
 /** Milliseconds from an arbitrary start; must not go back. */
 export interface Clock {
@@ -18,88 +20,88 @@ export interface Logger {
 
 export interface HttpTlsOptions {
   /** Certificates (PEM) to trust instead of Node's own list. */
-  ca?: string | Uint8Array | readonly (string | Uint8Array)[];
+  ca?: string | Uint8Array | readonly (string | Uint8Array)[] | undefined;
   /** The client's certificate chain (PEM), with `key`: mutual TLS. */
-  cert?: string | Uint8Array;
+  cert?: string | Uint8Array | undefined;
   /** The client's private key (PEM), with `cert`. */
-  key?: string | Uint8Array;
+  key?: string | Uint8Array | undefined;
   /** The name to ask for and to verify. Default: the URL's host. It holds for every origin of this pool. */
-  servername?: string;
+  servername?: string | undefined;
   /** Default "TLSv1.2". */
-  minVersion?: "TLSv1.2" | "TLSv1.3";
+  minVersion?: "TLSv1.2" | "TLSv1.3" | undefined;
   /** Accept any certificate. For tests on your own machine; warns at every start. Default false. */
-  insecureSkipVerify?: boolean;
+  insecureSkipVerify?: boolean | undefined;
 }
 
 export interface HttpPoolOptions {
   /** Shows in errors and logs. Default "http". */
-  name?: string;
+  name?: string | undefined;
   /** Idle connections kept in all, 0 or more; beyond it the one that was idle longest goes. Default 100. */
-  maxIdleConns?: number;
+  maxIdleConns?: number | undefined;
   /** Idle connections kept for one origin, 0 or more. Default 10. */
-  maxIdleConnsPerHost?: number;
+  maxIdleConnsPerHost?: number | undefined;
   /** Open connections to one origin, dialling ones included, 1 or more. Further requests wait in order. Default 20. */
-  maxConnsPerHost?: number;
+  maxConnsPerHost?: number | undefined;
   /** Open connections in all, 1 or more. Default: no limit. */
-  maxTotalConns?: number;
+  maxTotalConns?: number | undefined;
   /** How long an idle connection is kept, in ms from 1. A server's shorter Keep-Alive hint wins. Default 90 000. */
-  idleConnTimeoutMs?: number;
+  idleConnTimeoutMs?: number | undefined;
   /**
    * The deadline of a whole request in ms, from 1: queue, DNS, connect, TLS, every attempt, backoff and body. A stream
    * has to deliver its first body byte within it. Default 30 000.
    */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   /** The longest that one attempt may take, so that a retry has time left. Default: `timeoutMs`. */
-  attemptTimeoutMs?: number;
+  attemptTimeoutMs?: number | undefined;
   /** DNS and TCP connect, ms from 1. Default 30 000. */
-  connectTimeoutMs?: number;
+  connectTimeoutMs?: number | undefined;
   /** The TLS handshake, ms from 1. Default 10 000. */
-  tlsHandshakeTimeoutMs?: number;
+  tlsHandshakeTimeoutMs?: number | undefined;
   /** The longest wait for a free connection. Default: `timeoutMs`. */
-  queueTimeoutMs?: number;
+  queueTimeoutMs?: number | undefined;
   /** Requests that may wait for a connection to one origin, 0 or more. Default 10 000. */
-  maxQueue?: number;
+  maxQueue?: number | undefined;
   /** Streams only: the longest silence between two chunks while the reader wants more. Default 60 000. */
-  bodyGapTimeoutMs?: number;
+  bodyGapTimeoutMs?: number | undefined;
   /** Streams only: the longest time from headers to the last byte, a slow reader's included. Default 600 000. */
-  bodyTimeoutMs?: number;
+  bodyTimeoutMs?: number | undefined;
   /** TCP keep-alive probes after this much silence; 0 is off. Default 30 000. */
-  keepAliveMs?: number;
+  keepAliveMs?: number | undefined;
   /** Close every connection after one request. Default false. */
-  disableKeepAlives?: boolean;
+  disableKeepAlives?: boolean | undefined;
   /** Neither ask for nor undo gzip, deflate, br and zstd. Default false. */
-  disableCompression?: boolean;
+  disableCompression?: boolean | undefined;
   /** Retries after the first attempt, 0 or more. Default 3. */
-  maxRetries?: number;
+  maxRetries?: number | undefined;
   /** The first backoff is a random part of this, the next of twice this, and so on; ms, 0 or more. Default 1000. */
-  retryBaseMs?: number;
+  retryBaseMs?: number | undefined;
   /** Backoff never exceeds this, `Retry-After` apart; at least `retryBaseMs`. Default 30 000. */
-  retryCapMs?: number;
+  retryCapMs?: number | undefined;
   /** See {@link HttpRetryOn}. Default "safe". */
-  retryOn?: HttpRetryOn;
+  retryOn?: HttpRetryOn | undefined;
   /** Redirects followed, 0 (hand out the 3xx) or more. Default 10. */
-  maxRedirects?: number;
+  maxRedirects?: number | undefined;
   /** The largest buffered body, on the wire and inflated, in bytes from 1. Default 104 857 600 (100 MiB). */
-  maxResponseBytes?: number;
+  maxResponseBytes?: number | undefined;
   /** The largest response header block in bytes, from 1024. Default 65 536. */
-  maxHeaderBytes?: number;
-  tls?: HttpTlsOptions;
+  maxHeaderBytes?: number | undefined;
+  tls?: HttpTlsOptions | undefined;
   /**
    * Every URL is taken below this one: "models" and "/models" with "https://api.example.com/v1" are
    * "https://api.example.com/v1/models". Nothing leaves it: not an absolute URL, not "..", not a redirect.
    */
-  baseUrl?: string | URL;
+  baseUrl?: string | URL | undefined;
   /** Sent with every request, unless the request names the same header. */
-  headers?: HttpHeadersInit;
+  headers?: HttpHeadersInit | undefined;
   /** Default "vg-pool-http". */
-  userAgent?: string;
-  logger?: Logger;
+  userAgent?: string | undefined;
+  logger?: Logger | undefined;
   /** Default: the monotonic clock of the process. */
-  clock?: Clock;
+  clock?: Clock | undefined;
   /** A number from 0 up to 1, for jitter. Default Math.random. */
-  random?: () => number;
+  random?: (() => number) | undefined;
   /** Resolves host names, with the signature of dns.lookup, which is the default. */
-  lookup?: LookupFunction;
+  lookup?: LookupFunction | undefined;
 }
 
 /**
@@ -110,6 +112,14 @@ export interface HttpPoolOptions {
  * A body that can be read only once is never sent twice.
  */
 export type HttpRetryOn = "safe" | "rejected";
+
+export interface ResolvedTls {
+  readonly servername: string | undefined;
+  readonly minVersion: "TLSv1.2" | "TLSv1.3";
+  readonly insecureSkipVerify: boolean;
+  /** From `ca`, `cert` and `key`: read once, and found good. */
+  readonly secureContext: SecureContext | undefined;
+}
 
 export interface ResolvedOptions {
   readonly name: string;
@@ -136,7 +146,7 @@ export interface ResolvedOptions {
   readonly maxRedirects: number;
   readonly maxResponseBytes: number;
   readonly maxHeaderBytes: number;
-  readonly tls: HttpTlsOptions;
+  readonly tls: ResolvedTls;
   readonly baseUrl: URL | undefined;
   readonly headers: Readonly<Record<string, string | string[]>>;
   readonly logger: Logger | undefined;
@@ -160,6 +170,7 @@ export function resolveOptions(options: HttpPoolOptions): ResolvedOptions {
   const timeoutMs = check.durationMs("timeoutMs", { fallback: 30_000, min: 1, hint: NO_DEADLINE });
   const attemptTimeoutMs = optionalMs("attemptTimeoutMs");
   const queueTimeoutMs = optionalMs("queueTimeoutMs");
+  const logger = check.objectWith<Logger>("logger", ["debug", "info", "warn", "error"]);
   const resolved: ResolvedOptions = {
     name: check.string("name", { fallback: "http" }),
     maxIdleConns: check.integer("maxIdleConns", { fallback: 100 }),
@@ -198,7 +209,7 @@ export function resolveOptions(options: HttpPoolOptions): ResolvedOptions {
     headers: resolveHeaders(check.raw("headers"), check.string("userAgent", { fallback: "vg-pool-http" }), (rule) =>
       check.refuse("headers", rule),
     ),
-    logger: check.objectWith<Logger>("logger", ["debug", "info", "warn", "error"]),
+    logger: logger === undefined ? undefined : harmless(logger),
     clock: check.objectWith<Clock>("clock", ["now"]) ?? monotonicClock,
     random: check.function<() => number>("random") ?? Math.random,
     lookup: check.function<LookupFunction>("lookup"),
@@ -220,32 +231,61 @@ export function resolveOptions(options: HttpPoolOptions): ResolvedOptions {
   return resolved;
 }
 
-function resolveTls(value: unknown, fail: (message: string) => Error): HttpTlsOptions {
-  if (value === undefined) return {};
-  const check = checkOptions(`${OWNER} tls`, value, fail);
-  const pem = (name: "ca" | "cert" | "key"): unknown => {
+function resolveTls(value: unknown, fail: (message: string) => Error): ResolvedTls {
+  const check = checkOptions(`${OWNER} tls`, value === undefined ? {} : value, fail);
+  const pem = (name: "ca" | "cert" | "key"): Pem | undefined => {
     const given = check.raw(name);
-    const one = (item: unknown): boolean => (typeof item === "string" && item !== "") || item instanceof Uint8Array;
-    const good = given === undefined || one(given) || (name === "ca" && Array.isArray(given) && given.every(one));
-    if (!good) throw check.refuse(name, "PEM text or bytes", "Read the file and pass its content, not its path.");
-    return given;
+    const items: unknown[] = Array.isArray(given) && name === "ca" ? given : [given];
+    if (given === undefined) return undefined;
+    const read = items.map((item) => (item instanceof Uint8Array ? Buffer.from(item) : item));
+    if (!read.every(isPem)) {
+      // Without the value, which may be a secret.
+      throw fail(`${OWNER} tls: ${name} must be PEM text or bytes. Read the file and pass its content, not its path.`);
+    }
+    return name === "ca" ? read : read[0];
   };
-  const ca = pem("ca") as HttpTlsOptions["ca"];
-  const cert = pem("cert") as HttpTlsOptions["cert"];
-  const key = pem("key") as HttpTlsOptions["key"];
-  if ((cert === undefined) !== (key === undefined)) {
+  const given = { ca: pem("ca"), cert: pem("cert"), key: pem("key") };
+  if ((given.cert === undefined) !== (given.key === undefined)) {
     throw fail(`${OWNER} tls: cert and key belong together, only one was given. Give both or neither.`);
   }
-  const servername = check.string("servername", { fallback: undefined });
-  const resolved: HttpTlsOptions = {
-    minVersion: check.oneOf("minVersion", ["TLSv1.2", "TLSv1.3"], { fallback: "TLSv1.2" }),
+  const minVersion = check.oneOf("minVersion", ["TLSv1.2", "TLSv1.3"], { fallback: "TLSv1.2" });
+  const resolved: ResolvedTls = {
+    minVersion,
+    servername: check.string("servername", { fallback: undefined }),
     insecureSkipVerify: check.boolean("insecureSkipVerify", { fallback: false }),
-    ...(ca === undefined ? {} : { ca }),
-    ...(cert === undefined || key === undefined ? {} : { cert, key }),
-    ...(servername === undefined ? {} : { servername }),
+    secureContext: secureContextOf(given, minVersion, fail),
   };
   check.noOthers();
   return resolved;
+}
+
+type Pem = string | Buffer | (string | Buffer)[];
+
+function isPem(value: unknown): value is string | Buffer {
+  return (typeof value === "string" || Buffer.isBuffer(value)) && value.includes("-----BEGIN ");
+}
+
+/** Without certificates of its own a pool uses what Node trusts at the time of each connection. */
+function secureContextOf(
+  given: { ca: Pem | undefined; cert: Pem | undefined; key: Pem | undefined },
+  minVersion: "TLSv1.2" | "TLSv1.3",
+  fail: (message: string) => Error,
+): SecureContext | undefined {
+  const { ca, cert, key } = given;
+  if (ca === undefined && cert === undefined) return undefined;
+  try {
+    return createSecureContext({
+      minVersion,
+      ...(ca === undefined ? {} : { ca }),
+      ...(cert === undefined ? {} : { cert }),
+      ...(key === undefined ? {} : { key }),
+    });
+  } catch (error) {
+    const reason = (error as Error).message;
+    throw fail(
+      `${OWNER} tls: ca, cert and key cannot be used: ${reason}. Check the files, and that cert and key match.`,
+    );
+  }
 }
 
 function resolveBaseUrl(value: unknown, fail: (message: string) => Error): URL | undefined {

@@ -15,6 +15,14 @@ export interface HttpTimings {
   readonly total_ms: number;
 }
 
+/** How a response acts on the stream below its body. */
+export interface StreamControl {
+  /** Resolves when the connection is kept or closed. */
+  discard(): Promise<void>;
+  /** The body is larger than `limitBytes`, which is more than the caller wants in memory. */
+  tooLarge(sizeBytes: number, limitBytes: number): void;
+}
+
 export interface HttpResponseParts {
   readonly status: number;
   readonly statusText: string;
@@ -23,6 +31,8 @@ export interface HttpResponseParts {
   readonly attempts: readonly HttpAttempt[];
   readonly timings: HttpTimings;
   readonly body: Uint8Array | Readable;
+  /** For streams. */
+  readonly control: StreamControl | undefined;
   readonly pool: string;
   readonly request: () => string;
   /** For collecting a stream. */
@@ -96,6 +106,7 @@ export class HttpResponse {
     for await (const chunk of body as AsyncIterable<Uint8Array>) {
       size += chunk.length;
       if (size > maxBytes) {
+        this.#parts.control?.tooLarge(size, maxBytes);
         throw new HttpBodyTooLargeError(
           `${pool}: ${request}: the body has ${size} bytes or more, maxResponseBytes is ${maxBytes}. Raise it, or read \`body\` piece by piece.`,
           { pool, request, phase: "body", attempts: this.attempts },
@@ -134,14 +145,16 @@ export class HttpResponse {
     }
   }
 
-  /** Gives up the rest of a streamed body and with it the connection. */
+  /**
+   * Gives up the rest of a streamed body. Up to 64 KiB that come within a second are read and dropped, which keeps the
+   * connection; otherwise it is closed. Resolves when that is decided.
+   */
   async discard(): Promise<void> {
     this.#taken = true;
-    const { body } = this.#parts;
-    if (!(body instanceof Readable) || body.destroyed) return;
-    await new Promise<void>((resolve) => {
-      body.once("close", resolve);
-      body.destroy();
-    });
+    const { body, control } = this.#parts;
+    if (!(body instanceof Readable) || control === undefined) return;
+    const discarded = control.discard();
+    body.destroy();
+    await discarded;
   }
 }

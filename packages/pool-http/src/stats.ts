@@ -51,7 +51,7 @@ export interface HttpPoolStats {
   readonly p99_queue_ms: number;
   /** `rejected`: 429 and 503. `status`: the other retried ones. `connect`: never sent. `network`, `timeout`: the attempt. */
   readonly retries_by_cause: Readonly<Record<RetryCause, number>>;
-  /** The origins that requests were made to; at most 100, the one that was new least recently goes. */
+  /** Origins with requests in flight, and others up to 100 in all: the one that has had none for longest goes. */
   readonly per_origin: Readonly<Record<string, HttpOriginStats>>;
 }
 
@@ -108,14 +108,22 @@ export class StatsRecorder {
   readonly #latency = createHistogram();
   readonly #queue = createHistogram();
   readonly #origins = new Map<string, OriginCounters>();
+  /** Those without a request in flight, longest first; the others are not dropped, or their ends would count twice. */
+  readonly #quiet = new Set<string>();
 
   begin(origin: string): void {
     this.requests++;
+    this.#quiet.delete(origin);
     this.#of(origin).requests++;
+    this.#dropQuiet();
   }
 
   end(origin: string, outcome: "success" | "error" | "canceled", latencyMs: number): void {
     const counters = this.#of(origin);
+    if (counters.requests === counters.successes + counters.errors + counters.canceled + 1) {
+      this.#quiet.add(origin);
+      this.#dropQuiet();
+    }
     if (outcome === "canceled") {
       this.canceled++;
       counters.canceled++;
@@ -130,6 +138,16 @@ export class StatsRecorder {
     }
     this.#latency.record(latencyMs);
     counters.latencySum += latencyMs;
+  }
+
+  /** A success that became an error: all of the body has come, and it is more than its reader takes. */
+  refused(origin: string): void {
+    this.successes--;
+    this.errors++;
+    const counters = this.#origins.get(origin);
+    if (counters === undefined) return;
+    counters.successes--;
+    counters.errors++;
   }
 
   retry(origin: string, cause: RetryCause): void {
@@ -192,18 +210,15 @@ export class StatsRecorder {
     if (counters === undefined) {
       counters = { requests: 0, successes: 0, errors: 0, canceled: 0, retries: 0, latencySum: 0 };
       this.#origins.set(origin, counters);
-      if (this.#origins.size > MAX_ORIGINS) this.#dropOldest();
     }
     return counters;
   }
 
-  /** The oldest without requests in flight, whose end would otherwise be counted against nothing. */
-  #dropOldest(): void {
-    for (const [origin, counters] of this.#origins) {
-      if (counters.requests === counters.successes + counters.errors + counters.canceled) {
-        this.#origins.delete(origin);
-        return;
-      }
+  #dropQuiet(): void {
+    for (const origin of this.#quiet) {
+      if (this.#origins.size <= MAX_ORIGINS) return;
+      this.#quiet.delete(origin);
+      this.#origins.delete(origin);
     }
   }
 }

@@ -60,6 +60,26 @@ test("destroy ends everything at once, whatever it waits for", async () => {
   expect(pool.getStats()).toMatchObject({ in_flight: 0, queued: 0, open_connections: 0, error_count: 3 });
 });
 
+test("close that is overtaken by destroy reports what was killed", async () => {
+  await using server = await faultServer(() => {});
+  const pool = new HttpPool();
+  const request = rejection(pool.get(`${server.url}/a`));
+  const closing = pool.close();
+  pool.destroy();
+  expect(await closing).toMatchObject({ drained: 0, killed: 1, killed_requests: [expect.stringContaining("/a (")] });
+  expect(await request).toBeInstanceOf(HttpPoolClosedError);
+});
+
+test("health keeps its connection, though the body comes a little later than the headers", async () => {
+  await using server = await faultServer((socket) => {
+    socket.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{");
+    setImmediate(() => socket.write("}"));
+  });
+  await using pool = new HttpPool();
+  for (let i = 0; i < 5; i++) expect(await pool.health(server.url)).toMatchObject({ ok: true });
+  expect(server.accepted()).toBe(1);
+});
+
 test("health tells whether a server answers, and leaves the statistics alone", async () => {
   await using server = await faultServer((socket, { line }) => {
     if (line.includes("/ok")) socket.write(reply(200));
@@ -82,6 +102,26 @@ test("health tells whether a server answers, and leaves the statistics alone", a
   });
   expect(await pool.health("nonsense")).toMatchObject({ ok: false });
   expect(pool.getStats()).toMatchObject({ request_count: 0, error_count: 0, in_flight: 0, bytes_received: 0 });
+});
+
+test("a stream that nobody reads does not keep the process alive, one that is read does", async () => {
+  await using server = await faultServer((socket, { line }) => {
+    socket.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n1");
+    if (line.includes("/read")) setTimeout(() => socket.write("2"), 50);
+  });
+  const source = new URL("../src/index.ts", import.meta.url).href;
+  const script = `
+    const { HttpPool } = await import(${JSON.stringify(source)});
+    const pool = new HttpPool();
+    const read = await pool.get(${JSON.stringify(`${server.url}/read`)}, { stream: true });
+    console.log(await read.text());
+    await pool.get(${JSON.stringify(server.url)}, { stream: true });`;
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ["--conditions=@vg/source", "--input-type=module", "-e", script],
+    { timeout: 20_000 },
+  );
+  expect(stdout).toBe("12\n");
 });
 
 test("idle connections do not keep the process alive", async () => {

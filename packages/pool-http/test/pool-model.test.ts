@@ -5,13 +5,14 @@ import { WaitQueue, type Waiting } from "../src/transport/wait-queue.ts";
 import { HttpPool } from "../src/index.ts";
 import { faultServer, reply, turns } from "./support/fault-server.ts";
 
-test("the wait queue behaves as a list from whose middle anyone may leave", () => {
+test("the wait queue behaves as a list from whose middle anyone may leave, with a mark that only moves on", () => {
   interface Item extends Waiting {
     readonly id: number;
   }
   const command = fc.oneof(
     fc.constant({ kind: "push" as const }),
     fc.constant({ kind: "shift" as const }),
+    fc.constant({ kind: "advance" as const }),
     fc.record({ kind: fc.constant("remove" as const), index: fc.nat(20) }),
   );
   fc.assert(
@@ -20,11 +21,16 @@ test("the wait queue behaves as a list from whose middle anyone may leave", () =
       const model: Item[] = [];
       const gone: Item[] = [];
       let id = 0;
+      const passed = new Set<Item>();
       for (const step of commands) {
         if (step.kind === "push") {
           const item: Item = { id: id++, previous: undefined, next: undefined, queued: false };
           queue.push(item);
           model.push(item);
+        } else if (step.kind === "advance") {
+          const next = model.find((item) => !passed.has(item));
+          expect(queue.advance()).toBe(next);
+          if (next !== undefined) passed.add(next);
         } else if (step.kind === "shift") {
           const item = model.shift();
           expect(queue.shift()).toBe(item);
@@ -38,7 +44,8 @@ test("the wait queue behaves as a list from whose middle anyone may leave", () =
         }
         for (const item of gone) expect(queue.remove(item)).toBe(false);
         expect([...queue].map((item) => item.id)).toEqual(model.map((item) => item.id));
-        expect([queue.size, queue.first()]).toEqual([model.length, model[0]]);
+        const marked = model.find((item) => !passed.has(item));
+        expect([queue.size, queue.first(), queue.marked()]).toEqual([model.length, model[0], marked]);
       }
     }),
   );

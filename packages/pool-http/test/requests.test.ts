@@ -153,6 +153,8 @@ test.each([
   ["https://evil.example/", "leaves baseUrl"],
   ["\\\\evil.example/", "leaves baseUrl"],
   ["../admin", "leaves baseUrl"],
+  ["/..%2fadmin", "leaves baseUrl"],
+  ["/a/%2E.%5cadmin", "leaves baseUrl"],
   ["/a/../../admin", "leaves baseUrl"],
   ["%2e%2e/admin", "leaves baseUrl"],
   ["javascript:alert(1)", "leaves baseUrl"],

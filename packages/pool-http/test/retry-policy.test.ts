@@ -118,3 +118,17 @@ test.each<[string | undefined, number | undefined]>([
 ])("Retry-After %o is %o ms at 10 s past the epoch", (value, expected) => {
   expect(parseRetryAfter(value, 10_000)).toBe(expected);
 });
+
+test("an HTTP date without a zone is GMT, wherever this process runs", () => {
+  const zone = process.env["TZ"];
+  process.env["TZ"] = "America/New_York";
+  try {
+    const now = Date.UTC(2026, 10, 23, 7, 0, 0);
+    expect(parseRetryAfter("Mon Nov 23 07:00:10 2026", now)).toBe(10_000);
+    expect(parseRetryAfter("Mon, 23 Nov 2026 07:00:10 GMT", now)).toBe(10_000);
+    expect(parseRetryAfter("Monday, 23-Nov-26 07:00:10 GMT", now)).toBe(10_000);
+  } finally {
+    if (zone === undefined) delete process.env["TZ"];
+    else process.env["TZ"] = zone;
+  }
+});

@@ -101,3 +101,20 @@ test("no more than 100 origins are kept apart", async () => {
   expect([Object.keys(per_origin).length, error_count]).toEqual([100, 120]);
   expect(per_origin["http://h119.test"]).toMatchObject({ error_count: 1 });
 });
+
+test("an origin with requests in flight keeps its counters, however many others there are", async () => {
+  const answers: (() => void)[] = [];
+  const lookup = (_h: unknown, _o: unknown, done: (error: Error, address: string) => void): void => {
+    answers.push(() => done(new Error("no"), ""));
+  };
+  await using pool = new HttpPool({ maxRetries: 0, lookup });
+  const requests = Array.from({ length: 120 }, (_, i) => rejection(pool.get(`http://h${i}.test/`)));
+  await turns(1);
+  expect(Object.keys(pool.getStats().per_origin).length).toBe(120);
+  for (const answer of answers) answer();
+  await Promise.all(requests);
+  const origins = Object.values(pool.getStats().per_origin);
+  expect([origins.length, origins.every(({ in_flight, error_count }) => in_flight === 0 && error_count === 1)]).toEqual(
+    [100, true],
+  );
+});

@@ -1,6 +1,7 @@
+import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { HttpNetworkError, HttpPool } from "../src/index.ts";
-import { deferred, faultServer, rejection, reply, turns } from "./support/fault-server.ts";
+import { deferred, faultServer, httpServer, rejection, reply, turns } from "./support/fault-server.ts";
 
 const HEAD = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 const chunk = (text: string) => `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`;
@@ -180,4 +181,82 @@ test("back-pressure reaches the server: an unread stream is not read into memory
   }
   expect(pool.getStats().bytes_received).toBeLessThan(1024 * 1024);
   await response.discard();
+});
+
+test("an empty body with a content-encoding is an empty body, streamed or not", async () => {
+  await using server = await faultServer((socket, { line }) => {
+    if (line.includes("/204")) socket.write("HTTP/1.1 204 No Content\r\ncontent-encoding: gzip\r\n\r\n");
+    else if (line.includes("/0")) socket.write(reply(200, "", { "content-encoding": "br" }));
+    else socket.write(`HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n${END}`);
+  });
+  await using pool = new HttpPool();
+  for (const path of ["204", "0", "chunked"]) {
+    for (const stream of [true, false]) {
+      expect(await (await pool.get(`${server.url}/${path}`, { stream })).text()).toBe("");
+    }
+  }
+  expect(pool.getStats()).toMatchObject({ success_count: 6, in_flight: 0 });
+});
+
+test("a compressed stream that ends too early fails its reader", async () => {
+  const cut = gzipSync("x".repeat(1000)).subarray(0, 20).toString("latin1");
+  await using server = await faultServer((socket) => {
+    socket.write("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 20\r\n\r\n");
+    socket.write(cut, "latin1");
+  });
+  await using pool = new HttpPool();
+  const response = await pool.get(server.url, { stream: true });
+  expect(await rejection(response.text())).toMatchObject({ code: "ERR_VG_HTTP_PROTOCOL" });
+  expect(pool.getStats()).toMatchObject({ error_count: 1, in_flight: 0 });
+});
+
+test("a stream that is too large to collect is an error, compressed or not, arrived or not", async () => {
+  const big = Buffer.alloc(300_000, "x");
+  await using server = await httpServer(({ url }, response) => {
+    const body = url?.startsWith("/small") === true ? big.subarray(0, 100) : big;
+    const compressed = url?.endsWith("gzip") === true;
+    if (compressed) response.setHeader("content-encoding", "gzip");
+    response.end(compressed ? gzipSync(body) : body);
+  });
+  await using pool = new HttpPool({ maxResponseBytes: 10 });
+  for (const path of ["small", "small-gzip", "large", "large-gzip"]) {
+    const response = await pool.get(`${server.url}/${path}`, { stream: true });
+    await turns(5);
+    expect(await rejection(response.text())).toMatchObject({ code: "ERR_VG_HTTP_BODY_TOO_LARGE" });
+  }
+  expect(pool.getStats()).toMatchObject({ error_count: 4, success_count: 0, canceled_count: 0, in_flight: 0 });
+});
+
+test.each([null, 0, ""])("a stream whose signal is aborted with %o says so", async (reason) => {
+  await using server = await faultServer((socket) => socket.write(HEAD + chunk("first")));
+  await using pool = new HttpPool();
+  const abort = new AbortController();
+  const response = await pool.get(server.url, { stream: true, signal: abort.signal });
+  const text = rejection(response.text());
+  abort.abort(reason);
+  expect(await text).toMatchObject({ name: "AbortError", cause: reason });
+  expect(pool.getStats()).toMatchObject({ canceled_count: 1, in_flight: 0 });
+});
+
+test("discard keeps the connection where the rest is small, and closes it where it is not", async () => {
+  let rest = deferred();
+  await using server = await faultServer((socket, { line }) => {
+    const size = line.includes("/large") ? 10_000_000 : 4;
+    socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${size}\r\n\r\nab`);
+    void rest.promise.then(() => socket.write("cd"));
+  });
+  await using pool = new HttpPool();
+  for (let i = 0; i < 2; i++) {
+    rest = deferred();
+    const response = await pool.get(server.url, { stream: true });
+    const discarded = response.discard();
+    rest.resolve();
+    await discarded;
+    expect(pool.getStats().idle_connections).toBe(1);
+  }
+  rest = deferred();
+  expect(server.accepted()).toBe(1);
+  await (await pool.get(`${server.url}/large`, { stream: true })).discard();
+  await server.socketsDownTo(0);
+  expect(pool.getStats()).toMatchObject({ canceled_count: 3, in_flight: 0 });
 });

@@ -9,7 +9,7 @@
 import type { Dispatcher } from "undici";
 import { CONNECTION_GONE, type Connection } from "../transport/connection.ts";
 import { codeOf, tooLarge, type Failure } from "./failure.ts";
-import type { OpenedBody, RequestBody } from "./request-body.ts";
+import type { OpenedBody } from "./request-body.ts";
 
 /** Where a streamed body goes. */
 export interface BodySink {
@@ -26,6 +26,8 @@ export interface AttemptSettings {
   /** Whether to stop at the headers and let the runner decide. */
   readonly hold: (status: number) => boolean;
   readonly now: () => number;
+  /** Called once, at the end: nothing more of the request's body is wanted. */
+  readonly onEnd: () => void;
   /** Counters for all attempts of a pool. */
   readonly traffic: { bytesSent: number; bytesReceived: number };
 }
@@ -46,21 +48,26 @@ export class Attempt implements Dispatcher.DispatchHandler {
   /** The clock's time when the response's headers were complete. */
   respondedAt = 0;
   readonly #settings: AttemptSettings;
-  readonly #body: RequestBody;
+  readonly #body: OpenedBody;
   readonly #chunks: Buffer[] = [];
   readonly #reused: boolean;
   #controller: Dispatcher.DispatchController | undefined;
   #mode: "waiting" | "held" | "collect" | "stream" | "discard" = "waiting";
   #responseBegan = false;
+  /** Nothing that comes now matters to the runner. */
   #ended = false;
+  /** undici is done with it, and the connection was given back. */
+  #released = false;
   #failure: Failure | undefined;
   #resolve: ((failure: Failure | undefined) => void) | undefined;
   #sink: BodySink | undefined;
   #discardTimer: NodeJS.Timeout | undefined;
+  #discardLimit = 0;
+  #onReleased: (() => void) | undefined;
 
-  constructor(connection: Connection, body: RequestBody, settings: AttemptSettings) {
+  constructor(connection: Connection, body: OpenedBody, settings: AttemptSettings) {
     this.connection = connection;
-    this.#reused = connection.served > 0;
+    this.#reused = connection.served > 0 || connection.wasIdle;
     this.#body = body;
     this.#settings = settings;
   }
@@ -70,12 +77,18 @@ export class Attempt implements Dispatcher.DispatchHandler {
   }
 
   /** Sends the request; resolves when its headers are held or its body is complete, or with why not. */
-  start(options: Dispatcher.DispatchOptions, opened: OpenedBody): Promise<Failure | undefined> {
+  start(options: Dispatcher.DispatchOptions): Promise<Failure | undefined> {
     return new Promise((resolve) => {
       this.#resolve = resolve;
       // undici takes iterables and Blobs as bodies; its types do not say so.
-      options.body = opened.payload as string | null;
-      this.connection.dispatch(options, this);
+      options.body = this.#body.payload as string | null;
+      try {
+        this.connection.dispatch(options, this);
+      } catch (error) {
+        if (this.#released) throw error;
+        this.connection.socket.destroy();
+        this.onResponseError(null, error as Error);
+      }
     });
   }
 
@@ -100,13 +113,26 @@ export class Attempt implements Dispatcher.DispatchHandler {
     else sink.fail(this.#failure);
   }
 
-  /** Held: wants nothing of the body; keeps the connection where the rest is small and comes soon. */
-  discard(): void {
-    if (this.#ended) return;
+  /**
+   * Held, or streaming: wants nothing more of the body; keeps the connection where the rest is small and comes soon.
+   * Resolves when the connection has been given back, kept or closed.
+   */
+  discard(): Promise<void> {
+    if (this.#released) return Promise.resolve();
+    const released = new Promise<void>((resolve) => {
+      this.#onReleased = resolve;
+    });
+    if (this.#ended) return released;
     this.#mode = "discard";
-    if (this.#declaredSize() > DISCARD_BYTES) return this.#abort();
-    this.#discardTimer = setTimeout(() => this.#abort(), DISCARD_MS).unref();
-    this.resume();
+    this.#discardLimit = this.bytesReceived + DISCARD_BYTES;
+    // Half a request body cannot be taken back, and finishing it for nobody is no use.
+    if (!this.#body.complete || this.#declaredSize() > this.#discardLimit) {
+      this.#abort();
+    } else {
+      this.#discardTimer = setTimeout(() => this.#abort(), DISCARD_MS);
+      this.resume();
+    }
+    return released;
   }
 
   /** The body that was collected, as it came over the wire. */
@@ -176,7 +202,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
         if (this.#sink?.deliver(chunk) === false) controller.pause();
         break;
       case "discard":
-        if (this.bytesReceived > DISCARD_BYTES) this.#abort();
+        if (this.bytesReceived > this.#discardLimit) this.#abort();
         break;
       default:
         this.#chunks.push(chunk);
@@ -185,16 +211,22 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   onResponseEnd(): void {
     this.connection.served++;
-    this.connection.release();
-    if (this.#ended) return;
-    this.#end(undefined);
+    this.#release();
+    if (!this.#ended) this.#end(undefined);
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
     // Unless the request never touched it, the connection is in an unknown state.
     if (this.#controller !== undefined) this.connection.socket.destroy();
-    this.connection.release();
+    this.#release();
     if (!this.#ended) this.#end(this.#classify(error));
+  }
+
+  #release(): void {
+    this.#released = true;
+    this.connection.release();
+    // After the connection itself, which needs a turn of the microtask queue.
+    if (this.#onReleased !== undefined) queueMicrotask(this.#onReleased);
   }
 
   #checkDeclaredSize(): void {
@@ -212,6 +244,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.#ended = true;
     this.#failure = failure;
     clearTimeout(this.#discardTimer);
+    this.#settings.onEnd();
     if (this.#mode !== "stream") return this.#settle(failure);
     if (failure === undefined) this.#sink?.complete();
     else this.#sink?.fail(failure);
@@ -257,6 +290,11 @@ export class Attempt implements Dispatcher.DispatchHandler {
           `the connection ended before the body was complete (${this.bytesReceived} bytes came)`,
         );
       default:
+    }
+    // undici refuses what nobody asked for, 100 Continue and 101 Switching Protocols, in these words only.
+    if (phase === "headers" && this.#responseBegan && /^bad (?:response|upgrade)$/.test(error.message)) {
+      const unasked = "the server sent 100 Continue or 101 Switching Protocols, which the request had not asked for";
+      return failure("protocol", unasked);
     }
     // undici's parser errors carry no code. Within a body they mean, nearly always, that it broke off.
     if (error.name === "HTTPParserError" && phase === "headers") return failure("protocol", error.message);

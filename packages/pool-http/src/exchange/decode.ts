@@ -51,7 +51,8 @@ export function parseEncoding(header: string | undefined): readonly string[] | u
     .map((layer) => layer.trim())
     .filter((layer) => layer !== "" && layer !== "identity")
     .toReversed();
-  const known = layers.length > 0 && layers.length <= MAX_LAYERS && layers.every((layer) => layer in CODINGS);
+  const known =
+    layers.length > 0 && layers.length <= MAX_LAYERS && layers.every((layer) => Object.hasOwn(CODINGS, layer));
   return known ? layers : undefined;
 }
 

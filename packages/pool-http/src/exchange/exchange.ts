@@ -5,8 +5,8 @@
  *                ▲                                     │
  *                └──────────── backoff ◀───────────────┘
  *
- * Every step waits for a promise that settles with a value, never a rejection, and leaves in `#stop` the one function
- * that ends its wait. So a deadline, a signal or the end of the pool takes effect at once wherever the request is, and
+ * Every step waits for a promise that settles with a value, never a rejection, and leaves in `#interruption` the one
+ * function that ends its wait. So a deadline, a signal or the end of the pool takes effect at once wherever the request is, and
  * each step cleans up after itself. The loop is an async function, so that every attempt runs in the caller's
  * AsyncLocalStorage context and not in that of the socket's first user.
  */
@@ -14,19 +14,20 @@ import type { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
 import type { HttpPhase } from "../errors.ts";
 import type { ResolvedOptions } from "../options.ts";
-import { HttpResponse } from "../response.ts";
+import { HttpResponse, type StreamControl } from "../response.ts";
 import type { StatsRecorder } from "../stats.ts";
 import { Connection } from "../transport/connection.ts";
 import type { Transport, Waiter } from "../transport/transport.ts";
 import { Attempt } from "./attempt.ts";
 import { decodeBody, parseEncoding } from "./decode.ts";
-import { timedOut, type Failure } from "./failure.ts";
+import { timedOut, tooLarge, type Failure } from "./failure.ts";
 import { headerText } from "./headers.ts";
 import { Journal } from "./journal.ts";
 import { isRedirect, nextHop, redirectFailure } from "./redirect.ts";
-import type { OpenedBody } from "./request-body.ts";
+import { Interruption } from "./interruption.ts";
+import { OpenedBody } from "./request-body.ts";
 import { headersFor, type PreparedRequest } from "./request.ts";
-import { ResponseStream, inflate } from "./response-stream.ts";
+import { InflatedStream, ResponseStream } from "./response-stream.ts";
 import {
   isErrorStatus,
   isRetryableStatus,
@@ -38,6 +39,7 @@ import {
 } from "./retry-policy.ts";
 import { describeRequest } from "./target.ts";
 import { toError } from "./to-error.ts";
+import { waitFor, waitForBody, waitForConnection, waitForResult } from "./waits.ts";
 
 export interface ExchangeContext {
   readonly options: ResolvedOptions;
@@ -51,7 +53,7 @@ export class Exchange {
   readonly #context: ExchangeContext;
   readonly #origin: string;
   readonly #journal: Journal;
-  readonly #deadlineTimer: NodeJS.Timeout;
+  readonly #interruption: Interruption;
   /** Changes with redirects. */
   #request: PreparedRequest;
   #retries = 0;
@@ -59,19 +61,20 @@ export class Exchange {
   #redirects = 0;
   #attempt: Attempt | undefined;
   #phase: () => HttpPhase = () => "queue";
-  /** Ends the wait that is going on. */
-  #stop: ((failure: Failure) => void) | undefined;
-  /** The request as a whole is over, whatever the current attempt says. */
-  #interrupted: Failure | undefined;
+  #outcome: "success" | "error" | "canceled" | undefined;
 
   constructor(context: ExchangeContext, request: PreparedRequest) {
     this.#context = context;
     this.#request = request;
     this.#origin = request.target.origin;
     this.#journal = new Journal(() => this.#now());
-    const { timeoutMs } = request;
-    this.#deadlineTimer = setTimeout(() => this.interrupt(this.#timedOut("timeoutMs", timeoutMs)), timeoutMs);
-    request.signal?.addEventListener("abort", this.#aborted, { once: true });
+    const { timeoutMs, signal } = request;
+    this.#interruption = new Interruption({
+      timeoutMs,
+      signal,
+      onDeadline: () => this.#timedOut("timeoutMs", timeoutMs),
+      onAbort: (reason) => this.#ended("abort", "ABORT_ERR", "the caller's signal", reason),
+    });
     context.recorder.begin(this.#origin);
   }
 
@@ -82,9 +85,29 @@ export class Exchange {
   }
 
   async run(): Promise<HttpResponse> {
-    if (this.#request.signal?.aborted === true) this.#aborted();
+    let outcome: HttpResponse | Failure;
+    try {
+      this.#interruption.begin();
+      outcome = await this.#loop();
+    } catch (error) {
+      // Of a function that the pool was given, or of ours. Whatever it was, nothing of the request may stay behind.
+      outcome = this.#ended("request", "ERR_VG_HTTP_REQUEST", "an unexpected error was thrown (see cause)", error);
+      this.#attempt?.cancel(outcome);
+    }
+    if (outcome instanceof HttpResponse) return outcome;
+    const error = this.#toError(outcome);
+    this.#finish(outcome.reason === "abort" ? "canceled" : "error", outcome);
+    throw error;
+  }
+
+  /** The pool ends under it. Without effect once it has its response (streams: once the body has ended). */
+  kill(detail: string): void {
+    this.#interruption.interrupt(this.#ended("closed", "ERR_VG_HTTP_CLOSED", detail));
+  }
+
+  async #loop(): Promise<HttpResponse | Failure> {
     for (;;) {
-      let failure = this.#interrupted ?? (await this.#send());
+      let failure = this.#interruption.failure ?? (await this.#send());
       const attempt = this.#attempt;
       if (failure === undefined && attempt !== undefined) {
         const hop = this.#redirect(attempt);
@@ -99,7 +122,7 @@ export class Exchange {
           const delay = cause === undefined ? undefined : this.#retryDelay(retryAfterOf(attempt));
           if (cause !== undefined && delay !== undefined) {
             this.#journal.attemptEnded(attempt);
-            attempt.discard();
+            void attempt.discard();
             await this.#backoff(cause, delay);
             continue;
           }
@@ -110,83 +133,71 @@ export class Exchange {
         }
       }
       // Unreachable without a failure: an attempt ends with one or with a status.
-      failure = this.#interrupted ?? (failure as Failure);
+      failure = this.#interruption.failure ?? (failure as Failure);
       this.#journal.attemptEnded(attempt, failure);
-      if (this.#interrupted === undefined && this.#resend(failure)) continue;
-      const cause = this.#interrupted === undefined ? retryCauseOfFailure(this.#request, failure) : undefined;
+      if (this.#interruption.failure !== undefined) return failure;
+      if (this.#resend(failure)) continue;
+      const cause = retryCauseOfFailure(this.#request, failure);
       const delay = cause === undefined ? undefined : this.#retryDelay(undefined);
-      if (cause === undefined || delay === undefined) throw this.#fail(failure);
+      if (cause === undefined || delay === undefined) return failure;
       await this.#backoff(cause, delay);
     }
-  }
-
-  /** Ends the request from outside; without effect once it has its response (streams: once the body has ended). */
-  interrupt(failure: Failure): void {
-    if (this.#interrupted !== undefined) return;
-    this.#interrupted = failure;
-    this.#stop?.(failure);
-  }
-
-  /** The pool ends under it. */
-  kill(detail: string): void {
-    const phase = this.#phase();
-    this.interrupt({ reason: "closed", phase, code: "ERR_VG_HTTP_CLOSED", detail, sent: this.#attempt?.sent ?? false });
   }
 
   // ---- steps of the loop
 
   /** One attempt: up to the headers where they decide something, otherwise to the end of the body. */
   async #send(): Promise<Failure | undefined> {
-    const request = this.#request;
     this.#attempt = undefined;
     this.#journal.attemptStarted();
-    const limit = request.attemptTimeoutMs;
+    const leased = this.#context.transport.acquire(this.#request.target.origin);
+    const waits = !(leased instanceof Connection);
+    if (!waits) this.#context.recorder.waited(0);
+    const connection = waits ? await this.#wait(leased) : leased;
+    if (!(connection instanceof Connection)) return connection;
+    const limit = this.#request.attemptTimeoutMs;
     const attemptTimer =
       limit === undefined
         ? undefined
-        : setTimeout(() => this.#stop?.(this.#timedOut("attemptTimeoutMs", limit)), limit);
+        : setTimeout(() => this.#interruption.stop(this.#timedOut("attemptTimeoutMs", limit)), limit);
     try {
-      const opening = request.body.open();
-      const opened = opening instanceof Promise ? await this.#makeBody(opening) : opening;
-      if ("reason" in opened) return opened;
-      const leased = this.#context.transport.acquire(request.target.origin, request.target.url);
-      const waits = !(leased instanceof Connection);
-      if (!waits) this.#context.recorder.waited(0);
-      const connection = waits ? await this.#wait(leased) : leased;
-      if (!(connection instanceof Connection)) return connection;
-      const attempt = new Attempt(connection, request.body, {
-        head: request.method === "HEAD",
-        maxBytes: request.maxResponseBytes,
-        hold: this.#holds,
-        now: () => this.#now(),
-        traffic: this.#context.recorder,
-      });
-      this.#attempt = attempt;
-      this.#phase = () => attempt.phase;
-      const options: Dispatcher.DispatchOptions = {
-        path: request.target.path,
-        method: request.method as Dispatcher.HttpMethod,
-        headers: headersFor(request, opened.contentType),
-      };
-      if (this.#context.options.disableKeepAlives) options.reset = true;
-      const outcome = attempt.start(options, opened);
-      this.#stopWith((failure) => attempt.cancel(failure));
-      return await outcome;
+      return await this.#sendOver(connection);
     } finally {
       clearTimeout(attemptTimer);
-      this.#stop = undefined;
+      this.#interruption.waited();
+      // It never came to an attempt, which gives its connection back by itself.
+      if (this.#attempt === undefined) connection.release();
     }
   }
 
-  async #makeBody(opening: Promise<OpenedBody>): Promise<OpenedBody | Failure> {
+  async #sendOver(connection: Connection): Promise<Failure | undefined> {
+    const request = this.#request;
+    // Only now, so that no source is opened for a connection that never comes.
+    const opening = request.body.open();
+    const failed = (error: unknown): Failure =>
+      this.#ended("request", "ERR_VG_HTTP_REQUEST", "the function that makes the body failed (see cause)", error);
     this.#phase = () => "queue";
-    return new Promise((resolve) => {
-      this.#stopWith(resolve);
-      opening.then(resolve, (error: unknown) => {
-        const detail = "the function that makes the body failed (see cause)";
-        resolve({ reason: "request", phase: "queue", code: "ERR_VG_HTTP_REQUEST", detail, cause: error, sent: false });
-      });
+    const opened = opening instanceof Promise ? await waitForBody(opening, this.#interruption, failed) : opening;
+    if (!(opened instanceof OpenedBody)) return opened;
+    const attempt = new Attempt(connection, opened, {
+      head: request.method === "HEAD",
+      maxBytes: request.maxResponseBytes,
+      hold: this.#holds,
+      now: () => this.#now(),
+      onEnd: () => request.body.close(opened),
+      traffic: this.#context.recorder,
     });
+    this.#attempt = attempt;
+    this.#phase = () => attempt.phase;
+    const options: Dispatcher.DispatchOptions = {
+      path: request.target.path,
+      method: request.method as Dispatcher.HttpMethod,
+      headers: headersFor(request, opened.contentType),
+    };
+    if (this.#context.options.disableKeepAlives) options.reset = true;
+    const outcome = attempt.start(options);
+    this.#interruption.stopWith((failure) => attempt.cancel(failure));
+    return outcome;
   }
 
   /** The wait for a connection, and where its time went. */
@@ -194,22 +205,9 @@ export class Exchange {
     const { transport, options, recorder } = this.#context;
     const from = this.#now();
     this.#phase = () => waiter.phase;
-    this.#stopWith((failure) => transport.leave(waiter, failure));
-    const limit = options.queueTimeoutMs;
-    const queueTimer =
-      limit === undefined
-        ? undefined
-        : setTimeout(() => {
-            // A dial has limits of its own.
-            if (waiter.dial === undefined) transport.leave(waiter, this.#timedOut("queueTimeoutMs", limit));
-          }, limit);
-    const result = await waiter.result;
-    clearTimeout(queueTimer);
-    if (result instanceof Connection && this.#interrupted !== undefined) {
-      // Both happened in one turn; the connection serves somebody else.
-      result.release();
-      return this.#interrupted;
-    }
+    const ms = options.queueTimeoutMs;
+    const passed = (): Failure => this.#timedOut("queueTimeoutMs", ms ?? 0);
+    const result = await waitForConnection(waiter, transport, this.#interruption, { ms, passed });
     const connection = result instanceof Connection ? result : undefined;
     recorder.waited(this.#journal.waited(this.#now() - from, connection));
     return result;
@@ -220,15 +218,16 @@ export class Exchange {
     const location = headerText(attempt.headers["location"]);
     if (!isRedirect(attempt.status) || location === undefined || this.#request.maxRedirects === 0) return undefined;
     if (this.#redirects >= this.#request.maxRedirects) {
-      attempt.discard();
+      void attempt.discard();
       return redirectFailure(`the server redirected more than ${this.#request.maxRedirects} times (maxRedirects)`);
     }
     const next = nextHop(this.#request, attempt.status, location, this.#context.options.baseUrl);
     if (next === undefined) return undefined;
     this.#redirects++;
-    attempt.discard();
+    void attempt.discard();
     if (typeof next === "string") return redirectFailure(next);
     this.#journal.attemptEnded(attempt);
+    if (next.body !== this.#request.body) this.#request.body.dispose();
     this.#request = next;
     this.#journal.next("redirect");
     return "followed";
@@ -270,14 +269,7 @@ export class Exchange {
       "http retry",
     );
     this.#phase = () => "backoff";
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, delay);
-      this.#stopWith(() => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
-    this.#stop = undefined;
+    await waitFor(delay, this.#interruption);
   }
 
   /** The rest of the body, inflated. */
@@ -285,28 +277,16 @@ export class Exchange {
     this.#phase = () => "body";
     if (this.#holds(attempt.status)) {
       const collected = attempt.collect();
-      this.#stopWith((failure) => attempt.cancel(failure));
+      this.#interruption.stopWith((failure) => attempt.cancel(failure));
       const failure = await collected;
-      this.#stop = undefined;
+      this.#interruption.waited();
       if (failure !== undefined) return failure;
     }
     const raw = attempt.takeBody();
     const layers = this.#layersOf(attempt);
     if (layers === undefined) return raw;
     const decoded = decodeBody(raw, layers, this.#request.maxResponseBytes);
-    if (!(decoded instanceof Promise)) return decoded;
-    const result = await new Promise<Buffer | Failure>((resolve) => {
-      this.#stopWith(resolve);
-      void decoded.then(resolve);
-    });
-    this.#stop = undefined;
-    return result;
-  }
-
-  /** Names what ends the wait that begins now; an interruption that came in between ends it at once. */
-  #stopWith(stop: (failure: Failure) => void): void {
-    this.#stop = stop;
-    if (this.#interrupted !== undefined) stop(this.#interrupted);
+    return decoded instanceof Promise ? waitForResult(decoded, this.#interruption) : decoded;
   }
 
   // ---- endings
@@ -319,7 +299,7 @@ export class Exchange {
 
   #respondWithStream(attempt: Attempt): HttpResponse {
     this.#journal.attemptEnded(attempt);
-    clearTimeout(this.#deadlineTimer);
+    this.#interruption.met();
     this.#phase = () => "body";
     const request = this.#request;
     const layers = this.#layersOf(attempt);
@@ -339,13 +319,16 @@ export class Exchange {
       },
       layers !== undefined,
     );
-    const body = layers === undefined ? stream : inflate(stream, layers);
+    const body = layers === undefined ? stream : new InflatedStream(stream, layers);
     attempt.stream(stream);
-    this.#stopWith((failure) => stream.interrupt(failure));
-    return this.#response(attempt, body);
+    this.#interruption.stopWith((failure) => stream.interrupt(failure));
+    return this.#response(attempt, body, {
+      discard: () => stream.discard(),
+      tooLarge: (sizeBytes, limitBytes) => stream.refuse(tooLarge(sizeBytes, limitBytes)),
+    });
   }
 
-  #response(attempt: Attempt, body: Buffer | Readable): HttpResponse {
+  #response(attempt: Attempt, body: Buffer | Readable, control?: StreamControl): HttpResponse {
     const request = this.#request;
     const headers = { ...attempt.headers };
     if (this.#layersOf(attempt) !== undefined) {
@@ -361,25 +344,25 @@ export class Exchange {
       attempts: this.#journal.attempts,
       timings: this.#journal.timings(attempt.respondedAt),
       body,
+      control,
       pool: this.#context.options.name,
       request: () => describeRequest(request.method, request.target),
       maxBytes: this.#request.maxResponseBytes,
     });
   }
 
-  #fail(failure: Failure): unknown {
-    const error = this.#toError(failure);
-    this.#finish(failure.reason === "abort" ? "canceled" : "error", failure);
-    return error;
-  }
-
+  /** Once; a second time only to call an error what was a success. */
   #finish(outcome: "success" | "error" | "canceled", failure?: Failure | "canceled"): void {
     const { recorder, onFinished } = this.#context;
-    clearTimeout(this.#deadlineTimer);
-    this.#request.signal?.removeEventListener("abort", this.#aborted);
+    if (this.#outcome !== undefined) {
+      if (this.#outcome === "success" && outcome === "error") recorder.refused(this.#origin);
+      return;
+    }
+    this.#outcome = outcome;
+    this.#interruption.dispose();
+    this.#request.body.dispose();
     if (typeof failure === "object" && failure.reason === "timeout") recorder.timeout(failure.phase);
     recorder.end(this.#origin, outcome, this.#journal.elapsedMs());
-    this.#stop = undefined;
     onFinished(this);
   }
 
@@ -394,16 +377,10 @@ export class Exchange {
     return parseEncoding(headerText(attempt.headers["content-encoding"]));
   }
 
-  readonly #aborted = (): void => {
-    this.interrupt({
-      reason: "abort",
-      phase: this.#phase(),
-      code: "ABORT_ERR",
-      detail: "the caller's signal",
-      cause: this.#request.signal?.reason,
-      sent: this.#attempt?.sent ?? false,
-    });
-  };
+  /** A failure that is not the server's. */
+  #ended(reason: "abort" | "closed" | "request", code: string, detail: string, cause?: unknown): Failure {
+    return { reason, phase: this.#phase(), code, detail, cause, sent: this.#attempt?.sent ?? false };
+  }
 
   #timedOut(limit: "timeoutMs" | "attemptTimeoutMs" | "queueTimeoutMs", limitMs: number): Failure {
     const counts = this.#context.transport.countsOf(this.#request.target.origin);

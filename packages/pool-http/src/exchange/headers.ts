@@ -40,11 +40,14 @@ function isIterable(init: HttpHeadersInit): init is Iterable<readonly [string, s
   return Symbol.iterator in init;
 }
 
-const SECRET = /authori[sz]ation|cookie|token|secret|api-?key|credential|signature|session|password/;
+const SECRET = /auth|cookie|token|secret|api[-_]?key|(?:^|[-_])key$|credential|signature|session|passw/;
+/** Opens no door, and without it a repeated request would be acted on twice. */
+const NO_SECRET = "idempotency-key";
 
 /** For a redirect to another origin: without anything that may open a door there. */
 export function withoutSecrets(headers: Record<string, string | string[]>): Record<string, string | string[]> {
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => name !== "host" && !SECRET.test(name)));
+  const harmless = (name: string): boolean => name === NO_SECRET || (name !== "host" && !SECRET.test(name));
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => harmless(name)));
 }
 
 export function headerText(value: string | readonly string[] | undefined): string | undefined {

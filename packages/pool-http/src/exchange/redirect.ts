@@ -35,10 +35,6 @@ export function nextHop(
     return `the server redirected out of baseUrl, to ${url.origin}. Use a pool without baseUrl, or maxRedirects: 0`;
   }
   const sameOrigin = url.origin === target.origin;
-  if (sameOrigin && url.username === "" && url.password === "") {
-    url.username = target.url.username;
-    url.password = target.url.password;
-  }
   const toGet = (status === 303 && method !== "HEAD") || ((status === 301 || status === 302) && method === "POST");
   if (!toGet && !request.replayable) return undefined;
   let headers = sameOrigin ? request.headers : withoutSecrets(request.headers);
@@ -49,7 +45,7 @@ export function nextHop(
   const next: PreparedRequest = {
     ...request,
     method: toGet ? "GET" : method,
-    target: toTarget(url),
+    target: toTarget(url, sameOrigin ? target.authorization : undefined),
     headers,
     body,
     get replayable() {

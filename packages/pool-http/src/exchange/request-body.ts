@@ -1,4 +1,11 @@
-/** Turns what a caller gives as a body into something that can be sent, and sent again where that is possible. */
+/**
+ * Turns what a caller gives as a body into something that can be sent, and sent again where that is possible.
+ *
+ * Sources (streams, async iterables) are closed by us once we have taken them: one that a function made, when its
+ * attempt ends; one that was given as it is, when the request ends, for until it is read it may serve another attempt.
+ */
+import { Readable } from "node:stream";
+import { describeValue } from "@vg/internal";
 
 export type HttpBodyValue =
   | string
@@ -8,7 +15,7 @@ export type HttpBodyValue =
   | Blob
   | ReadableStream<Uint8Array>
   | AsyncIterable<Uint8Array | string>
-  /** A plain object or an array: sent as JSON. */
+  /** A plain object or an array: sent as JSON. Other objects (a FormData, a Map) are refused when they are sent. */
   | object
   | null
   | undefined;
@@ -19,67 +26,158 @@ export type HttpBody = HttpBodyValue | (() => HttpBodyValue | Promise<HttpBodyVa
 /** What undici sends. */
 export type Payload = string | Uint8Array | Blob | AsyncIterable<Uint8Array> | null;
 
-export interface OpenedBody {
+/** A body for one attempt. */
+export class OpenedBody {
   readonly payload: Payload;
   readonly contentType: string | undefined;
-}
-
-export class RequestBody {
-  /** Set when the caller's stream or iterable threw; then the request failed for the caller's reason. */
+  /** Set when the caller's stream or iterable failed; then the request failed for the caller's reason. */
   sourceError: { readonly error: unknown } | undefined;
-  readonly #value: HttpBody;
-  readonly #opened: OpenedBody | undefined;
-  /** Somebody has begun to read a stream that exists only once. */
-  #consumed = false;
+  /** Somebody has begun to read the source. */
+  consumed = false;
+  readonly #source: Source | undefined;
+  #state: "open" | "read" | "closed" = "open";
 
-  /** Throws an Error for what cannot be a body. */
-  constructor(value: HttpBody) {
-    this.#value = value;
-    this.#opened = typeof value === "function" ? undefined : this.#convert(value);
-  }
-
-  get replayable(): boolean {
-    return !this.#consumed;
-  }
-
-  /** The body for one attempt. Rejects with what a factory throws. */
-  open(): OpenedBody | Promise<OpenedBody> {
-    return this.#opened ?? this.#make();
-  }
-
-  async #make(): Promise<OpenedBody> {
-    const made: HttpBodyValue = await (this.#value as () => HttpBodyValue | Promise<HttpBodyValue>)();
-    if (typeof made === "function") throw new Error("a body function must return a body, not another function");
-    return this.#convert(made);
-  }
-
-  #convert(value: HttpBodyValue): OpenedBody {
-    if (value === undefined || value === null) return { payload: null, contentType: undefined };
-    if (typeof value === "string") return { payload: value, contentType: "text/plain;charset=UTF-8" };
-    if (value instanceof Uint8Array) return { payload: value, contentType: undefined };
-    if (value instanceof ArrayBuffer) return { payload: new Uint8Array(value), contentType: undefined };
-    if (value instanceof URLSearchParams) {
-      return { payload: value.toString(), contentType: "application/x-www-form-urlencoded;charset=UTF-8" };
+  constructor(content: { payload: Payload; contentType?: string } | Source) {
+    if ("payload" in content) {
+      this.payload = content.payload;
+      this.contentType = content.contentType;
+    } else {
+      this.#source = content;
+      this.payload = this.#chunksOf(content);
     }
-    if (value instanceof Blob) return { payload: value, contentType: value.type === "" ? undefined : value.type };
-    if (typeof value === "object" && Symbol.asyncIterator in value) {
-      return { payload: this.#once(value as AsyncIterable<Uint8Array | string>), contentType: undefined };
-    }
-    if (isJson(value)) return { payload: JSON.stringify(value), contentType: "application/json" };
-    throw new Error(
-      "the body must be a string, bytes, URLSearchParams, a Blob, a stream, an async iterable, a plain object or array (JSON), or a function that returns one",
-    );
   }
 
-  async *#once(source: AsyncIterable<Uint8Array | string>): AsyncGenerator<Uint8Array> {
-    if (typeof this.#value !== "function") this.#consumed = true;
+  /** Whether its source has nothing more to give; always so for what was in memory. */
+  get complete(): boolean {
+    return this.#source === undefined || this.#state === "read";
+  }
+
+  /** Closes the source, unless it was read to its end. Waits for nothing, and nothing that it throws matters. */
+  dispose(): void {
+    if (this.#source === undefined || this.#state !== "open") return;
+    this.#state = "closed";
     try {
-      for await (const chunk of source) yield typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+      this.#source.close();
+    } catch {
+      // The request has ended; its outcome is known.
+    }
+  }
+
+  async *#chunksOf(source: Source): AsyncGenerator<Uint8Array> {
+    this.consumed = true;
+    try {
+      for await (const chunk of source.chunks()) {
+        if (typeof chunk !== "string" && !(chunk instanceof Uint8Array)) {
+          throw new TypeError(`a chunk of the body must be a string or bytes, got ${describeValue(chunk)}`);
+        }
+        yield typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+      }
     } catch (error) {
       this.sourceError = { error };
       throw error;
     }
+    // To the connection an end would mean that the body is complete.
+    if (this.#state === "closed") throw new Error("the source of the body was closed");
+    this.#state = "read";
   }
+}
+
+export class RequestBody {
+  readonly #make: (() => HttpBodyValue | Promise<HttpBodyValue>) | undefined;
+  readonly #opened: OpenedBody | undefined;
+
+  /** Throws an Error for what cannot be a body. */
+  constructor(value: HttpBody) {
+    if (typeof value === "function") this.#make = value as () => HttpBodyValue | Promise<HttpBodyValue>;
+    else this.#opened = open(value);
+  }
+
+  /** A source that exists only once can be sent only until somebody has begun to read it. */
+  get replayable(): boolean {
+    return this.#opened?.consumed !== true;
+  }
+
+  /** The body for one attempt. Rejects with what a factory throws. */
+  open(): OpenedBody | Promise<OpenedBody> {
+    return this.#opened ?? this.#fresh();
+  }
+
+  /** The attempt that had `opened` is over. */
+  close(opened: OpenedBody): void {
+    if (opened !== this.#opened || opened.consumed) opened.dispose();
+  }
+
+  /** The request is over. */
+  dispose(): void {
+    this.#opened?.dispose();
+  }
+
+  async #fresh(): Promise<OpenedBody> {
+    const made: HttpBodyValue = await this.#make?.();
+    if (typeof made === "function") throw new Error("a body function must return a body, not another function");
+    return open(made);
+  }
+}
+
+interface Source {
+  /** Called once. */
+  chunks(): AsyncIterable<unknown>;
+  /** Effective at once, even while a read is pending. */
+  close(): void;
+}
+
+function sourceOf(value: AsyncIterable<unknown>): Source {
+  if (value instanceof ReadableStream) {
+    // With a reader, because a stream that an iterator has locked cannot be cancelled while it waits.
+    const reader: ReadableStreamDefaultReader<unknown> = value.getReader();
+    return { chunks: () => readAll(reader), close: () => void reader.cancel().catch(ignore) };
+  }
+  if (value instanceof Readable) {
+    // It may fail before anybody reads it; unheard, that would end the process. Whoever reads it then hears of it.
+    value.on("error", ignore);
+    return { chunks: () => value, close: () => void value.destroy() };
+  }
+  let iterator: AsyncIterator<unknown> | undefined;
+  return {
+    chunks: () => ({ [Symbol.asyncIterator]: () => (iterator = value[Symbol.asyncIterator]()) }),
+    close: () => void iterator?.return?.().then(undefined, ignore),
+  };
+}
+
+async function* readAll(reader: ReadableStreamDefaultReader<unknown>): AsyncGenerator {
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    yield value;
+  }
+}
+
+function open(value: HttpBodyValue): OpenedBody {
+  if (value === undefined || value === null) return new OpenedBody({ payload: null });
+  if (typeof value === "string") return new OpenedBody({ payload: value, contentType: "text/plain;charset=UTF-8" });
+  if (value instanceof Uint8Array) return new OpenedBody({ payload: value });
+  if (value instanceof ArrayBuffer) return new OpenedBody({ payload: new Uint8Array(value) });
+  if (value instanceof URLSearchParams) {
+    const contentType = "application/x-www-form-urlencoded;charset=UTF-8";
+    return new OpenedBody({ payload: value.toString(), contentType });
+  }
+  if (value instanceof Blob) {
+    return new OpenedBody({ payload: value, ...(value.type === "" ? {} : { contentType: value.type }) });
+  }
+  if (typeof value === "object" && Symbol.asyncIterator in value) {
+    return new OpenedBody(sourceOf(value as AsyncIterable<unknown>));
+  }
+  if (isJson(value)) return new OpenedBody({ payload: JSON.stringify(value), contentType: "application/json" });
+  throw new Error(refusal(value));
+}
+
+function refusal(value: unknown): string {
+  const allowed =
+    "the body must be a string, bytes, URLSearchParams, a Blob, a stream, an async iterable, a plain object or array (JSON), or a function that returns one";
+  if (value instanceof FormData) return `${allowed}. Send a FormData as await new Response(form).blob()`;
+  if (value instanceof Map) return `${allowed}. Send a Map as Object.fromEntries(map)`;
+  const name: unknown = typeof value === "object" ? value?.constructor?.name : undefined;
+  return `${allowed}; got ${typeof name === "string" && name !== "" ? `a ${name}` : describeValue(value)}`;
 }
 
 function isJson(value: unknown): boolean {
@@ -88,3 +186,5 @@ function isJson(value: unknown): boolean {
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype) === null;
 }
+
+function ignore(): void {}

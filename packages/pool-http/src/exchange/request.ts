@@ -1,3 +1,4 @@
+import { describeValue } from "@vg/internal";
 import { HttpRequestError } from "../errors.ts";
 import type { HttpRetryOn, ResolvedOptions } from "../options.ts";
 import { ACCEPT_ENCODING } from "./decode.ts";
@@ -8,27 +9,27 @@ import { resolveTarget, type Target } from "./target.ts";
 /** What a single request may change. Ranges and defaults are those of the pool's options of the same name. */
 export interface HttpRequestOptions {
   /** Over the pool's headers, name by name. */
-  headers?: HttpHeadersInit;
+  headers?: HttpHeadersInit | undefined;
   /** Ends the request at once wherever it is; it then rejects with the signal's reason. */
-  signal?: AbortSignal;
-  timeoutMs?: number;
-  attemptTimeoutMs?: number;
-  maxRetries?: number;
-  retryOn?: HttpRetryOn;
-  maxRedirects?: number;
-  maxResponseBytes?: number;
+  signal?: AbortSignal | undefined;
+  timeoutMs?: number | undefined;
+  attemptTimeoutMs?: number | undefined;
+  maxRetries?: number | undefined;
+  retryOn?: HttpRetryOn | undefined;
+  maxRedirects?: number | undefined;
+  maxResponseBytes?: number | undefined;
   /** Resolve at the headers and read the body as it comes. Default false: the body is read first. */
-  stream?: boolean;
-  bodyGapTimeoutMs?: number;
-  bodyTimeoutMs?: number;
+  stream?: boolean | undefined;
+  bodyGapTimeoutMs?: number | undefined;
+  bodyTimeoutMs?: number | undefined;
 }
 
 export interface HttpRequest extends HttpRequestOptions {
   /** Default "GET". */
-  method?: string;
+  method?: string | undefined;
   /** Absolute, or below the pool's `baseUrl`. */
   url: string | URL;
-  body?: HttpBody;
+  body?: HttpBody | undefined;
 }
 
 /** A request that was checked and completed: everything an exchange needs. */
@@ -85,10 +86,10 @@ export function prepareRequest(request: HttpRequest, options: ResolvedOptions): 
   const number = (name: NumericOption, min: number, max: number): void => {
     const value = request[name];
     const whole = name === "maxRetries" || name === "maxRedirects" || name === "maxResponseBytes";
-    if (value === undefined || (value >= min && value <= max && (!whole || Number.isInteger(value)))) return;
-    throw refuse(
-      `${name} must be a ${whole ? "whole number" : "number of milliseconds"} from ${min} to ${max}, got ${String(value)}.`,
-    );
+    if (value === undefined) return;
+    if (typeof value === "number" && value >= min && value <= max && (!whole || Number.isInteger(value))) return;
+    const kind = whole ? "whole number" : "number of milliseconds";
+    throw refuse(`${name} must be a ${kind} from ${min} to ${max}, got ${describeValue(value)}.`);
   };
   number("timeoutMs", 1, MAX_MS);
   number("attemptTimeoutMs", 1, MAX_MS);
@@ -102,9 +103,11 @@ export function prepareRequest(request: HttpRequest, options: ResolvedOptions): 
   if (retryOn !== "safe" && retryOn !== "rejected") throw refuse('retryOn must be "safe" or "rejected".');
   if (typeof stream !== "boolean") throw refuse("stream must be true or false.");
 
-  const method = (request.method ?? "GET").toUpperCase();
-  if (!/^[A-Z][A-Z-]*$/.test(method) || method === "CONNECT")
-    throw refuse("method must be an HTTP method other than CONNECT.");
+  const given: unknown = request.method ?? "GET";
+  const method = typeof given === "string" ? given.toUpperCase() : "";
+  if (!/^[A-Z][A-Z-]*$/.test(method) || method === "CONNECT") {
+    throw refuse(`method must be an HTTP method other than CONNECT, got ${describeValue(given)}.`);
+  }
   let target: Target;
   let headers: Record<string, string | string[]>;
   let body: RequestBody;

@@ -1,4 +1,4 @@
-import { Readable, pipeline } from "node:stream";
+import { Readable, pipeline, type Transform } from "node:stream";
 import type { Attempt, BodySink } from "./attempt.ts";
 import { decodeStreams } from "./decode.ts";
 import { undecodable, type Failure } from "./failure.ts";
@@ -19,7 +19,8 @@ export type StreamOutcome = "complete" | "canceled" | Failure;
  * the first byte, then a gap limit that runs only while the reader wants more, and a limit for the whole.
  *
  * It is unread until somebody reads it, so nobody may be listening when it fails: that must not end the process.
- * Whoever reads gets the error.
+ * Whoever reads gets the error. Nor does an unread stream keep the process alive: it is its socket that does so, from
+ * the first read on, which is why no timer here has to.
  */
 export class ResponseStream extends Readable implements BodySink {
   readonly #attempt: Attempt;
@@ -31,6 +32,8 @@ export class ResponseStream extends Readable implements BodySink {
   /** What readers get, once it has failed. */
   thrown: unknown;
   #wireEnded = false;
+  #discarded = false;
+  #reading = false;
   #outcome: StreamOutcome | undefined;
   #firstByteTimer: NodeJS.Timeout | undefined;
   #gapTimer: NodeJS.Timeout | undefined;
@@ -55,12 +58,34 @@ export class ResponseStream extends Readable implements BodySink {
     this.#firstByteTimer = setTimeout(
       () => this.interrupt(timedOut("timeoutMs", `no body byte within timeoutMs (${timeoutMs} ms)`)),
       Math.max(0, firstByteMs),
-    );
+    ).unref();
     this.#totalTimer = setTimeout(
       () => this.interrupt(timedOut("bodyTimeoutMs", `the body was not complete within bodyTimeoutMs (${totalMs} ms)`)),
       totalMs,
-    );
+    ).unref();
     this.on("error", () => {});
+    attempt.connection.socket.unref();
+  }
+
+  /** It has ended well and without a byte: no encoding has such a form, but servers label empty bodies all the same. */
+  get empty(): boolean {
+    return this.#wireEnded && this.#attempt.bytesReceived === 0;
+  }
+
+  /** The reader wants no more; resolves when the connection is kept or closed. */
+  async discard(): Promise<void> {
+    this.finish("canceled");
+    this.#discarded = true;
+    this.#keepAlive();
+    const released = this.#attempt.discard();
+    this.destroy();
+    await released;
+  }
+
+  /** It is more than the reader takes. Counts even where the last byte has come already. */
+  refuse(failure: Failure): void {
+    if (this.#outcome === "complete") this.#onFinished(failure);
+    else this.interrupt(failure);
   }
 
   /** Ends the stream from outside: a limit, the caller's signal, the pool's end. */
@@ -83,6 +108,8 @@ export class ResponseStream extends Readable implements BodySink {
   }
 
   complete(): void {
+    // For the next request on this connection, if it comes before undici has seen that it was idle.
+    this.#keepAlive();
     this.#wireEnded = true;
     clearTimeout(this.#firstByteTimer);
     clearTimeout(this.#gapTimer);
@@ -92,9 +119,16 @@ export class ResponseStream extends Readable implements BodySink {
 
   fail(failure: Failure): void {
     if (this.#outcome !== undefined) return;
-    this.thrown = this.#toError(failure);
+    // Node takes a falsy reason of a signal for "no error", and would call the stream closed too early.
+    this.thrown = this.#toError(failure) || abortedWith(failure.cause);
     this.finish(failure);
     this.destroy(this.thrown as Error);
+  }
+
+  /** Node itself fills the buffer by `read(0)`; anything else is a reader. */
+  override read(size?: number): ReturnType<Readable["read"]> {
+    if (size !== 0 || this.readableFlowing !== null) this.#keepAlive();
+    return super.read(size);
   }
 
   override _read(): void {
@@ -107,7 +141,7 @@ export class ResponseStream extends Readable implements BodySink {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    if (!this.#wireEnded) {
+    if (!this.#wireEnded && !this.#discarded) {
       this.finish("canceled");
       this.#attempt.cancel({
         reason: "abort",
@@ -140,38 +174,77 @@ export class ResponseStream extends Readable implements BodySink {
       if (this.#paused) return;
       if (now() - this.#lastByteAt < gapMs) return this.#watchGap();
       this.interrupt(timedOut("bodyGapTimeoutMs", `nothing came for bodyGapTimeoutMs (${gapMs} ms)`));
-    }, wait);
+    }, wait).unref();
+  }
+
+  #keepAlive(): void {
+    if (this.#reading) return;
+    this.#reading = true;
+    if (!this.#wireEnded) this.#attempt.connection.socket.ref();
   }
 }
 
-/** The same stream, inflated; errors and cancellation pass through in both directions. */
-export function inflate(stream: ResponseStream, layers: readonly string[]): Readable {
-  const transforms = decodeStreams(layers);
-  for (const transform of transforms) {
-    transform.on("error", (error) => {
-      // Where the stream itself failed, or its reader left, this is only the echo and changes nothing.
-      stream.interrupt(undecodable(error));
+/** The same stream, inflated as it is read; errors and cancellation pass through in both directions. */
+export class InflatedStream extends Readable {
+  readonly #stream: ResponseStream;
+  readonly #transforms: readonly Transform[];
+  readonly #last: Transform;
+  #started = false;
+  #completed = false;
+
+  constructor(stream: ResponseStream, layers: readonly string[]) {
+    super({ highWaterMark: 64 * 1024 });
+    this.#stream = stream;
+    this.#transforms = decodeStreams(layers);
+    this.#last = this.#transforms.at(-1) as Transform;
+    this.on("error", () => {});
+    stream.once("close", () => {
+      if (stream.thrown !== undefined) this.destroy(stream.thrown as Error);
     });
   }
-  const last = transforms.at(-1) as Readable;
-  pipeline([stream, ...transforms], () => {});
-  const body = Readable.from(chunksOf(last, stream), { objectMode: false });
-  body.once("close", () => {
-    stream.finish("canceled");
-    stream.destroy();
-    last.destroy();
-  });
-  body.on("error", () => {});
-  return body;
+
+  override _read(): void {
+    if (!this.#started) this.#start();
+    this.#last.resume();
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#stream.finish("canceled");
+    this.#stream.destroy();
+    for (const transform of this.#transforms) transform.destroy();
+    callback(error);
+  }
+
+  #start(): void {
+    this.#started = true;
+    for (const transform of this.#transforms) transform.on("error", this.#failed);
+    this.#last.on("data", (chunk: Buffer) => {
+      if (!this.push(chunk)) this.#last.pause();
+    });
+    this.#last.once("end", this.#complete);
+    pipeline([this.#stream, ...this.#transforms], (error) => {
+      if (error) this.#failed(error);
+    });
+  }
+
+  readonly #failed = (error: Error): void => {
+    if (this.#stream.empty) return this.#complete();
+    // Where the stream itself failed, or its reader left, this is only the echo and changes nothing.
+    this.#stream.interrupt(undecodable(error));
+    this.destroy((this.#stream.thrown as Error | undefined) ?? error);
+  };
+
+  readonly #complete = (): void => {
+    if (this.#completed) return;
+    this.#completed = true;
+    this.#stream.finish("complete");
+    this.push(null);
+  };
 }
 
-async function* chunksOf(last: Readable, stream: ResponseStream): AsyncGenerator<Buffer> {
-  try {
-    for await (const chunk of last) yield chunk as Buffer;
-    stream.finish("complete");
-  } catch (error) {
-    throw stream.thrown ?? error;
-  }
+function abortedWith(reason: unknown): Error {
+  const error = new Error(`the signal was aborted with the reason ${String(reason)}`, { cause: reason });
+  return Object.assign(error, { name: "AbortError", code: "ABORT_ERR" });
 }
 
 function timedOut(limit: "timeoutMs" | "bodyTimeoutMs" | "bodyGapTimeoutMs", detail: string): Failure {

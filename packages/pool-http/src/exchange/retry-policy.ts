@@ -79,6 +79,7 @@ export function parseRetryAfter(value: string | undefined, wallClockMs: number):
   if (/^\d+$/.test(text)) return Number(text) * 1000;
   // Date.parse alone would read "-1" and "1.5" as years and months.
   if (!/^[A-Za-z]{3,9},? /.test(text)) return undefined;
-  const date = Date.parse(text);
+  // HTTP dates are in GMT; the oldest of the three forms does not say so, and would be taken for local time.
+  const date = Date.parse(/(?:[A-Z]{1,4}|[+-]\d{4})$/i.test(text) ? text : `${text} GMT`);
   return Number.isNaN(date) ? undefined : Math.max(0, date - wallClockMs);
 }

@@ -2,6 +2,7 @@
 export interface Target {
   /** "https://api.example.com:8443", as a key and for the transport. */
   readonly origin: string;
+  /** Without user and password: it is shown to callers. Nobody else holds this object, so nobody can change it. */
   readonly url: URL;
   /** Path and query, as sent. */
   readonly path: string;
@@ -18,18 +19,33 @@ export function resolveTarget(input: string | URL, baseUrl: URL | undefined): Ta
   return toTarget(url);
 }
 
-export function toTarget(url: URL): Target {
+/** Takes `url` over and changes it. `inherited` is the authorization where the URL itself carries no user. */
+export function toTarget(url: URL, inherited?: string): Target {
   const { username, password } = url;
-  const authorization =
-    username === "" && password === ""
-      ? undefined
-      : `Basic ${Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString("base64")}`;
+  let authorization = inherited;
+  if (username !== "" || password !== "") {
+    const pair = Buffer.concat([percentDecode(username), Buffer.from(":"), percentDecode(password)]);
+    authorization = `Basic ${pair.toString("base64")}`;
+    url.username = "";
+    url.password = "";
+  }
   return { origin: url.origin, url, path: url.pathname + url.search, authorization };
 }
 
-/** Whether `url` lies below `baseUrl`: same origin, and inside its folder. */
+/** As the URL standard does it: what is no escape stays as it is. (decodeURIComponent throws, and on bytes, too.) */
+function percentDecode(text: string): Buffer {
+  const bytes = text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+  return Buffer.from(bytes, "latin1");
+}
+
+/** "..%2f" is one segment to a URL parser, and a way up to many servers. */
+const HIDDEN_DOTS = /(?:\/|%2f|%5c)(?:\.|%2e){1,2}(?:\/|%2f|%5c|$)/i;
+
+/** Whether `url` lies below `baseUrl`: same origin, and inside its folder, however a server reads its path. */
 export function isBelow(baseUrl: URL, url: URL): boolean {
-  return url.origin === baseUrl.origin && `${url.pathname}/`.startsWith(baseUrl.pathname);
+  if (url.origin !== baseUrl.origin || !`${url.pathname}/`.startsWith(baseUrl.pathname)) return false;
+  // There is nothing above the root.
+  return baseUrl.pathname === "/" || !HIDDEN_DOTS.test(url.pathname.slice(baseUrl.pathname.length - 1));
 }
 
 /** "GET https://api.example.com/data?…": for errors and logs. */
@@ -38,7 +54,8 @@ export function describeRequest(method: string, target: Target): string {
 }
 
 function parse(input: string | URL): URL {
-  if (input instanceof URL) return input;
+  // A copy: the caller may change its own at any time.
+  if (input instanceof URL) return new URL(input.href);
   if (typeof input !== "string") throw new Error("the URL must be a string or a URL");
   const url = URL.parse(input);
   if (url === null) throw new Error("the URL must be absolute, such as https://api.example.com/data; or set baseUrl");

@@ -13,6 +13,8 @@ export class Connection {
   readonly times: DialTimes;
   /** Requests that ended well on it; 0 is a fresh connection. */
   served = 0;
+  /** It was idle at some time, so the server may have closed it meanwhile; a spare dial never served anybody. */
+  wasIdle = false;
   /** The clock's time when it became idle. */
   idleSince = 0;
   /** The transport no longer counts it. */

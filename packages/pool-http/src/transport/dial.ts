@@ -9,13 +9,13 @@ import { isIP, connect as connectTcp, type LookupFunction, type Socket } from "n
 import { connect as connectTls, type ConnectionOptions } from "node:tls";
 import type { Failure } from "../exchange/failure.ts";
 import { codeOf } from "../exchange/failure.ts";
-import type { Clock, HttpTlsOptions } from "../options.ts";
+import type { Clock, ResolvedTls } from "../options.ts";
 
 export interface DialSettings {
   readonly connectTimeoutMs: number;
   readonly tlsHandshakeTimeoutMs: number;
   readonly keepAliveMs: number;
-  readonly tls: HttpTlsOptions;
+  readonly tls: ResolvedTls;
   readonly lookup: LookupFunction | undefined;
   readonly clock: Clock;
 }
@@ -61,7 +61,8 @@ export class Dialer {
 
 export class Dial {
   phase: "connect" | "tls" = "connect";
-  readonly #socket: Socket;
+  /** `undefined` where it could not even be made. */
+  readonly #socket: Socket | undefined;
   readonly #settings: DialSettings;
   readonly #secure: boolean;
   readonly #startedAt: number;
@@ -87,13 +88,21 @@ export class Dial {
     // URL keeps the brackets of an IPv6 address; sockets want none.
     const host = origin.hostname.replace(/^\[|\]$/g, "");
     const port = origin.port === "" ? (this.#secure ? 443 : 80) : Number(origin.port);
-    const common = { host, port, ...(settings.lookup === undefined ? {} : { lookup: settings.lookup }) };
-    const socket = this.#secure ? connectTls(this.#tlsOptions(common, dialer, origin)) : connectTcp(common);
-    this.#socket = socket;
+    const common = { host, port, ...(settings.lookup === undefined ? {} : { lookup: quiet(settings.lookup) }) };
     this.#timer = setTimeout(
       () => this.#timedOut("connectTimeoutMs", settings.connectTimeoutMs),
       settings.connectTimeoutMs,
     );
+    let socket: Socket;
+    try {
+      socket = this.#secure ? connectTls(this.#tlsOptions(common, dialer, origin)) : connectTcp(common);
+    } catch (error) {
+      // An option that the checks let through. Whoever dials expects an answer after the call, not during it.
+      if (this.#secure) this.phase = "tls";
+      queueMicrotask(() => this.#failed(error as Error));
+      return;
+    }
+    this.#socket = socket;
     socket.setNoDelay(true);
     if (settings.keepAliveMs > 0) socket.setKeepAlive(true, settings.keepAliveMs);
     socket.once("connect", this.#connected);
@@ -106,30 +115,28 @@ export class Dial {
 
   /** Lets the process end while nobody waits for this dial, and keeps it alive while somebody does. */
   setWanted(wanted: boolean): void {
-    if (wanted) this.#socket.ref();
-    else this.#socket.unref();
+    if (wanted) this.#socket?.ref();
+    else this.#socket?.unref();
     if (wanted) this.#timer.ref();
     else this.#timer.unref();
   }
 
   cancel(): void {
     if (!this.#take()) return;
-    this.#socket.destroy();
+    this.#socket?.destroy();
   }
 
   #tlsOptions(common: { host: string; port: number }, dialer: Dialer, origin: URL): ConnectionOptions {
-    const { ca, cert, key, servername, minVersion, insecureSkipVerify } = this.#settings.tls;
+    const { servername, minVersion, insecureSkipVerify, secureContext } = this.#settings.tls;
     const session = dialer.session(origin.origin);
     return {
       ...common,
       // An address is no server name (RFC 6066, section 3).
       servername: servername ?? (isIP(common.host) === 0 ? common.host : ""),
       ALPNProtocols: ["http/1.1"],
-      rejectUnauthorized: insecureSkipVerify !== true,
-      ...(minVersion === undefined ? {} : { minVersion }),
-      ...(ca === undefined ? {} : { ca: toPem(ca) }),
-      ...(cert === undefined ? {} : { cert: toPem(cert) as string | Buffer }),
-      ...(key === undefined ? {} : { key: toPem(key) as string | Buffer }),
+      rejectUnauthorized: !insecureSkipVerify,
+      minVersion,
+      ...(secureContext === undefined ? {} : { secureContext }),
       ...(session === undefined ? {} : { session }),
     };
   }
@@ -147,9 +154,11 @@ export class Dial {
   };
 
   readonly #finished = (): void => {
+    const socket = this.#socket;
+    if (socket === undefined || socket.destroyed) return this.#closed();
     if (!this.#take()) return;
     const now = this.#settings.clock.now();
-    this.#onConnected(this.#socket, {
+    this.#onConnected(socket, {
       connectMs: this.#connectedAt - this.#startedAt,
       tlsMs: this.#secure ? now - this.#connectedAt : 0,
     });
@@ -157,7 +166,7 @@ export class Dial {
 
   #timedOut(limit: "connectTimeoutMs" | "tlsHandshakeTimeoutMs", limitMs: number): void {
     if (!this.#take()) return;
-    this.#socket.destroy();
+    this.#socket?.destroy();
     const what = limit === "connectTimeoutMs" ? "no connection" : "no TLS handshake";
     this.#onFailed({
       reason: "timeout",
@@ -171,12 +180,13 @@ export class Dial {
 
   readonly #failed = (error: Error): void => {
     if (!this.#take()) return;
-    const socket = this.#socket as Socket & { authorizationError?: unknown };
+    const socket = this.#socket as (Socket & { authorizationError?: unknown }) | undefined;
     const code = codeOf(error) ?? "ECONNFAILED";
     const untrusted =
-      this.phase === "tls" && socket.authorizationError !== null && socket.authorizationError !== undefined;
+      this.phase === "tls" && socket?.authorizationError !== null && socket?.authorizationError !== undefined;
     const broken =
-      this.phase === "tls" && (code === "EPROTO" || code.startsWith("ERR_SSL_") || code.startsWith("ERR_TLS_"));
+      this.phase === "tls" &&
+      (socket === undefined || code === "EPROTO" || code.startsWith("ERR_SSL_") || code.startsWith("ERR_TLS_"));
     if (untrusted || broken) {
       const advice = untrusted
         ? "Give tls.ca the certificate of its issuer, or correct the server's certificate"
@@ -202,7 +212,13 @@ export class Dial {
   }
 }
 
-function toPem(value: NonNullable<HttpTlsOptions["ca"]>): string | Buffer | (string | Buffer)[] {
-  const one = (item: string | Uint8Array): string | Buffer => (typeof item === "string" ? item : Buffer.from(item));
-  return typeof value === "string" || value instanceof Uint8Array ? one(value) : value.map(one);
+/** The caller's resolver; what it throws is an answer, too. */
+function quiet(lookup: LookupFunction): LookupFunction {
+  return (hostname, options, callback) => {
+    try {
+      lookup(hostname, options, callback);
+    } catch (error) {
+      queueMicrotask(() => callback(error as NodeJS.ErrnoException, []));
+    }
+  };
 }

@@ -9,10 +9,15 @@
  *   event loop at most `maxIdleConnsPerHost` and `maxIdleConns` are left idle: the longest idle go first.
  * - A connection carries one request at a time, so nothing ever queues inside undici, where it could not be called
  *   back or timed.
- * - `maxTotalConns` is kept by closing an idle connection of another origin; an origin that finds none waits its turn.
+ * - `maxTotalConns` is kept by closing an idle connection of another origin. An origin that finds none is starved: the
+ *   next connection that nobody of its own origin waits for is closed for it; so is one of an origin that has more, or,
+ *   where the starved one has none at all, whose first waiter came later. That leads to equal shares and stops there:
+ *   two busy origins do not take connections from each other for ever.
  *
  * Invariants: `open` counts dials and connections until they are retired; a queue that is not empty means that no idle
- * connection of that origin exists; a connection is idle, leased or retired, and in the idle lists only while idle.
+ * connection of that origin exists; a connection is idle, leased or retired, and in the idle lists only while idle; in
+ * a queue, those whom a dial was started for come before those without; an origin is in `#starved` only while it has
+ * more waiters than dials and room under `maxConnsPerHost`, and while anyone is, no connection is idle.
  */
 import type { Socket } from "node:net";
 import type { Failure } from "../exchange/failure.ts";
@@ -24,6 +29,7 @@ import { WaitQueue, type Waiting } from "./wait-queue.ts";
 
 /** What the transport keeps of one origin while it has connections or waiters. */
 export interface Host {
+  /** Made for this host and known to nobody else, so that no caller can turn its connections to another server. */
   readonly url: URL;
   readonly queue: WaitQueue<Waiter>;
   /** The one that was used last is at the end. */
@@ -39,13 +45,16 @@ export class Waiter implements Waiting {
   next: Waiting | undefined;
   queued = false;
   readonly host: Host;
+  /** The order in which all waiters of the pool came. */
+  readonly turn: number;
   dial: Dial | undefined;
   /** The connection, or why there is none. Never rejects. */
   readonly result: Promise<Connection | Failure>;
   #resolve!: (result: Connection | Failure) => void;
 
-  constructor(host: Host) {
+  constructor(host: Host, turn: number) {
     this.host = host;
+    this.turn = turn;
     this.result = new Promise((resolve) => {
       this.#resolve = resolve;
     });
@@ -70,6 +79,7 @@ export class Transport {
   /** Origins that may not dial because of `maxTotalConns`, in the order in which they came. */
   readonly #starved = new Set<Host>();
   #open = 0;
+  #turns = 0;
   #idleTimer: NodeJS.Timeout | undefined;
   #trimScheduled = false;
   #closed = false;
@@ -101,13 +111,13 @@ export class Transport {
   }
 
   /** An idle connection at once, or else a place in the queue. */
-  acquire(origin: string, url: URL): Connection | Waiter {
-    const host = this.#hostOf(origin, url);
+  acquire(origin: string): Connection | Waiter {
+    const host = this.#hostOf(origin);
     const connection = this.#takeIdle(host);
     if (connection !== undefined) return connection;
-    const waiter = new Waiter(host);
+    const waiter = new Waiter(host, this.#turns++);
     host.queue.push(waiter);
-    for (const dial of host.dials.keys()) dial.setWanted(true);
+    if (host.queue.size === 1) for (const dial of host.dials.keys()) dial.setWanted(true);
     this.#pump(host);
     if (waiter.dial === undefined && host.queue.size - host.dials.size > this.#options.maxQueue) {
       this.leave(waiter, queueFull(host, this.#options));
@@ -119,8 +129,7 @@ export class Transport {
   leave(waiter: Waiter, failure: Failure): void {
     const { host } = waiter;
     if (!host.queue.remove(waiter)) return;
-    if (waiter.dial !== undefined) host.dials.set(waiter.dial, undefined);
-    if (host.queue.size === 0) for (const dial of host.dials.keys()) dial.setWanted(false);
+    this.#left(waiter);
     waiter.settle(failure);
     this.#dropIfEmpty(host);
   }
@@ -133,12 +142,22 @@ export class Transport {
       this.#retire(connection);
       return;
     }
-    const waiter = host.queue.shift();
-    if (waiter !== undefined) {
-      this.#serve(waiter, connection);
-    } else if (this.#starved.size > 0) {
-      this.#retire(connection);
+    const waiter = host.queue.first();
+    const fresh = connection.served === 0 && !connection.wasIdle;
+    const yields = this.#starved.size > 0 && (waiter === undefined || !fresh);
+    const starved = yields ? this.#yieldsTo(host, waiter) : undefined;
+    if (starved !== undefined) {
+      this.#remove(connection);
+      this.#starved.delete(starved);
+      this.#pump(starved);
+      this.#pump(host);
+      this.#dropIfEmpty(host);
+    } else if (waiter !== undefined) {
+      host.queue.shift();
+      this.#left(waiter);
+      waiter.settle(connection);
     } else {
+      connection.wasIdle = true;
       connection.idleSince = this.#options.clock.now();
       host.idle.push(connection);
       this.#idle.add(connection);
@@ -168,6 +187,9 @@ export class Transport {
     this.closeIdle();
     for (const host of this.#hosts.values()) {
       for (const dial of host.dials.keys()) dial.cancel();
+      this.#open -= host.dials.size;
+      host.open -= host.dials.size;
+      host.dials.clear();
     }
     this.#hosts.clear();
     this.#starved.clear();
@@ -180,10 +202,10 @@ export class Transport {
     for (const connection of this.#connections) this.#remove(connection);
   }
 
-  #hostOf(origin: string, url: URL): Host {
+  #hostOf(origin: string): Host {
     let host = this.#hosts.get(origin);
     if (host === undefined) {
-      host = { url, queue: new WaitQueue(), idle: [], dials: new Map(), open: 0 };
+      host = { url: new URL(origin), queue: new WaitQueue(), idle: [], dials: new Map(), open: 0 };
       this.#hosts.set(origin, host);
     }
     return host;
@@ -200,11 +222,26 @@ export class Transport {
     }
   }
 
-  #serve(waiter: Waiter, connection: Connection): void {
-    // The waiter's own dial goes on, for the next one.
-    if (waiter.dial !== undefined) waiter.host.dials.set(waiter.dial, undefined);
+  /** After a waiter has left its queue, served or not: its own dial goes on, for the next one. */
+  #left(waiter: Waiter): void {
+    const { host } = waiter;
+    if (waiter.dial !== undefined) host.dials.set(waiter.dial, undefined);
     waiter.dial = undefined;
-    waiter.settle(connection);
+    if (host.queue.size <= host.dials.size) this.#starved.delete(host);
+    if (host.queue.size === 0) for (const dial of host.dials.keys()) dial.setWanted(false);
+  }
+
+  /** The starved origin for which a connection of `host` is closed, instead of going to `waiter`. */
+  #yieldsTo(host: Host, waiter: Waiter | undefined): Host | undefined {
+    for (const starved of this.#starved) {
+      if (starved === host) continue;
+      if (waiter === undefined) return starved;
+      const first = starved.queue.first();
+      const longer = first !== undefined && first.turn < waiter.turn;
+      if (starved.open === 0) return longer ? starved : undefined;
+      if (longer && starved.open + 1 < host.open) return starved;
+    }
+    return undefined;
   }
 
   /** Dials for waiters that no dial covers yet, as far as the limits allow. */
@@ -221,13 +258,7 @@ export class Transport {
   }
 
   #dialFor(host: Host): void {
-    let waiter: Waiter | undefined;
-    for (const candidate of host.queue) {
-      if (candidate.dial === undefined) {
-        waiter = candidate;
-        break;
-      }
-    }
+    const waiter = host.queue.advance();
     host.open++;
     this.#open++;
     const dial: Dial = this.#dialer.dial(
@@ -264,7 +295,11 @@ export class Transport {
     host.open--;
     this.#open--;
     // Only the one who asked for it hears of it: the others have dials of their own, or get one now.
-    if (owner !== undefined && host.queue.remove(owner)) owner.settle(failure);
+    if (owner !== undefined && host.queue.remove(owner)) {
+      owner.dial = undefined;
+      this.#left(owner);
+      owner.settle(failure);
+    }
     this.#slotFreed(host);
   }
 
@@ -285,13 +320,14 @@ export class Transport {
   }
 
   #slotFreed(host: Host): void {
-    this.#pump(host);
-    this.#dropIfEmpty(host);
     for (const starved of this.#starved) {
       if (this.#open >= this.#options.maxTotalConns) break;
+      // Where it wants more than it gets, the others come first.
       this.#starved.delete(starved);
       this.#pump(starved);
     }
+    this.#pump(host);
+    this.#dropIfEmpty(host);
   }
 
   #dropIfEmpty(host: Host): void {
