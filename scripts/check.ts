@@ -20,7 +20,7 @@ await runScript(async (steps) => {
   const tool = (command: string, ...args: string[]): Promise<void> => run(command, args, { cwd: ROOT, env });
 
   if (!values["skip-tests"]) await steps.run("tests", () => tool("pnpm", "test"));
-  // Not vitest: they run where only the benchmarks' own folder is at hand, and need none of the rivals.
+  // Not vitest: the benchmarks are no workspace member. These tests need none of the rivals.
   await steps.run("tests of the benchmarks", () => tool("node", "--test", "apps/bench/test/*.test.ts"));
   await steps.run("types", () => tool("pnpm", "typecheck"));
   await steps.run("types of scripts", () => tool("tsc", "-p", join("scripts", "tsconfig.json")));

@@ -6,6 +6,7 @@
  */
 import { glob, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { installRivals } from "../apps/bench/harness/prepare.ts";
 import { demoOfCleanClone, testOfCleanClone } from "./lib/clean-clone.ts";
 import { runConsumer } from "./lib/consumer.ts";
 import { packAll } from "./lib/packages.ts";
@@ -16,6 +17,8 @@ import { npmEnvironment, ROOT, toolEnvironment } from "./lib/tools.ts";
 
 // A bound on real time may be missed once on a busy machine. All tries are shown.
 const TRIES = 3;
+// It takes a minute; a contender that hangs must not hold up everything else.
+const BENCH_TIMEOUT_MS = 5 * 60_000;
 
 interface LongStep {
   readonly name: string;
@@ -29,6 +32,8 @@ await runScript(async (steps) => {
       { name: "clone/test", run: testOfCleanClone },
       { name: "clone/demo", run: demoOfCleanClone },
       { name: "rehearse", run: () => run("node", [join("scripts", "release-rehearse.ts")], { cwd: ROOT, env }) },
+      { name: "bench/types", run: () => typesOfBenchmarks(env) },
+      { name: "bench/quick", run: () => quickBenchmarks(env) },
       { name: "oldest-node", run: (context) => runOnOldestNode(context, env) },
       ...(await longPrograms(env)),
     ],
@@ -47,6 +52,18 @@ function select(all: readonly LongStep[], names: readonly string[]): readonly Lo
     throw new Error(`There is no step ${JSON.stringify(unknown)}; there are ${all.map(({ name }) => name).join(", ")}`);
   }
   return names.length === 0 ? all : all.filter((step) => names.some((name) => matches(step, name)));
+}
+
+/** `pnpm typecheck` cannot know them: what they compare with is installed on demand. */
+async function typesOfBenchmarks(env: NodeJS.ProcessEnv): Promise<void> {
+  await installRivals();
+  await run("tsc", ["-p", join("apps", "bench")], { cwd: ROOT, env });
+}
+
+/** Every comparison, for a moment: fails when a contender, ours or theirs, gave a wrong answer. */
+async function quickBenchmarks(env: NodeJS.ProcessEnv): Promise<void> {
+  const program = join("apps", "bench", "run.ts");
+  await run("node", [program, "all", "--quick"], { cwd: ROOT, env, timeoutMs: BENCH_TIMEOUT_MS });
 }
 
 /** Every `long/*.ts` of packages and apps: programs that fail with an exit code. */

@@ -90,8 +90,9 @@ async function compare(name: string, machine: Machine, options: Arguments): Prom
 }
 
 async function measureGuide(machine: Machine, options: Arguments): Promise<boolean> {
-  const { guide } = await import("./guide/guide.ts");
   if (options.build) await buildPackages(["@vg/demo^..."]);
+  // Only now: it imports what may not have been built before.
+  const { guide } = await import("./guide/guide.ts");
   return await guide(machine, options);
 }
 

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { capture, hasEnded, run, start } from "./run.ts";
 import { npmEnvironment, ROOT } from "./tools.ts";
 
+const SCOPE = "@vg";
 const FIXTURE = join(ROOT, "fixtures", "registry");
 const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 5_000;
@@ -14,6 +15,8 @@ export interface Registry extends AsyncDisposable {
   readonly url: string;
   /** A file for `npm_config_userconfig`: this registry, and the leave to publish to it. */
   readonly npmrc: string;
+  /** An empty folder for `XDG_CONFIG_HOME`: pnpm's own settings, which win over an npmrc, are looked for there. */
+  readonly configHome: string;
 }
 
 /** Installs and starts a registry that keeps everything in `folder`. It is stopped at the end of its scope. */
@@ -46,8 +49,16 @@ export async function startRegistry(folder: string): Promise<Registry> {
     ])) as [{ port: number }];
     const url = `http://127.0.0.1:${port}/`;
     const npmrc = join(folder, "npmrc");
-    await writeFile(npmrc, `registry=${url}\n//127.0.0.1:${port}/:_authToken=${await signUp(url)}\n`, { mode: 0o600 });
-    return { url, npmrc, [Symbol.asyncDispose]: stop };
+    // The scope by name too: a registry that is set for it anywhere wins over one that is set for everything.
+    const lines = [
+      `registry=${url}`,
+      `${SCOPE}:registry=${url}`,
+      `//127.0.0.1:${port}/:_authToken=${await signUp(url)}`,
+    ];
+    await writeFile(npmrc, `${lines.join("\n")}\n`, { mode: 0o600 });
+    const configHome = join(folder, "config");
+    await mkdir(configHome);
+    return { url, npmrc, configHome, [Symbol.asyncDispose]: stop };
   } catch (error) {
     await stop();
     throw error;
@@ -71,12 +82,19 @@ async function signUp(url: string): Promise<string> {
  * The environment of somebody whose only registry is this one. Every way to name a registry is used, so that nothing
  * that is only rehearsed can reach another; the caches are separate, so that everything really comes from it.
  */
-export function registryEnvironment(base: NodeJS.ProcessEnv, registry: Registry, cache: string): NodeJS.ProcessEnv {
+export function registryEnvironment(
+  base: NodeJS.ProcessEnv,
+  registry: Pick<Registry, "url" | "npmrc" | "configHome">,
+  cache: string,
+): NodeJS.ProcessEnv {
   return {
     ...base,
     npm_config_userconfig: registry.npmrc,
     npm_config_registry: registry.url,
     pnpm_config_registry: registry.url,
+    // Stands above every npmrc, where somebody may have set their own.
+    [`npm_config_${SCOPE}:registry`]: registry.url,
+    XDG_CONFIG_HOME: registry.configHome,
     npm_config_cache: cache,
   };
 }

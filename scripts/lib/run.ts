@@ -22,6 +22,8 @@ export interface RunOptions {
   cwd?: string;
   /** The whole environment of the command. Default: that of this process. */
   env?: NodeJS.ProcessEnv;
+  /** The command is told to end (SIGTERM) after so long. Default: never. */
+  timeoutMs?: number;
 }
 
 /** Runs a command to its end with its output on ours. Rejects with CommandError when it fails. */
@@ -56,11 +58,19 @@ export function hasEnded(child: ChildProcess): boolean {
 function finish(
   command: string,
   args: readonly string[],
-  { cwd = process.cwd(), env = process.env }: RunOptions,
+  { cwd = process.cwd(), env = process.env, timeoutMs }: RunOptions,
   stdio: SpawnOptions["stdio"],
 ): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = start(command, args, { cwd, env, stdio });
+    let late = false;
+    const timer =
+      timeoutMs === undefined
+        ? undefined
+        : setTimeout(() => {
+            late = true;
+            child.kill("SIGTERM");
+          }, timeoutMs);
     let stdout = "";
     let all = "";
     child.stdout?.setEncoding("utf8").on("data", (text: string) => {
@@ -69,9 +79,14 @@ function finish(
     });
     child.stderr?.setEncoding("utf8").on("data", (text: string) => (all += text));
     const fail = (how: string): void => reject(new CommandError([basename(command), ...args].join(" "), how, cwd, all));
-    child.once("error", (error) => fail(`could not be started: ${error.message}`));
+    child.once("error", (error) => {
+      clearTimeout(timer);
+      fail(`could not be started: ${error.message}`);
+    });
     child.once("close", (code, signal) => {
-      if (code === 0) resolve(stdout);
+      clearTimeout(timer);
+      if (late) fail(`did not end within ${(timeoutMs ?? 0) / 1000} s`);
+      else if (code === 0) resolve(stdout);
       else fail(signal === null ? `failed with exit code ${code}` : `was ended by ${signal}`);
     });
   });

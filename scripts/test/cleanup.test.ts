@@ -53,6 +53,11 @@ describe("a command", () => {
     expect(error).toMatchObject({ message: "`sh -c echo lost; exit 3` failed with exit code 3 (in /)\nlost" });
   });
 
+  test("that takes longer than it may is told to end, and the error says so", async () => {
+    const sleeping = run(process.execPath, ["-e", "setInterval(() => {}, 1000)"], { cwd: "/", timeoutMs: 50 });
+    await expect(sleeping).rejects.toThrow(/ did not end within 0\.05 s \(in \/\)$/);
+  });
+
   test("that does not exist fails likewise", async () => {
     await expect(run("no-such-command-here", [])).rejects.toThrow("`no-such-command-here` could not be started");
   });

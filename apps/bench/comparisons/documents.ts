@@ -1,4 +1,4 @@
-import { field } from "../harness/values.ts";
+import { isDeepStrictEqual } from "node:util";
 
 const BYTES = 1024;
 
@@ -8,9 +8,12 @@ export function documentOf(id: number): string {
   return `${head}${"abcdefghij".repeat(BYTES / 10).slice(0, BYTES - head.length - 2)}"}`;
 }
 
+/** Kept, so that what a check costs is the comparison alone; the same for every contender. */
+const parsed = new Map<number, unknown>();
+
+/** Whether a parsed document is that of the id, in every field. */
 export function isDocument(value: unknown, id: number): boolean {
-  const text = field(value, "text");
-  return (
-    field(value, "id") === id && Array.isArray(field(value, "tags")) && typeof text === "string" && text.length > 900
-  );
+  let expected = parsed.get(id);
+  if (expected === undefined) parsed.set(id, (expected = JSON.parse(documentOf(id))));
+  return isDeepStrictEqual(value, expected);
 }

@@ -1,18 +1,15 @@
-import { spawn, type ChildProcess } from "node:child_process";
-import { access } from "node:fs/promises";
-import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
+import { runConcurrently } from "../comparisons/concurrency.ts";
 import { zipfSequence } from "../comparisons/zipf.ts";
 import type { Progress } from "../harness/progress.ts";
 import { field, numberField } from "../harness/values.ts";
+import { startDemo } from "./demo-process.ts";
 import { latency, timed, type Latency } from "./latency.ts";
 
-const DEMO = fileURLToPath(new URL("../../demo/src/main.ts", import.meta.url));
-const START_TIMEOUT_MS = 60_000;
 const EXPONENT = 1;
+const SEED = 7;
 
+/** At most so many completions, over so many prompts, for so long. */
 export interface DemoWorkload {
-  /** At most so many completions, over so many prompts, for so long. */
   requests: number;
   prompts: number;
   budgetMs: number;
@@ -20,7 +17,8 @@ export interface DemoWorkload {
 
 export interface DemoResult {
   requests: number;
-  /** How many different prompts came in them. */
+  /** How many prompts there were to draw from, and how many of them were drawn. */
+  prompts: number;
   distinct: number;
   /** Answers from the cache, by their header, as a share of all. */
   hitRate: number;
@@ -28,8 +26,6 @@ export interface DemoResult {
   bestHitRate: number;
   /** What the demo's own health document says. */
   reportedHitRate: number;
-  entries: number;
-  capacity: number;
   hits: Latency;
   misses: Latency;
 }
@@ -37,22 +33,20 @@ export interface DemoResult {
 /** Sends prompts by Zipf's law, one after the other, to a demo that is started for this, and reads its cache's figures. */
 export async function measureDemo(workload: DemoWorkload, progress: Progress): Promise<DemoResult> {
   progress.show("Demo", "starting");
-  const demo = await startDemo();
+  await using demo = await startDemo();
   try {
     return await sendPrompts(demo.url, workload, progress);
   } finally {
     progress.done();
-    await demo.stop();
   }
 }
 
 async function sendPrompts(url: string, workload: DemoWorkload, progress: Progress): Promise<DemoResult> {
-  const prompts = zipfSequence(workload.requests, workload.prompts, EXPONENT, 7);
   const hits: number[] = [];
   const misses: number[] = [];
   const seen = new Map<number, string>();
   const start = performance.now();
-  for (const [i, prompt] of prompts.entries()) {
+  for (const [i, prompt] of promptSequence(workload.requests, workload.prompts).entries()) {
     const elapsed = performance.now() - start;
     if (elapsed > workload.budgetMs) break;
     progress.show("Demo", `completion ${i}`, Math.max(i / workload.requests, elapsed / workload.budgetMs));
@@ -68,19 +62,115 @@ async function sendPrompts(url: string, workload: DemoWorkload, progress: Progre
     (answer.cache === "hit" ? hits : misses).push(took);
   }
   const requests = hits.length + misses.length;
-  const { hit_rate, entries, capacity } = await readCacheStats(url);
   return {
     requests,
+    prompts: workload.prompts,
     distinct: seen.size,
     hitRate: hits.length / requests,
     bestHitRate: 1 - seen.size / requests,
-    reportedHitRate: hit_rate,
-    entries,
-    capacity,
+    reportedHitRate: (await readCacheStats(url)).hit_rate,
     hits: latency(hits),
     misses: latency(misses),
   };
 }
+
+function promptSequence(requests: number, prompts: number): Int32Array {
+  return zipfSequence(requests, prompts, EXPONENT, SEED);
+}
+
+/** The most that any cache could hit of so many completions, drawn as above, over so many prompts. */
+export function bestHitRate(requests: number, prompts: number): number {
+  return 1 - new Set(promptSequence(requests, prompts)).size / requests;
+}
+
+export interface MemoryResult {
+  capacity: number;
+  requests: number;
+  distinct: number;
+  /** Completions that the cache took in, and those that it gave up for them. */
+  stored: number;
+  evicted: number;
+  /** The most that was seen at any look at the health document, of which there is one every so many completions. */
+  peakEntries: number;
+  peakBytes: number;
+  /** What the cache held when it was first seen full, and at the end. */
+  fullBytes: number;
+  endBytes: number;
+}
+
+/**
+ * Sends more prompts than fit to a demo with a small cache, and watches what its cache holds.
+ *
+ * @throws when the cache held more than it may, or never had to give anything up
+ */
+export async function measureMemory(
+  capacity: number,
+  workload: DemoWorkload,
+  progress: Progress,
+): Promise<MemoryResult> {
+  progress.show("Demo with a small cache", "starting");
+  await using demo = await startDemo({ INFERENCE_CACHE_CAPACITY: String(capacity) });
+  try {
+    return memoryResult(capacity, await overfill(demo.url, workload, progress));
+  } finally {
+    progress.done();
+  }
+}
+
+/** What was seen of a cache while more was stored than fits. */
+interface Overfilled {
+  requests: number;
+  distinct: number;
+  /** In the order of time; the last one came after the last completion. */
+  looks: CacheStats[];
+}
+
+async function overfill(url: string, workload: DemoWorkload, progress: Progress): Promise<Overfilled> {
+  const prompts = promptSequence(workload.requests, workload.prompts);
+  const looks: CacheStats[] = [];
+  const seen = new Set<number>();
+  const start = performance.now();
+  let requests = 0;
+  await runConcurrently(prompts.length, CALLERS, async (index) => {
+    const elapsed = performance.now() - start;
+    // Without an eviction nothing is shown: a slow machine takes longer.
+    if (elapsed > workload.budgetMs && looks.some(({ evictions }) => evictions > 0)) return;
+    progress.show("Demo with a small cache", `completion ${index}`, index / prompts.length);
+    const prompt = prompts[index]!;
+    await complete(url, prompt);
+    seen.add(prompt);
+    if (++requests % LOOK_EVERY === 0) looks.push(await readCacheStats(url));
+  });
+  looks.push(await readCacheStats(url));
+  return { requests, distinct: seen.size, looks };
+}
+
+function memoryResult(capacity: number, { requests, distinct, looks }: Overfilled): MemoryResult {
+  const end = looks.at(-1)!;
+  const peakEntries = Math.max(...looks.map(({ entries }) => entries));
+  if (end.capacity !== capacity || peakEntries > capacity) {
+    throw new Error(`The demo's cache held ${peakEntries} entries; it may hold ${capacity}, and says ${end.capacity}`);
+  }
+  const full = looks.find(({ entries }) => entries === capacity);
+  if (full === undefined || end.evictions === 0) {
+    throw new Error(`The demo's cache of ${capacity} entries never had to evict one in ${requests} completions`);
+  }
+  return {
+    capacity,
+    requests,
+    distinct,
+    stored: end.sets,
+    evicted: end.evictions,
+    peakEntries,
+    peakBytes: Math.max(...looks.map(bytesOf)),
+    fullBytes: bytesOf(full),
+    endBytes: bytesOf(end),
+  };
+}
+
+// No latency is measured here, so that it need not take long.
+const CALLERS = 4;
+const LOOK_EVERY = 20;
 
 async function complete(url: string, prompt: number): Promise<{ cache: string; text: string }> {
   const response = await fetch(`${url}/v1/chat/completions`, {
@@ -104,88 +194,25 @@ interface CacheStats {
   hit_rate: number;
   entries: number;
   capacity: number;
+  sets: number;
+  evictions: number;
+  total_size_mb: number;
 }
 
 async function readCacheStats(url: string): Promise<CacheStats> {
   const response = await fetch(`${url}/v2/health`);
   const stats = field(await response.json(), "pools", "inference_cache");
   const figure = (name: keyof CacheStats): number => numberField(stats, name);
-  return { hit_rate: figure("hit_rate"), entries: figure("entries"), capacity: figure("capacity") };
-}
-
-interface Demo {
-  url: string;
-  stop(): Promise<void>;
-}
-
-async function startDemo(): Promise<Demo> {
-  await access(DEMO).catch(() => {
-    throw new Error(`There is no demo at ${DEMO}`);
-  });
-  const child = spawn(process.execPath, [DEMO], {
-    env: demoEnvironment(),
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  const exited = new Promise<void>((resolve) => {
-    child.once("exit", () => resolve());
-    child.once("error", () => resolve());
-  });
-  try {
-    const url = await addressOf(child, exited);
-    await untilReady(url);
-    return { url, stop: () => stopDemo(child, exited) };
-  } catch (error) {
-    await stopDemo(child, exited);
-    throw error;
-  }
-}
-
-/** The caller's own settings but for those that would mix this run with theirs. */
-function demoEnvironment(): NodeJS.ProcessEnv {
-  // Usage rows and kept data don't belong into somebody's database; the demo brings one of its own.
-  const { POSTGRES_DSN: _dsn, DEMO_DATA_DIR: _dir, API_KEY: _key, ...env } = process.env;
-  // The rate limit is off because this is a load tool, which would measure only the limit.
-  return { ...env, HOST: "127.0.0.1", PORT: "0", RATE_LIMIT_PER_SECOND: "0", LOG_LEVEL: "warn" };
-}
-
-/** The demo says where it listens, once, in what it prints. */
-async function addressOf(child: ChildProcess, exited: Promise<void>): Promise<string> {
-  const output: string[] = [];
-  const found = new Promise<string>((resolve) => {
-    const look = (chunk: Buffer): void => {
-      output.push(chunk.toString());
-      const address = /^VaultGemma LocalAI \S+ listens on (http:\S+)$/m.exec(output.join(""))?.[1];
-      if (address !== undefined) resolve(address);
-    };
-    child.stdout?.on("data", look);
-    child.stderr?.on("data", look);
-  });
-  const failure = async (why: string): Promise<never> => {
-    throw new Error(`The demo ${why}; it said:\n${output.join("").slice(-2000)}`);
+  return {
+    hit_rate: figure("hit_rate"),
+    entries: figure("entries"),
+    capacity: figure("capacity"),
+    sets: figure("sets"),
+    evictions: figure("evictions"),
+    total_size_mb: figure("total_size_mb"),
   };
-  return await Promise.race([
-    found,
-    exited.then(() => failure("ended at its start")),
-    delay(START_TIMEOUT_MS, undefined, { ref: false }).then(() => failure("did not say where it listens")),
-  ]);
 }
 
-async function untilReady(url: string): Promise<void> {
-  const deadline = performance.now() + START_TIMEOUT_MS;
-  for (;;) {
-    const status = await fetch(`${url}/readyz`).then(
-      (response) => response.status,
-      () => 0,
-    );
-    if (status === 200) return;
-    if (performance.now() > deadline) throw new Error(`The demo was not ready in time (${url}/readyz: ${status})`);
-    await delay(100);
-  }
-}
-
-async function stopDemo(child: ChildProcess, exited: Promise<void>): Promise<void> {
-  child.kill("SIGTERM");
-  const timer = setTimeout(() => child.kill("SIGKILL"), 15_000);
-  await exited;
-  clearTimeout(timer);
+function bytesOf({ total_size_mb }: CacheStats): number {
+  return Math.round(total_size_mb * 1024 * 1024);
 }

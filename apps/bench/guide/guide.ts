@@ -5,7 +5,7 @@ import { Progress } from "../harness/progress.ts";
 import { publish, writeResults } from "../harness/publish.ts";
 import { machineText, warnings } from "../harness/report.ts";
 import { measureDatabase, type DatabaseResult } from "./database.ts";
-import { measureDemo, type DemoResult } from "./demo.ts";
+import { bestHitRate, measureDemo, measureMemory, type DemoResult, type MemoryResult } from "./demo.ts";
 import { measureHttps, type HttpsResult } from "./https.ts";
 import type { Limits } from "./latency.ts";
 
@@ -16,7 +16,15 @@ interface GuideReport {
   database: DatabaseResult;
   https: HttpsResult;
   demo: DemoResult;
+  /** The best hit rate that any cache could reach with a full run's completions, by the number of prompts. */
+  hitRateCurve: { prompts: number; best: number }[];
+  memory: MemoryResult;
 }
+
+const REQUESTS = 1000;
+const PROMPTS = 150;
+/** Other numbers of prompts, to show how much that choice decides. */
+const CURVE = [50, PROMPTS, 500, 1500];
 
 export async function guide(machine: Machine, { quick, write }: { quick: boolean; write: boolean }): Promise<boolean> {
   const limits: Limits = quick ? { pairs: 30, budgetMs: 1500 } : { pairs: 500, budgetMs: 10_000 };
@@ -27,11 +35,17 @@ export async function guide(machine: Machine, { quick, write }: { quick: boolean
   const database = await withDatabase((dsn) => measureDatabase(dsn, limits, progress));
   const https = await measureHttps(limits, progress);
   const demo = await measureDemo(
-    quick ? { requests: 60, prompts: 20, budgetMs: 4000 } : { requests: 1000, prompts: 150, budgetMs: 22_000 },
+    quick ? { requests: 60, prompts: 20, budgetMs: 4000 } : { requests: REQUESTS, prompts: PROMPTS, budgetMs: 18_000 },
+    progress,
+  );
+  const hitRateCurve = CURVE.map((prompts) => ({ prompts, best: bestHitRate(REQUESTS, prompts) }));
+  const memory = await measureMemory(
+    quick ? 15 : 100,
+    quick ? { requests: 80, prompts: 100, budgetMs: 4000 } : { requests: 1000, prompts: 500, budgetMs: 8000 },
     progress,
   );
 
-  const report: GuideReport = { quick, machine, versions, database, https, demo };
+  const report: GuideReport = { quick, machine, versions, database, https, demo, hitRateCurve, memory };
   console.log(`\nThe guide's performance benefits, on this machine\n\n${textTable(rows(report))}\n`);
   for (const remark of remarks(report)) console.log(`- ${remark}`);
   console.log(`\n${machineText(report)}`);
@@ -54,7 +68,7 @@ async function withDatabase<T>(use: (dsn: string) => Promise<T>): Promise<T> {
   }
 }
 
-function rows({ database, https, demo }: GuideReport): string[][] {
+function rows({ database, https, demo, memory }: GuideReport): string[][] {
   return [
     ["metric", "the guide says", "measured here", "change", "p95"],
     [
@@ -71,7 +85,7 @@ function rows({ database, https, demo }: GuideReport): string[][] {
       percent(https.change),
       `${ms(https.before.p95Ms)} → ${ms(https.after.p95Ms)}`,
     ],
-    ["Cache hit rate", "85-90 % for common queries", `${(demo.hitRate * 100).toFixed(1)} %`, "", ""],
+    ["Cache hit rate", "85-90 % for common queries", `${share(demo.hitRate)} over ${demo.prompts} prompts`, "", ""],
     [
       "Completion latency, miss → hit",
       "",
@@ -79,7 +93,13 @@ function rows({ database, https, demo }: GuideReport): string[][] {
       percent(demo.hits.p50Ms / demo.misses.p50Ms - 1),
       `${ms(demo.misses.p95Ms)} → ${ms(demo.hits.p95Ms)}`,
     ],
-    ["Memory usage", "controlled via LRU eviction", `${demo.entries} of at most ${demo.capacity} entries`, "", ""],
+    [
+      "Memory usage",
+      "controlled via LRU eviction",
+      `${memory.stored} stored, never more than ${memory.peakEntries} kept: ${kib(memory.peakBytes)} at most`,
+      "",
+      "",
+    ],
     [
       "Connection overhead",
       "eliminated via pooling",
@@ -90,14 +110,20 @@ function rows({ database, https, demo }: GuideReport): string[][] {
   ];
 }
 
-function remarks({ database, https, demo }: GuideReport): string[] {
+function remarks({ database, https, demo, hitRateCurve, memory }: GuideReport): string[] {
   return [
     `Database: ${database.server}; medians of ${database.after.count} queries each way, in turns. Before: a connection for ` +
       `each query. After: @vg/pool-db, which used ${database.poolConnections}.`,
     `HTTPS: a local server; medians of ${https.after.count} requests each way, in turns. Before: TCP and TLS for each ` +
       "request. After: @vg/pool-http.",
     `Cache: ${demo.requests} completions of the demo over ${demo.distinct} different prompts by Zipf's law. Any prompt must ` +
-      `miss once, so no cache could hit more than ${(demo.bestHitRate * 100).toFixed(1)} % of this workload.`,
+      `miss once, so no cache could hit more than ${share(demo.bestHitRate)} of this workload.`,
+    `That hit rate follows from how many prompts this benchmark draws from (${demo.prompts}), which is its choice. The most that any ` +
+      `cache could hit of ${REQUESTS} completions: ` +
+      `${hitRateCurve.map(({ prompts, best }) => `${share(best)} over ${prompts} prompts`).join(", ")}.`,
+    `Memory: a demo with a cache of ${memory.capacity} entries and ${memory.requests} completions over ${memory.distinct} different ` +
+      `prompts. It held ${kib(memory.fullBytes)} when it was first full and ${kib(memory.endBytes)} at the end, ` +
+      `${memory.evicted} evictions later, by its own estimate of its entries' sizes.`,
     "There is no network here: a new connection costs this machine's CPU time, but no round trips. Over a network, before " +
       "gets slower by two round trips or more, and all figures by one.",
   ];
@@ -111,6 +137,14 @@ function markdown(report: GuideReport): string {
 
 function ms(value: number): string {
   return `${value.toFixed(value < 10 ? 2 : 0)} ms`;
+}
+
+function share(rate: number): string {
+  return `${(rate * 100).toFixed(1)} %`;
+}
+
+function kib(bytes: number): string {
+  return `${(bytes / 1024).toFixed(1)} KiB`;
 }
 
 function percent(change: number): string {

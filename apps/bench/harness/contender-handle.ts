@@ -1,4 +1,5 @@
 import { fork, type ChildProcess } from "node:child_process";
+import { atExit } from "../../../scripts/lib/cleanup.ts";
 import type { Answer, Measurement, Parameters, Reply, Request } from "./contender.ts";
 
 const PROCESS = new URL("./contender-process.ts", import.meta.url);
@@ -19,10 +20,13 @@ export class ContenderHandle {
       execArgv: ["--expose-gc"],
       stdio: ["ignore", "ignore", "inherit", "ipc"],
     });
+    // A contender that is busy does not notice that its channel has closed.
+    const forget = atExit(() => this.#process.kill("SIGKILL"));
     this.#process.on("message", (reply: Reply) => this.#pending?.resolve(reply));
     this.#process.on("error", (error) => this.#pending?.reject(error));
     this.#exited = new Promise((resolve) => {
       this.#process.once("exit", (code, signal) => {
+        forget();
         this.#pending?.reject(new Error(`its process ended (${signal ?? `exit code ${code}`})`));
         resolve();
       });

@@ -75,3 +75,22 @@ void test("a document is 1 KiB of JSON that is recognised by its id", () => {
     assert.ok(!isDocument(JSON.parse(documentOf(id)), id + 1));
   }
 });
+
+void test("a document that differs anywhere is not taken for the right one", () => {
+  const right = JSON.parse(documentOf(7)) as { tags: string[]; text: string };
+  const { text, ...cut } = right;
+  for (const wrong of [
+    undefined,
+    documentOf(7),
+    cut,
+    { ...right, score: 0.876 },
+    { ...right, object: "dokument" },
+    { ...right, tags: right.tags.toReversed() },
+    { ...right, text: text.slice(1) },
+    { ...right, text: `${text.slice(0, -1)}x` },
+    { ...right, more: 1 },
+  ]) {
+    assert.ok(!isDocument(wrong, 7), JSON.stringify(wrong));
+  }
+  assert.ok(isDocument({ ...right }, 7));
+});

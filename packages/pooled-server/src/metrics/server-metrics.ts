@@ -104,7 +104,11 @@ function dbFamilies(poolName: string, stats: Stats): MetricFamily[] {
     gauge("db_client_connection_max", "Connections open at most.", count("max_open_connections")),
     gauge("db_client_connection_pending_requests", "Callers waiting for a connection.", count("pending")),
     counter("db_client_connection_acquired_total", "Connections handed out.", count("acquire_count")),
-    counter("db_client_connection_waits_total", "Acquires that had to wait for a free or new connection.", count("wait_count")),
+    counter(
+      "db_client_connection_waits_total",
+      "Acquires that had to wait for a free or new connection.",
+      count("wait_count"),
+    ),
     counter("db_client_connection_wait_seconds_total", "Time spent waiting for connections.", {
       labels,
       value: number(stats, "wait_duration_ms") / 1000,
