@@ -37,6 +37,9 @@ import { RequestPipeline } from "./request-pipeline.ts";
 /** Seconds; OpenTelemetry's advice for HTTP, and more for the answers of models. */
 const DURATION_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60, 120];
 
+/** How long a request whose connection was cut may take to be over. */
+const CUT_MS = 100;
+
 const INFERENCE_CLEANUP_MS = 5 * 60_000;
 const EMBEDDING_CLEANUP_MS = 10 * 60_000;
 
@@ -343,6 +346,8 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
     }
     this.#server.closeAllConnections();
     await closed;
+    // The books of what was cut are closed a moment after its connection: its log line, its usage row.
+    await this.#pipeline.idle(CUT_MS);
     return cut.map((request) => `${request} was aborted`);
   }
 

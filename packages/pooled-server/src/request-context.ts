@@ -98,6 +98,11 @@ export class NodeRequestContext implements RequestContext {
     return this.#abort.signal;
   }
 
+  /** Why the signal aborted, or would have if somebody had asked for it. */
+  get abortReason(): Error | undefined {
+    return this.#abortReason;
+  }
+
   abort(reason: Error): void {
     this.#abortReason ??= reason;
     this.#abort?.abort(reason);

@@ -118,13 +118,7 @@ export class RequestPipeline {
   #refused(request: IncomingMessage, response: ServerResponse, context: NodeRequestContext): boolean {
     const { limiter, clients, identify } = this.#parts;
     if (this.#parts.draining()) {
-      response.setHeader("connection", "close");
-      this.#answer(request, response, context, {
-        status: 503,
-        code: "service_unavailable",
-        message: "The service is shutting down; try again, another instance will answer.",
-        retryAfterSeconds: 1,
-      });
+      this.#refuseForShutdown(request, response, context);
       return true;
     }
     const waitMs =
@@ -140,12 +134,26 @@ export class RequestPipeline {
     return true;
   }
 
+  #refuseForShutdown(request: IncomingMessage, response: ServerResponse, context: NodeRequestContext): void {
+    this.#answer(request, response, context, {
+      status: 503,
+      code: "service_unavailable",
+      message: "The service is shutting down; try again, another instance will answer.",
+      retryAfterSeconds: 1,
+    });
+  }
+
   async #serve(request: IncomingMessage, response: ServerResponse, context: NodeRequestContext): Promise<void> {
     try {
       if (!this.#refused(request, response, context)) await this.#parts.base(request, response);
     } catch (error) {
       // A handler that fails because its client has left has nobody to answer to.
-      if (response.destroyed || context.signal.aborted) return void response.destroy();
+      if (response.destroyed) return;
+      const { abortReason } = context;
+      // One that gave up because the shutdown told it to has done well; its client is still there.
+      if (abortReason !== undefined && !response.headersSent)
+        return this.#refuseForShutdown(request, response, context);
+      if (abortReason !== undefined) return void response.destroy();
       context.logger.error("The request's handler failed", error, { method: request.method, path: pathOf(request) });
       if (response.headersSent) {
         // Half an answer is out: only a broken connection can tell the client that it is not the whole.
@@ -167,6 +175,7 @@ export class RequestPipeline {
     problem: Omit<Problem, "traceId">,
   ): void {
     const body = this.#render({ ...problem, traceId: context.traceId }, request);
+    if (this.#parts.draining()) response.setHeader("connection", "close");
     // A handler that threw may have set headers of the answer that it will not give.
     for (const name of response.getHeaderNames()) {
       if (!["x-request-id", "connection"].includes(name)) response.removeHeader(name);
@@ -201,7 +210,9 @@ export class RequestPipeline {
   ): void {
     const latencyMs = this.#parts.clock.now() - start;
     const complete = response.writableFinished;
-    const status = context.status ?? (complete ? response.statusCode : CLIENT_CLOSED_REQUEST);
+    // Before this line only a shutdown aborts: an answer that it cut is the server's doing, not the client's.
+    const cut = context.abortReason === undefined ? CLIENT_CLOSED_REQUEST : 503;
+    const status = context.status ?? (complete ? response.statusCode : cut);
     this.#active.delete(context);
     if (!complete) context.abort(new Error("The client closed the connection before its answer was complete"));
     if (status >= 500) this.errorCount++;

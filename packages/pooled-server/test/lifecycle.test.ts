@@ -56,6 +56,35 @@ test("a request that does not end is aborted within the deadline, and named", as
   expect(logs.find({ message: "Closed, but not everything ended by itself" })).toMatchObject({ stuck: report.stuck });
 });
 
+test("a handler that gives up because the shutdown aborts its signal answers 503, not nothing", async () => {
+  const arrived = gate();
+  const { server, get, logs } = await listen(
+    async () => {
+      const { signal } = currentRequest() as { signal: AbortSignal };
+      arrived.open();
+      await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error)));
+    },
+    { shutdownTimeoutMs: 200 },
+  );
+  const answer = get("/slow");
+  await arrived.opened;
+  expect(await server.close()).toMatchObject({ stuck: ["requests: GET /slow was aborted"] });
+  const response = await answer;
+  expect([response.status, response.headers.get("retry-after")]).toEqual([503, "1"]);
+  expect(await response.json()).toMatchObject({ error: { code: "service_unavailable" } });
+  expect(logs.find({ message: "http_request" })).toMatchObject({ status_code: 503 });
+});
+
+test("an answer that the shutdown cut is logged as the server's 503, not as a client that left", async () => {
+  const arrived = gate();
+  const { server, get, logs } = await listen(() => arrived.open(), { shutdownTimeoutMs: 100 });
+  const answer = get("/stuck").catch(() => undefined);
+  await arrived.opened;
+  await server.close();
+  await answer;
+  expect(logs.find({ message: "http_request" })).toMatchObject({ status_code: 503 });
+});
+
 test("during the shutdown delay the server still serves, with readiness already off", async () => {
   const { server, get } = await listen((_request, response) => response.end("ok"), { shutdownDelayMs: 300 });
   const closing = server.close();
