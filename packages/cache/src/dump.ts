@@ -8,6 +8,9 @@ export interface CacheDumpEntry<K, V> {
   readonly value: V;
   /** What was left of its TTL at `takenAt`; null: it never expires. */
   readonly remainingTtlMs: number | null;
+  /** Its idle time, and what was left of that at `takenAt`, if it has one. Being loaded is a use. */
+  readonly idleMs?: number;
+  readonly remainingIdleMs?: number;
   /** The size it was stored with, if the cache weighs values. */
   readonly sizeBytes?: number;
 }
@@ -26,32 +29,48 @@ export interface CacheDump<K, V> {
 
 /** What of the entries is live at `now`. */
 export function dumpEntries<K, V>(entries: EntryTable<K, V>, now: number): CacheDumpEntry<K, V>[] {
+  const { lifetimes } = entries;
   const dumped: CacheDumpEntry<K, V>[] = [];
   for (const slot of entries.slots()) {
-    const deadline = entries.deadline(slot);
-    const remainingTtlMs = deadline === Infinity ? null : deadline - now;
-    if (remainingTtlMs !== null && !(remainingTtlMs > 0)) continue;
-    const entry = { key: entries.key(slot), value: entries.value(slot), remainingTtlMs };
-    dumped.push(entries.isWeighing ? { ...entry, sizeBytes: entries.size(slot) } : entry);
+    const freshUntil = lifetimes === undefined ? Infinity : lifetimes.freshUntil[slot]!;
+    if (freshUntil !== Infinity && !(freshUntil > now)) continue;
+    const cap = lifetimes === undefined ? Infinity : lifetimes.cap(slot);
+    const idleMs = lifetimes === undefined ? Infinity : lifetimes.idleMs(slot);
+    dumped.push({
+      key: entries.key(slot),
+      value: entries.value(slot),
+      remainingTtlMs: cap === Infinity ? null : cap - now,
+      ...(idleMs === Infinity ? {} : { idleMs, remainingIdleMs: freshUntil - now }),
+      ...(entries.isWeighing ? { sizeBytes: entries.size(slot) } : {}),
+    });
   }
   return dumped;
 }
 
-/** What of a dump is still live after `elapsedMs`, with the TTLs that are left then; at most `limit` entries. */
-export function liveEntries<K, V>(
-  dump: CacheDump<K, V>,
-  elapsedMs: number,
-  limit: number,
-): { key: K; value: V; ttlMs: number; sizeBytes: number | undefined }[] {
+/** An entry to store, with what is left of its times. */
+interface Restored<K, V> {
+  readonly key: K;
+  readonly value: V;
+  readonly ttlMs: number;
+  readonly idleMs: number;
+  readonly sizeBytes: number | undefined;
+}
+
+/** What of a dump is still live after `elapsedMs`; at most `limit` entries. */
+export function liveEntries<K, V>(dump: CacheDump<K, V>, elapsedMs: number, limit: number): Restored<K, V>[] {
   return dump.entries
-    .map(({ key, value, remainingTtlMs, sizeBytes }) => ({
+    .filter(
+      ({ remainingTtlMs, remainingIdleMs = Infinity }) =>
+        (remainingTtlMs === null || remainingTtlMs > elapsedMs) && remainingIdleMs > elapsedMs,
+    )
+    .slice(0, limit)
+    .map(({ key, value, remainingTtlMs, idleMs = Infinity, sizeBytes }) => ({
       key,
       value,
       ttlMs: remainingTtlMs === null ? Infinity : remainingTtlMs - elapsedMs,
+      idleMs,
       sizeBytes,
-    }))
-    .filter(({ ttlMs }) => ttlMs > 0)
-    .slice(0, limit);
+    }));
 }
 
 /** Checks the whole dump, so that a bad one changes nothing. @throws {CacheDumpError} */
@@ -71,6 +90,12 @@ export function checkDump<K, V>(label: string, dump: CacheDump<K, V>): void {
     if (!("key" in entry)) throw refuse(`entries[${i}] must have a key`, entry);
     const ttl: unknown = "remainingTtlMs" in entry ? entry.remainingTtlMs : undefined;
     const size: unknown = "sizeBytes" in entry ? entry.sizeBytes : undefined;
+    for (const name of ["idleMs", "remainingIdleMs"] as const) {
+      const ms: unknown = (entry as Record<string, unknown>)[name];
+      if (ms !== undefined && !(typeof ms === "number" && ms > 0)) {
+        throw refuse(`entries[${i}].${name} must be a number above 0`, ms);
+      }
+    }
     if (ttl !== null && !(typeof ttl === "number" && ttl > 0)) {
       throw refuse(`entries[${i}].remainingTtlMs must be a number above 0 or null`, ttl);
     }

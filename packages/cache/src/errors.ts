@@ -42,3 +42,15 @@ export class CacheLoadAbandonedError extends CacheError {
   override name = "CacheLoadAbandonedError";
   override readonly code = "ERR_VG_CACHE_LOAD_ABANDONED";
 }
+
+/** A load took longer than `loadTimeoutMs`. It was aborted; what it gives later is dropped. */
+export class CacheLoadTimeoutError extends CacheError {
+  override name = "CacheLoadTimeoutError";
+  override readonly code = "ERR_VG_CACHE_LOAD_TIMEOUT";
+}
+
+/** The loader of `getManyOrLoad` gave neither a Map nor an array with a value for each key. Nothing was stored. */
+export class CacheLoadResultError extends CacheError {
+  override name = "CacheLoadResultError";
+  override readonly code = "ERR_VG_CACHE_LOAD_RESULT";
+}

@@ -1,12 +1,14 @@
+import { channels } from "./diagnostics.ts";
 import { CacheCallbackError } from "./errors.ts";
+import type { Counters } from "./stats.ts";
 
 /**
  * Why a value left.
- * - `"capacity"`: the entry was the least recently used one, and room for another entry was needed (or `resize`)
+ * - `"capacity"`: room for another entry was needed (or `resize`), and the policy chose it; LRU: the least recently used
  * - `"bytes"`: the same, for want of bytes under `maxBytes`
- * - `"expired"`: its TTL had passed, whatever call found that out
+ * - `"expired"`: its time was over, whatever call found that out
  * - `"deleted"`: `delete(key)`
- * - `"replaced"`: another value was set under its key
+ * - `"replaced"`: another value of its key took its place, or was too large to, or was loaded and not to be stored
  * - `"cleared"`: `clear()`
  */
 export type EvictionReason = "capacity" | "bytes" | "expired" | "deleted" | "replaced" | "cleared";
@@ -18,30 +20,41 @@ interface Eviction<K, V> {
 }
 
 /**
- * Calls `onEvict` once for each value that left, in the order in which they left, after the cache is consistent again.
+ * Tells `onEvict`, and the channel `vg:cache:evict`, once of each value that left, in the order in which they left, after
+ * the cache is consistent again.
  *
  * A change of the cache queues what left and delivers at its end. A change made inside a callback queues behind what is
  * being delivered and is not delivered inside it: callbacks never nest, so they can't overflow the stack or see each
  * other half done. What a callback throws goes to `onError`, or else once to a process warning.
  */
-export class EvictionListener<K, V> {
-  /** How often a callback threw or rejected. */
-  errors = 0;
+export class Departures<K, V> {
+  readonly #counters: Counters;
+  readonly #name: string;
   readonly #label: string;
-  readonly #onEvict: (key: K, value: V, reason: EvictionReason) => void | Promise<void>;
+  /** Undefined: nobody but subscribers of the channel listens. */
+  readonly #onEvict: ((key: K, value: V, reason: EvictionReason) => void | Promise<void>) | undefined;
   readonly #onError: ((error: CacheCallbackError) => void | Promise<void>) | undefined;
   #queue: Eviction<K, V>[] = [];
   #delivering = false;
   #warned = false;
 
   constructor(
+    name: string,
     label: string,
-    onEvict: (key: K, value: V, reason: EvictionReason) => void | Promise<void>,
+    counters: Counters,
+    onEvict: ((key: K, value: V, reason: EvictionReason) => void | Promise<void>) | undefined,
     onError: ((error: CacheCallbackError) => void | Promise<void>) | undefined,
   ) {
+    this.#name = name;
     this.#label = label;
+    this.#counters = counters;
     this.#onEvict = onEvict;
     this.#onError = onError;
+  }
+
+  /** Whether `add` makes sense: it costs as much as the rest of an eviction. */
+  get isObserved(): boolean {
+    return this.#onEvict !== undefined || channels.evict.hasSubscribers;
   }
 
   add(key: K, value: V, reason: EvictionReason): void {
@@ -49,7 +62,7 @@ export class EvictionListener<K, V> {
   }
 
   deliver(): void {
-    if (this.#delivering) return;
+    if (this.#queue.length === 0 || this.#delivering) return;
     this.#delivering = true;
     while (this.#queue.length > 0) {
       const batch = this.#queue;
@@ -60,6 +73,8 @@ export class EvictionListener<K, V> {
   }
 
   #call({ key, value, reason }: Eviction<K, V>): void {
+    if (channels.evict.hasSubscribers) channels.evict.publish({ cache: this.#name, key, value, reason });
+    if (this.#onEvict === undefined) return;
     try {
       handleRejection(this.#onEvict(key, value, reason), (error) => this.#report("onEvict", reason, error));
     } catch (error) {
@@ -69,7 +84,7 @@ export class EvictionListener<K, V> {
 
   /** Never throws: it runs between two callbacks. */
   #report(callback: "onEvict" | "onError", reason: EvictionReason, cause: unknown): void {
-    this.errors++;
+    this.#counters.callbackErrors++;
     const error = new CacheCallbackError(
       `${this.#label}: ${callback} failed for a value that left as "${reason}". The cache is unharmed; ` +
         `the callback must handle its own errors.`,

@@ -1,46 +1,40 @@
 /*
- * A bounded cache of the process: exact LRU, a TTL for each entry, a budget of bytes, one load at a time for a key.
+ * A bounded cache of the process: an order of use, a time for each entry, a budget of bytes, one load at a time for a key.
  *
- * The entries (entries/) know where everything is: an index by key, the order of use (policy/), the deadlines
- * (expiry/). This class decides what leaves and why, counts it, and tells `onEvict` when everything is consistent
- * again. Loads (loading/) run outside the entries and write through `set`.
+ *   LRUCache ─► loading/   one load a key, who waits for it, what may be stored of it
+ *       │          │
+ *       └──────────┴────► Store   who enters, who leaves and why, how often
+ *                            └──► entries/   a slot for each key: value, size
+ *                                    ├──► policy/   which slot gives way
+ *                                    └──► expiry/   which slot's time is over
  *
  * Rules that hold for every verb:
  * - An expired entry is never served or counted. Whatever finds it takes it out as "expired"; `peek`, `has`,
  *   `getRemainingTtlMs`, `dump` and iteration only overlook it, since they change nothing.
- * - When room is needed, expired entries go before live ones, and live ones in exact order of use.
+ * - When room is needed, expired entries go before live ones, and live ones in the order of the policy.
  * - A verb checks its arguments, and asks `sizeOf`, before it changes anything.
  * - A key that is set, deleted or cleared fences the load that runs for it.
  * - `onEvict` runs at the end of a verb, once for each value that left, never inside another `onEvict`.
  */
-import {
-  checkCallOptions,
-  checkCapacity,
-  checkElapsed,
-  checkLoad,
-  checkSize,
-  checkTime,
-  checkTtl,
-} from "./arguments.ts";
+import { checkElapsed, checkLimits, checkSetOptions, checkSize, checkTtl } from "./arguments.ts";
 import { checkDump, dumpEntries, liveEntries } from "./dump.ts";
 import type { CacheDump } from "./dump.ts";
-import { EntryTable } from "./entries/entry-table.ts";
+import type { EntryTable } from "./entries/entry-table.ts";
 import { estimateSize } from "./estimate-size.ts";
-import { EvictionListener } from "./evictions.ts";
-import type { EvictionReason } from "./evictions.ts";
+import { Departures } from "./evictions.ts";
 import { CleanupTimer } from "./expiry/cleanup-timer.ts";
-import { UNDECIDED } from "./expiry/deadline-heap.ts";
-import { InflightLoads } from "./loading/inflight-loads.ts";
-import type { LoadContext, LoadObserver } from "./loading/inflight-loads.ts";
+import { CoarseClock } from "./expiry/coarse-clock.ts";
+import type { Lifetime } from "./expiry/lifetimes.ts";
+import { NO_OPTIONS } from "./loading/load-options.ts";
+import type { BatchLoader, Loader, LoadOptions } from "./loading/load-options.ts";
+import { Loads } from "./loading/loads.ts";
+import { memoize } from "./loading/memoize.ts";
+import type { MemoizeOptions } from "./loading/memoize.ts";
 import { checkCacheOptions } from "./options.ts";
-import type { Clock, LoadOptions, LRUCacheOptions, SetOptions } from "./options.ts";
-import { countLoad, freshCounters, snapshot } from "./stats.ts";
-import type { CacheStats } from "./stats.ts";
-
-/** How many floors of the deadline heap one `set` repairs at most while it looks for an expired entry. */
-const REPAIRS_PER_SET = 64;
-/** How many entries one tick of the cleanup in the background handles at most. */
-const ENTRIES_PER_TICK = 1000;
+import type { Clock, LRUCacheOptions, SetOptions } from "./options.ts";
+import { freshCounters, snapshot } from "./stats.ts";
+import type { CacheStats, Counters } from "./stats.ts";
+import { Store } from "./store.ts";
 
 /**
  * A bounded in-process cache. Keys are compared as a Map does it, values may be anything, `undefined` included (`has`
@@ -50,147 +44,189 @@ export class LRUCache<K, V> {
   readonly name: string;
   readonly #label: string;
   readonly #clock: Clock;
+  readonly #random: () => number;
   readonly #defaultTtlMs: number;
-  readonly #maxBytes: number;
+  /** What a stored value's life has besides a TTL; undefined: nothing. */
+  readonly #defaultLife: Lifetime | undefined;
+  readonly #ttlJitter: number;
   readonly #sizeOf: (value: V, key: K) => number;
-  readonly #entries = new EntryTable<K, V>();
-  readonly #loads: InflightLoads<K, V>;
-  /** Undefined: nobody listens. */
-  readonly #listener: EvictionListener<K, V> | undefined;
+  readonly #store: Store<K, V>;
+  /** The store's: each look-up saves a step. */
+  readonly #entries: EntryTable<K, V>;
+  readonly #loads: Loads<K, V>;
   /** Undefined: no cleanup in the background. Armed by the first entry that can expire. */
-  readonly #cleanup: CleanupTimer<LRUCache<K, V>> | undefined;
-  #capacity: number;
-  #counters = freshCounters();
-  readonly #observeLoad: LoadObserver = (outcome, durationMs) => countLoad(this.#counters, outcome, durationMs);
+  readonly #cleanup: CleanupTimer | undefined;
+  readonly #counters: Counters = freshCounters();
+  /** A part of `#counters.hits`, counted here since each look-up saves a step. */
+  #hits = 0;
   readonly #timeEveryNthGet: number;
-  /** Counts down to the next look-up that is timed; below 0: none is. */
-  #getsUntilTimed: number;
+  #isNextTimed: boolean;
+  /** After so many hits, or misses, the next look-up is timed. */
+  #timedAfterHits = Infinity;
+  #timedAfterMisses = Infinity;
 
   /** @throws {CacheConfigError} if an option is out of range, of the wrong type, or unknown */
   constructor(options: LRUCacheOptions<K, V> = {}) {
     const checked = checkCacheOptions(options);
-    this.name = checked.name;
-    this.#label = `LRUCache ${JSON.stringify(checked.name)}`;
-    this.#clock = checked.clock;
-    this.#capacity = checked.capacity;
+    const { name, clockResolutionMs, staleWhileRevalidateMs, staleIfErrorMs, random } = checked;
+    const label = `LRUCache ${JSON.stringify(name)}`;
+    this.name = name;
+    this.#label = label;
+    this.#clock = clockResolutionMs === 0 ? checked.clock : new CoarseClock(checked.clock, clockResolutionMs);
+    this.#random = random;
     this.#defaultTtlMs = checked.defaultTtlMs;
-    this.#maxBytes = checked.maxBytes;
+    this.#ttlJitter = checked.ttlJitter;
+    const staleMs = Math.max(staleWhileRevalidateMs, staleIfErrorMs);
+    const refreshRatio = checked.refreshAheadRatio;
+    if (checked.idleMs !== Infinity || staleMs > 0 || refreshRatio < 1) {
+      this.#defaultLife = { ttlMs: checked.defaultTtlMs, idleMs: checked.idleMs, staleMs, refreshRatio };
+    }
     this.#sizeOf = checked.sizeOf ?? estimateSize;
-    this.#loads = new InflightLoads(this.#label, this.#clock, this.#observeLoad);
     this.#timeEveryNthGet = checked.timeEveryNthGet;
     // The first one is timed, so that a quiet cache has a figure too.
-    this.#getsUntilTimed = Math.min(1, checked.timeEveryNthGet);
-    if (checked.onEvict !== undefined) {
-      this.#listener = new EvictionListener(this.#label, checked.onEvict, checked.onError);
-    }
+    this.#isNextTimed = checked.timeEveryNthGet > 0;
+    const counters = this.#counters;
+    const departures = new Departures(name, label, counters, checked.onEvict, checked.onError);
+    const { capacity, maxBytes, policy } = checked;
+    const store = new Store<K, V>({
+      name,
+      label,
+      clock: this.#clock,
+      capacity,
+      maxBytes,
+      policy,
+      random,
+      counters,
+      departures,
+    });
+    this.#store = store;
+    this.#entries = store.entries;
+    if (maxBytes !== Infinity || checked.sizeOf !== undefined) store.entries.startWeighing(this.#sizeOf);
     if (checked.cleanupIntervalMs > 0) {
-      // No function in this constructor may use `this`: they share one scope, and the timer would keep the cache alive.
-      this.#cleanup = new CleanupTimer<LRUCache<K, V>>(checked.cleanupIntervalMs, this, (cache) => cache.#tick());
+      store.cleanup = this.#cleanup = new CleanupTimer(checked.cleanupIntervalMs, this.#clock, store);
     }
-    if (checked.maxBytes !== Infinity || checked.sizeOf !== undefined) this.#entries.startWeighing(this.#sizeOf);
+    this.#loads = new Loads<K, V>({
+      name,
+      label,
+      clock: checked.clock,
+      store,
+      counters,
+      defaultTtlMs: checked.defaultTtlMs,
+      defaults: checked,
+      use: (key) => this.#use(key),
+      put: (key, value, sizeBytes, life, ttlJitter) =>
+        void this.#put(key, value, sizeBytes, life.ttlMs, life, ttlJitter),
+      drop: (key) => {
+        store.dropObsolete(key);
+        store.deliver();
+      },
+    });
   }
 
   /** The most entries it holds; `resize` changes it. */
   get capacity(): number {
-    return this.#capacity;
+    return this.#store.capacity;
   }
 
-  /** How many live entries it holds. Takes all expired ones out first, so its time grows with their number. */
+  /** The most bytes that its values take together; `Infinity`: no limit. `resize` changes it. */
+  get maxBytes(): number {
+    return this.#store.maxBytes;
+  }
+
+  /** How many entries have not expired, those that are kept for loads included. Takes expired ones out, to a bound. */
   get size(): number {
-    this.cleanupExpired();
-    return this.#entries.count;
+    const { live } = this.#store.census();
+    this.#store.deliver();
+    return live;
   }
 
   /** The value, which becomes the most recently used one; undefined if there is none (`has` tells, if that is a value). */
   get(key: K): V | undefined {
-    const slot = --this.#getsUntilTimed === 0 ? this.#timedUse(key) : this.#use(key);
-    return slot === 0 ? undefined : this.#entries.value(slot);
+    const slot = this.#use(key);
+    return slot === 0 ? undefined : this.#entries.values[slot];
   }
 
   /** As `get`, but changes nothing: neither the order of use nor the statistics. */
   peek(key: K): V | undefined {
-    const slot = this.#entries.find(key);
-    return slot === 0 || this.#isExpired(slot) ? undefined : this.#entries.value(slot);
+    const slot = this.#store.look(key);
+    return slot === 0 ? undefined : this.#entries.values[slot];
   }
 
   /** Whether a live entry has this key. Changes nothing. */
   has(key: K): boolean {
-    const slot = this.#entries.find(key);
-    return slot !== 0 && !this.#isExpired(slot);
+    return this.#store.look(key) !== 0;
   }
 
   /** The milliseconds that the entry has left: above 0, `Infinity` if it never expires, undefined if there is none. */
   getRemainingTtlMs(key: K): number | undefined {
-    const slot = this.#entries.find(key);
+    const { entries } = this.#store;
+    const slot = entries.find(key);
     if (slot === 0) return undefined;
-    const deadline = this.#entries.deadline(slot);
-    const remaining = deadline === Infinity ? Infinity : deadline - this.#clock.now();
+    const freshUntil = entries.lifetimes?.freshUntil[slot] ?? Infinity;
+    const remaining = freshUntil === Infinity ? Infinity : freshUntil - this.#clock.now();
     return remaining > 0 ? remaining : undefined;
   }
 
   /**
    * Stores the value, which becomes the most recently used one. Its TTL starts now, also when it replaces another.
    *
-   * @param ttl milliseconds to live, above 0; `Infinity`: for ever; left out or 0: `defaultTtlMs`. Or `{ ttlMs, sizeBytes }`
+   * @param ttl milliseconds to live, above 0; `Infinity`: for ever; left out or 0: `defaultTtlMs`. Or `SetOptions`
    * @returns false if it was not stored, since it alone is larger than `maxBytes`; the old value is gone then, too
    * @throws {CacheTtlError} {CacheSizeError} {CacheConfigError} before anything is changed
    */
   set(key: K, value: V, ttl?: number | SetOptions): boolean {
-    if (ttl === undefined) return this.#store(key, value, this.#defaultTtlMs, undefined);
-    if (typeof ttl !== "object" || ttl === null || Array.isArray(ttl))
-      return this.#store(key, value, this.#checkTtl(ttl), undefined);
-    checkCallOptions(`${this.#label}: set()`, ttl, ["ttlMs", "sizeBytes"]);
-    return this.#store(key, value, this.#checkTtl(ttl.ttlMs), ttl.sizeBytes);
+    if (typeof ttl !== "object" || ttl === null || Array.isArray(ttl)) {
+      const ttlMs = ttl === undefined ? this.#defaultTtlMs : this.#checkTtl(ttl);
+      return this.#put(key, value, undefined, ttlMs, this.#defaultLife, this.#ttlJitter);
+    }
+    checkSetOptions(this.#label, ttl);
+    const { sizeBytes, idleMs, ttlJitter } = ttl;
+    let life = this.#defaultLife;
+    if (idleMs !== undefined) life = { ttlMs: 0, staleMs: 0, refreshRatio: 1, ...life, idleMs };
+    return this.#put(key, value, sizeBytes, this.#checkTtl(ttl.ttlMs), life, ttlJitter ?? this.#ttlJitter);
   }
 
   /** Removes the entry; false if there was no live one. A load that runs for the key will not store its value. */
   delete(key: K): boolean {
     this.#loads.fence(key);
-    const slot = this.#entries.find(key);
-    if (slot === 0) return false;
-    const live = !this.#isExpired(slot);
-    this.#remove(slot, live ? "deleted" : "expired");
-    this.#listener?.deliver();
-    return live;
+    const deleted = this.#store.delete(key);
+    this.#store.deliver();
+    return deleted;
+  }
+
+  /** Removes all entries, for `onEvict` in the order in which they would have been evicted. The statistics stay. */
+  clear(): void {
+    this.#loads.fenceAll();
+    this.#store.clear();
+    this.#store.deliver();
   }
 
   /**
-   * Removes all entries, for `onEvict` in order of use, the least recent first, after those that have expired. The
-   * statistics stay.
+   * Changes the capacity, or what is given of `{ capacity, maxBytes }`. What is too much leaves at once, as "capacity" or
+   * "bytes". @throws {CacheConfigError} {CacheSizeError} before anything is changed
    */
-  clear(): void {
-    this.#loads.fenceAll();
-    this.#sweep(Infinity);
-    const entries = this.#entries;
-    this.#counters.left.cleared += entries.count;
-    if (this.#listener !== undefined) {
-      for (const slot of this.#entries.slots().toReversed())
-        this.#listener.add(entries.key(slot), entries.value(slot), "cleared");
-    }
-    entries.clear();
-    this.#listener?.deliver();
+  resize(limits: number | { capacity?: number | undefined; maxBytes?: number | undefined }): void {
+    const store = this.#store;
+    const { capacity, maxBytes } = checkLimits(this.#label, limits, store);
+    if (maxBytes !== Infinity) this.#startWeighing();
+    store.capacity = capacity;
+    store.maxBytes = maxBytes;
+    store.enforceLimits();
+    store.deliver();
   }
 
-  /** Changes the capacity. What is too much leaves at once, as "capacity". @throws {CacheConfigError} */
-  resize(capacity: number): void {
-    this.#capacity = checkCapacity(this.#label, capacity);
-    const now = this.#clock.now();
-    while (this.#entries.count > capacity) this.#evict(now, "capacity");
-    this.#listener?.deliver();
-  }
-
-  /** Takes all expired entries out, and returns how many they were. */
+  /** Takes all expired entries out, and returns how many they were. The only verb, with `clear`, whose time has no bound. */
   cleanupExpired(): number {
-    const before = this.#counters.left.expired;
-    this.#sweep(Infinity);
-    const removed = this.#counters.left.expired - before;
-    this.#listener?.deliver();
+    const before = this.#counters.expired;
+    this.#store.sweep(Infinity);
+    const removed = this.#counters.expired - before;
+    this.#store.deliver();
     return removed;
   }
 
   /**
    * The value of the key; if there is none, what `loader` gives, which is stored. While a load runs, other callers for
-   * the key wait for it instead of starting their own, and share its value or its error (which is not stored).
+   * the key wait for it instead of starting their own, and share its value or its error.
    *
    * After a `set`, `delete` or `clear` of the key, those who already wait still get the value of their load, but it is
    * not stored, and callers from then on start a new load or find what was set.
@@ -199,46 +235,49 @@ export class LRUCache<K, V> {
    *
    * @returns rejects with what the loader threw, with the reason of this caller's `signal`, or with what `set` throws
    */
-  async getOrLoad(
-    key: K,
-    loader: (context: LoadContext<K>) => V | Promise<V>,
-    options: LoadOptions<K, V> = {},
-  ): Promise<V> {
-    checkLoad(this.#label, loader, options);
-    const { ttlMs, sizeBytes, signal } = options;
-    signal?.throwIfAborted();
-
-    const slot = --this.#getsUntilTimed === 0 ? this.#timedUse(key) : this.#use(key);
-    if (slot !== 0) return this.#entries.value(slot);
-
-    const joined = this.#loads.join(key, signal);
-    if (joined !== undefined) {
-      this.#counters.loadsDeduplicated++;
-      return joined;
-    }
-    const keep = (value: V): void => {
-      if (typeof ttlMs !== "function") {
-        this.#store(key, value, this.#checkTtl(ttlMs), sizeBytes);
-        return;
-      }
-      const computed = ttlMs(value, key);
-      // A value that says "I have expired already" must not get the default TTL, nor fail its callers.
-      if (computed === undefined || !(computed <= 0)) this.#store(key, value, this.#checkTtl(computed), sizeBytes);
-    };
-    return this.#loads.start(key, loader, keep, signal);
+  getOrLoad(key: K, loader: Loader<K, V>, options: LoadOptions<K, V> = NO_OPTIONS): Promise<V> {
+    return this.#loads.get(key, loader, options);
   }
 
   /**
-   * The live entries, most recently used first. Iterating does not change the order, and the cache may be changed
-   * meanwhile: the walk covers the keys that were there when it began, skips those that have gone, and gives the value
-   * that each one has when its turn comes.
+   * The values of the keys, in their order, from one call of `loader` for all that are missing and not being loaded. The
+   * result has no entry for a key that the loader has no value for, and nothing is stored for it, unless `negativeTtlMs`
+   * says for how long it is `undefined`.
+   *
+   * @returns rejects as `getOrLoad` does, if any of the keys does
+   */
+  getManyOrLoad(
+    keys: Iterable<K>,
+    loader: BatchLoader<K, V>,
+    options: LoadOptions<K, V> = NO_OPTIONS,
+  ): Promise<Map<K, V>> {
+    return this.#loads.getMany(keys, loader, options);
+  }
+
+  /**
+   * The function with this cache before it: what it gave for a key is given again, by the rules of `getOrLoad`.
+   *
+   * @param options.key the key of a call; default: its only argument
+   */
+  memoize<A extends unknown[]>(
+    fn: (...args: A) => V | Promise<V>,
+    options: MemoizeOptions<K, V, A> = {},
+  ): (...args: A) => Promise<V> {
+    return memoize(this, this.#label, fn, options);
+  }
+
+  /**
+   * The live entries, those first that would be kept the longest; with the policy "lru": the most recently used ones.
+   * Iterating does not change the order, and the cache may be changed meanwhile: the walk covers the keys that were there
+   * when it began, skips those that have gone, and gives the value that each one has when its turn comes.
    */
   *entries(): Generator<[K, V], void, undefined> {
-    const keys = this.#entries.slots().map((slot) => this.#entries.key(slot));
-    for (const key of keys) {
-      const slot = this.#entries.find(key);
-      if (slot !== 0 && !this.#isExpired(slot)) yield [key, this.#entries.value(slot)];
-    }
+    yield* this.#walk(this.#entries.slots());
+  }
+
+  /** As `entries`, the other way round: those first that would go next. */
+  *entriesReversed(): Generator<[K, V], void, undefined> {
+    yield* this.#walk(this.#entries.slots().toReversed());
   }
 
   /** As `entries`. */
@@ -246,42 +285,61 @@ export class LRUCache<K, V> {
     for (const [key] of this.entries()) yield key;
   }
 
+  /** As `entriesReversed`. */
+  *keysReversed(): Generator<K, void, undefined> {
+    for (const [key] of this.entriesReversed()) yield key;
+  }
+
   /** As `entries`. */
   *values(): Generator<V, void, undefined> {
     for (const [, value] of this.entries()) yield value;
+  }
+
+  /** As `entriesReversed`. */
+  *valuesReversed(): Generator<V, void, undefined> {
+    for (const [, value] of this.entriesReversed()) yield value;
+  }
+
+  /** As `entries`, with a Map's arguments. */
+  forEach(callback: (value: V, key: K, cache: this) => void): void {
+    for (const [key, value] of this.entries()) callback(value, key, this);
   }
 
   [Symbol.iterator](): Generator<[K, V], void, undefined> {
     return this.entries();
   }
 
-  /** A frozen snapshot. Takes all expired entries out first, so that none is counted; its time grows with their number. */
+  /** A frozen snapshot. Takes expired entries out, to a bound; those that are left are not counted as entries either. */
   getStats(): CacheStats {
-    this.cleanupExpired();
-    return snapshot(this.#counters, {
-      entries: this.#entries.count,
-      capacity: this.#capacity,
-      bytes: this.#entries.isWeighing ? this.#entries.bytes : this.#entries.estimateBytes(),
-      maxBytes: this.#maxBytes,
+    const store = this.#store;
+    const { live, bytes, passed } = store.census();
+    store.deliver();
+    const counters = this.#counters;
+    const now = { ...counters, hits: counters.hits + this.#hits, expired: counters.expired + passed };
+    return snapshot(now, {
+      entries: live,
+      capacity: store.capacity,
+      bytes: store.entries.isWeighing ? bytes : store.entries.estimateBytes(),
+      maxBytes: store.maxBytes,
       loadsInFlight: this.#loads.running,
-      callbackErrors: this.#listener?.errors ?? 0,
     });
   }
 
   /** Sets all counters and means back to 0. Entries stay. */
   resetStats(): void {
-    this.#counters = freshCounters();
-    if (this.#listener !== undefined) this.#listener.errors = 0;
+    Object.assign(this.#counters, freshCounters());
+    this.#hits = 0;
+    this.#timedAfterHits = this.#timedAfterMisses = this.#timeEveryNthGet || Infinity;
   }
 
-  /** The live entries with what is left of their TTLs, for `load` in another process or at another time. */
+  /** The live entries with what is left of their times, for `load` in another process or at another time. */
   dump(): CacheDump<K, V> {
     return { version: 1, takenAt: Date.now(), entries: dumpEntries(this.#entries, this.#clock.now()) };
   }
 
   /**
    * Sets the entries of a dump, in their order of use, and returns how many. The time since the dump was taken counts
-   * against their TTLs; what has expired meanwhile, and what exceeds the capacity, is left out. An entry without a value,
+   * against their times; what has expired meanwhile, and what exceeds the capacity, is left out. An entry without a value,
    * which is what JSON makes of one that is undefined, is set to undefined.
    *
    * @param options.elapsedMs how long ago it was taken, at least 0; default: by the wall clock
@@ -291,42 +349,53 @@ export class LRUCache<K, V> {
     checkDump(this.#label, dump);
     const elapsedMs = checkElapsed(this.#label, options, dump.takenAt);
     let stored = 0;
-    for (const { key, value, ttlMs, sizeBytes } of liveEntries(dump, elapsedMs, this.#capacity).toReversed()) {
-      if (this.#store(key, value, ttlMs, sizeBytes)) stored++;
+    const { staleMs, refreshRatio } = this.#defaultLife ?? { staleMs: 0, refreshRatio: 1 };
+    for (const { key, value, ttlMs, idleMs, sizeBytes } of liveEntries(dump, elapsedMs, this.capacity).toReversed()) {
+      const isPlain = idleMs === Infinity && this.#defaultLife === undefined;
+      const life = isPlain ? undefined : { ttlMs, idleMs, staleMs, refreshRatio };
+      if (this.#put(key, value, sizeBytes, ttlMs, life, 0)) stored++;
     }
     return stored;
   }
 
-  /** Stops the cleanup in the background, for good. Entries and loads stay, and the cache goes on working without it. */
+  /** Stops what runs in the background: the cleanup, and loads that nobody waits for. Entries stay, and the cache goes on working. */
   close(): void {
     this.#cleanup?.stop();
+    this.#loads.stop();
   }
 
-  /** `using cache = new LRUCache(...)`: as `close`. */
   [Symbol.dispose](): void {
     this.close();
   }
 
-  /** The slot of a live entry, which becomes the most recently used one; else 0. Counts a hit or a miss. */
+  /** The slot of a live entry, which is used and counted as a hit; 0 for a miss. Every look-up comes by here. */
   #use(key: K): number {
+    if (this.#isNextTimed) return this.#timedUse(key);
     const entries = this.#entries;
     const slot = entries.find(key);
     if (slot !== 0) {
-      if (!this.#isExpired(slot)) {
-        this.#counters.hits++;
-        entries.order.touch(slot);
+      const lifetimes = entries.lifetimes;
+      // What never expires needs no clock, the dearest part of a look-up.
+      if (
+        lifetimes === undefined ||
+        lifetimes.freshUntil[slot] === Infinity ||
+        lifetimes.useInTime(slot, this.#clock.now())
+      ) {
+        entries.policy.touch(slot);
+        if (++this.#hits >= this.#timedAfterHits) this.#isNextTimed = true;
         return slot;
       }
-      this.#remove(slot, "expired");
     }
-    this.#counters.misses++;
-    this.#listener?.deliver();
+    if (this.#counters.misses >= this.#timedAfterMisses) this.#isNextTimed = true;
+    this.#store.miss(key, slot);
     return 0;
   }
 
-  /** Two reads of the clock cost more than a `get`, so only some are timed. */
+  /** Two reads of the clock cost more than a look-up, so only one is timed after so many hits, or so many misses. */
   #timedUse(key: K): number {
-    this.#getsUntilTimed = this.#timeEveryNthGet;
+    this.#isNextTimed = false;
+    this.#timedAfterHits = this.#hits + this.#timeEveryNthGet;
+    this.#timedAfterMisses = this.#counters.misses + this.#timeEveryNthGet;
     const startedAt = performance.now();
     const slot = this.#use(key);
     this.#counters.timedGetsMs += performance.now() - startedAt;
@@ -334,97 +403,58 @@ export class LRUCache<K, V> {
     return slot;
   }
 
-  #isExpired(slot: number): boolean {
-    const deadline = this.#entries.deadline(slot);
-    // An entry that never expires needs no clock, the dearest part of a get. By a clock that gives NaN, others expired.
-    return deadline !== Infinity && !(deadline > this.#clock.now());
-  }
-
   /** All arguments but the size are checked. */
-  #store(key: K, value: V, ttlMs: number, sizeBytes: number | undefined): boolean {
-    const entries = this.#entries;
+  #put(
+    key: K,
+    value: V,
+    sizeBytes: number | undefined,
+    ttlMs: number,
+    life: Lifetime | undefined,
+    ttlJitter: number,
+  ): boolean {
     const size = this.#sizeToStore(key, value, sizeBytes);
-    // Where nothing can expire, any time will do, and reading the clock is the dearest part of a set.
-    const now = ttlMs === Infinity && entries.expiry.isEmpty ? 0 : checkTime(this.#label, this.#clock.now());
-    const deadline = now + ttlMs;
-
-    if (this.#loads.size > 0) this.#loads.fence(key);
-    const slot = entries.find(key);
-    const reason = slot !== 0 && entries.deadline(slot) <= now ? "expired" : "replaced";
-    const fits = size <= this.#maxBytes;
-    if (!fits) {
-      this.#counters.rejectedTooLarge++;
-      if (slot !== 0) this.#remove(slot, reason);
-    } else {
-      if (slot !== 0) {
-        this.#counters.left[reason]++;
-        // A value that is set again stays: it has not left, and a listener that closes it would break it.
-        if (!Object.is(entries.value(slot), value)) this.#listener?.add(key, entries.value(slot), reason);
-        entries.replace(slot, value, deadline, size);
-      } else {
-        while (entries.count >= this.#capacity) this.#evict(now, "capacity");
-        entries.insert(key, value, deadline, size);
-      }
-      this.#counters.sets++;
-      // Ends at the new entry at the latest: it is the most recently used one, and fits alone.
-      while (entries.bytes > this.#maxBytes) this.#evict(now, "bytes");
-      if (deadline !== Infinity) this.#cleanup?.arm();
-    }
-    this.#listener?.deliver();
-    return fits;
-  }
-
-  /** Makes room for one: an expired entry if there is one, else the least recently used one. */
-  #evict(now: number, reason: "capacity" | "bytes"): void {
-    const expired = this.#entries.expiry.firstExpired(now, REPAIRS_PER_SET);
-    if (expired > 0) {
-      this.#remove(expired, "expired");
-      return;
-    }
-    const victim = this.#entries.order.victim();
-    // Where the search was UNDECIDED, the victim may have expired all the same.
-    this.#remove(victim, this.#entries.deadline(victim) <= now ? "expired" : reason);
-  }
-
-  #remove(slot: number, reason: EvictionReason): void {
-    this.#counters.left[reason]++;
-    this.#listener?.add(this.#entries.key(slot), this.#entries.value(slot), reason);
-    this.#entries.remove(slot);
-  }
-
-  /** Takes out expired entries, about `limit` at most; true if there may be more. */
-  #sweep(limit: number): boolean {
-    const { expiry } = this.#entries;
-    if (expiry.isEmpty) return false;
-    const now = this.#clock.now();
-    const repairs = Math.min(limit, REPAIRS_PER_SET);
-    for (let done = 0; done < limit; done++) {
-      const slot = expiry.firstExpired(now, repairs);
-      if (slot === 0) return false;
-      if (slot === UNDECIDED) done += repairs;
-      else this.#remove(slot, "expired");
-    }
-    return true;
-  }
-
-  #tick(): "more" | "later" | "nothing" {
-    const more = this.#sweep(ENTRIES_PER_TICK);
-    this.#listener?.deliver();
-    if (more) return "more";
-    return this.#entries.expiry.isEmpty ? "nothing" : "later";
+    const livesMs = ttlJitter === 0 ? ttlMs : ttlMs * (1 - ttlJitter * this.#random());
+    const stored = this.#store.put(
+      key,
+      value,
+      size,
+      livesMs,
+      life === undefined || life.ttlMs === livesMs ? life : { ...life, ttlMs: livesMs },
+    );
+    this.#loads.fence(key);
+    this.#store.deliver();
+    return stored;
   }
 
   /** The size to count; 0 while nothing is weighed. The first explicit size makes the cache weigh from then on. */
   #sizeToStore(key: K, value: V, explicit: number | undefined): number {
     if (explicit !== undefined) {
       const size = checkSize(this.#label, "sizeBytes", explicit);
-      if (!this.#entries.isWeighing) this.#entries.startWeighing(this.#sizeOf);
+      this.#startWeighing();
       return size;
     }
-    return this.#entries.isWeighing ? checkSize(this.#label, "the result of sizeOf", this.#sizeOf(value, key)) : 0;
+    return this.#entries.isWeighing ? this.#weigh(value, key) : 0;
+  }
+
+  #weigh(value: V, key: K): number {
+    return checkSize(this.#label, "the result of sizeOf", this.#sizeOf(value, key));
+  }
+
+  #startWeighing(): void {
+    const { entries } = this.#store;
+    if (!entries.isWeighing) entries.startWeighing((value, key) => this.#weigh(value, key));
   }
 
   #checkTtl(ttlMs: unknown): number {
     return checkTtl(this.#label, ttlMs, this.#defaultTtlMs);
+  }
+
+  *#walk(slots: readonly number[]): Generator<[K, V], void, undefined> {
+    const { entries } = this.#store;
+    const keys = slots.map((slot) => entries.key(slot));
+    for (const key of keys) {
+      const slot = this.#store.look(key);
+      if (slot !== 0) yield [key, entries.value(slot)];
+    }
   }
 }

@@ -90,8 +90,72 @@ describe("entries", () => {
     expect(() => cache.resize(0)).toThrow(CacheConfigError);
     // @ts-expect-error: callers without types
     expect(() => cache.resize()).toThrow(/capacity must be given, got undefined/);
-    expect(() => cache.resize(2 ** 23 + 1)).toThrow(/capacity must be a whole number from 1 to 8388608, got 8388609/);
+    expect(() => cache.resize(Infinity)).toThrow(/A cache needs a limit/);
+    expect(() => cache.resize({ capacity: 1.5 })).toThrow(/capacity must be a whole number of at least 1, got 1.5/);
+    // @ts-expect-error: callers without types
+    expect(() => cache.resize({ max: 5 })).toThrow(/unknown option "max"/);
     expect(cache.capacity).toBe(1000);
+  });
+
+  test("resize changes the budget of bytes, too, and weighs what was not weighed before", () => {
+    const cache = new LRUCache<number, string>({ capacity: 100, sizeOf: (value) => value.length });
+    const unweighed = new LRUCache<number, Buffer>({ capacity: 100 });
+    for (let i = 0; i < 10; i++) {
+      cache.set(i, "x".repeat(10));
+      unweighed.set(i, Buffer.alloc(100_000));
+    }
+    cache.resize({ maxBytes: 35 });
+    expect([[...cache.keys()], cache.maxBytes, cache.capacity]).toEqual([[9, 8, 7], 35, 100]);
+    expect(cache.getStats()).toMatchObject({ evictions_bytes: 7, evictions_capacity: 0 });
+    cache.resize({ capacity: 2, maxBytes: Infinity });
+    expect([[...cache.keys()], cache.maxBytes]).toEqual([[9, 8], Infinity]);
+    unweighed.resize({ capacity: Infinity, maxBytes: 300_000 });
+    expect(unweighed.size).toBe(2);
+  });
+
+  test("a small cache may be resized to more entries than one Map and 16 bits can number", () => {
+    const cache = new LRUCache<number, number>({ capacity: 100, defaultTtlMs: 1e6 });
+    for (let i = 0; i < 200; i++) cache.set(i, i);
+    cache.resize(70_000);
+    for (let i = 200; i < 90_000; i++) cache.set(i, i);
+    expect(cache.size).toBe(70_000);
+    expect([cache.get(20_000), cache.get(19_999), cache.get(89_999)]).toEqual([20_000, undefined, 89_999]);
+    cache.resize(1);
+    expect([...cache.keys()]).toEqual([89_999]);
+  });
+
+  test("iteration goes both ways, and forEach gives a Map's arguments", () => {
+    const cache = new LRUCache<string, number>();
+    for (const [i, key] of ["a", "b", "c"].entries()) cache.set(key, i);
+    expect([...cache.keysReversed()]).toEqual(["a", "b", "c"]);
+    expect([...cache.valuesReversed()]).toEqual([0, 1, 2]);
+    expect([...cache.entriesReversed()]).toEqual([
+      ["a", 0],
+      ["b", 1],
+      ["c", 2],
+    ]);
+    const seen: unknown[] = [];
+    cache.forEach((value, key, owner) => seen.push([value, key, owner === cache]));
+    expect(seen).toEqual([
+      [2, "c", true],
+      [1, "b", true],
+      [0, "a", true],
+    ]);
+  });
+
+  test("using every entry that iteration gives neither loops for ever nor leaves one out, either way", () => {
+    const cache = new LRUCache<number, number>();
+    for (let i = 0; i < 100; i++) cache.set(i, i);
+    for (const walk of [() => cache.keys(), () => cache.keysReversed()]) {
+      const seen: number[] = [];
+      for (const key of walk()) {
+        seen.push(key);
+        cache.get(key);
+        cache.set(1000 + key, key);
+        cache.delete(key + 1000);
+      }
+      expect(seen.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, i) => i));
+    }
   });
 
   test("a cleared cache is as good as new", () => {
@@ -167,10 +231,12 @@ describe("the time to live", () => {
     }
     expect(() => cache.set("a", 2, -1)).toThrow(
       'LRUCache "answers": ttlMs must be a number of milliseconds above 0, got -1. Infinity is for ever; ' +
-        "leave it out for the default of 3600000 ms. Nothing was stored.",
+        "leave it out for the default. Nothing was stored.",
     );
     // @ts-expect-error: callers without types
-    expect(() => cache.set("a", 2, { ttl: 5 })).toThrow(/unknown option "ttl". Known options: ttlMs, sizeBytes/);
+    expect(() => cache.set("a", 2, { ttl: 5 })).toThrow(
+      /unknown option "ttl". Known options: ttlMs, idleMs, ttlJitter, sizeBytes/,
+    );
     expect(() => cache.set("a", 2, -1)).toThrow(expect.objectContaining({ code: "ERR_VG_CACHE_TTL" }));
     expect([cache.get("a"), cache.getStats().sets]).toEqual([1, 1]);
   });

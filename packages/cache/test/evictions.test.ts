@@ -38,7 +38,7 @@ describe("onEvict", () => {
     expect(left).toEqual([
       ["a", 1, "capacity"],
       ["c", 3, "replaced"],
-      ["b", 2, "capacity"],
+      ["b", 2, "bytes"],
       ["c", 4, "bytes"],
       ["d", 5, "deleted"],
       ["e", 6, "expired"],

@@ -8,6 +8,9 @@ interface Entry {
   key: number;
   value: number;
   deadline: number;
+  idleMs: number;
+  /** When its TTL is over, used or not. */
+  cap: number;
   size: number;
 }
 
@@ -63,18 +66,21 @@ class Model {
     this.counts.hits++;
     this.live.splice(this.live.indexOf(entry), 1);
     this.live.unshift(entry);
+    entry.deadline = Math.min(this.#clock.time + entry.idleMs, entry.cap);
     return entry.value;
   }
 
-  set(key: number, value: number, ttlMs: number, size: number): boolean {
+  set(key: number, value: number, ttlMs: number, idleMs: number, size: number): boolean {
     const old = this.find(key);
     if (old !== undefined) this.#leave(old, "replaced");
     const fits = size <= this.#maxBytes;
     if (fits) {
       this.counts.sets++;
+      while (this.bytes + size > this.#maxBytes) this.#leave(this.live.at(-1)!, "bytes");
       if (this.live.length >= this.capacity) this.#leave(this.live.at(-1)!, "capacity");
-      this.live.unshift({ key, value, deadline: this.#clock.time + ttlMs, size });
-      while (this.bytes > this.#maxBytes) this.#leave(this.live.at(-1)!, "bytes");
+      const cap = this.#clock.time + ttlMs;
+      const deadline = Math.min(cap, this.#clock.time + idleMs);
+      this.live.unshift({ key, value, deadline, idleMs, cap, size });
     } else {
       this.counts.rejected++;
     }
@@ -125,12 +131,12 @@ class Model {
 }
 
 type Target = Pick<Model, "get" | "delete"> & {
-  set(key: number, value: number, ttlMs: number, size: number): boolean;
+  set(key: number, value: number, ttlMs: number, idleMs: number, size: number): boolean;
 };
 
 /** What the callback does to the cache it is called from. */
 function react(cache: Target, [key, value, reason]: Left): void {
-  if (reason === "deleted") cache.set((key + 1) % KEYS, -value - 1, 7, 2);
+  if (reason === "deleted") cache.set((key + 1) % KEYS, -value - 1, 7, Infinity, 2);
   if (reason === "capacity") cache.delete((key + 1) % KEYS);
   if (reason === "replaced") cache.get((key + 2) % KEYS);
 }
@@ -145,6 +151,7 @@ const operation = fc.oneof(
       op: fc.constant("set" as const),
       key,
       ttlMs: fc.constantFrom(1, 2, 3, 10, 30, Infinity),
+      idleMs: fc.constantFrom(Infinity, Infinity, 1, 4, 12),
       size: fc.nat({ max: 12 }),
     }),
   },
@@ -163,10 +170,11 @@ const setup = fc.record({
 });
 
 test("no sequence of operations, clock moves and callbacks can tell the cache from a naive list", () => {
+  let operations = 0;
   fc.assert(
     fc.property(
       setup,
-      fc.array(operation, { maxLength: 120 }),
+      fc.array(operation, { maxLength: 120, size: "max" }),
       ({ capacity, maxBytes, reentrant, throwing }, steps) => {
         const clock = new FakeClock();
         const left: Left[] = [];
@@ -191,7 +199,7 @@ test("no sequence of operations, clock moves and callbacks can tell the cache fr
         const target: Target = {
           get: (k) => cache.get(k),
           delete: (k) => cache.delete(k),
-          set: (k, v, ttlMs, sizeBytes) => cache.set(k, v, { ttlMs, sizeBytes }),
+          set: (k, v, ttlMs, idleMs, sizeBytes) => cache.set(k, v, { ttlMs, idleMs, sizeBytes }),
         };
         const model = new Model(capacity, maxBytes, clock, reentrant ? react : () => {});
 
@@ -229,8 +237,8 @@ test("no sequence of operations, clock moves and callbacks can tell the cache fr
               expect(cache.get(step.key)).toBe(model.get(step.key));
               break;
             case "set":
-              expect(target.set(step.key, value, step.ttlMs, step.size)).toBe(
-                model.set(step.key, value, step.ttlMs, step.size),
+              expect(target.set(step.key, value, step.ttlMs, step.idleMs, step.size)).toBe(
+                model.set(step.key, value, step.ttlMs, step.idleMs, step.size),
               );
               break;
             case "delete":
@@ -264,6 +272,7 @@ test("no sequence of operations, clock moves and callbacks can tell the cache fr
             }
           }
           model.purge();
+          operations++;
           expect([...cache]).toEqual(model.live.map((entry) => [entry.key, entry.value]));
           expect(left).toEqual(model.left);
         }
@@ -273,6 +282,7 @@ test("no sequence of operations, clock moves and callbacks can tell the cache fr
         expect(cache.size).toBe(model.live.length);
       },
     ),
-    { numRuns: 1000 },
+    { numRuns: 2000 },
   );
+  expect(operations).toBeGreaterThan(100_000);
 });

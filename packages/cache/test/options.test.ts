@@ -2,8 +2,14 @@ import { expect, test } from "vitest";
 import { CacheConfigError, CacheError, LRUCache } from "../src/index.ts";
 
 test.each<[string, unknown, string]>([
-  ["capacity of 0", { capacity: 0 }, "LRUCache: capacity must be a whole number from 1 to 8388608, got 0."],
-  ["capacity beyond V8's Map", { capacity: 2 ** 23 + 1 }, "Spread a larger set over several caches."],
+  [
+    "capacity of 0",
+    { capacity: 0 },
+    "LRUCache: capacity must be a whole number of at least 1, got 0. It is the number of entries.",
+  ],
+  ["a cache without any limit", { capacity: Infinity }, "A cache needs a limit: capacity, maxBytes, or both."],
+  ["a capacity of NaN", { capacity: NaN }, "got NaN"],
+  ["a negative capacity", { capacity: -5 }, "got -5"],
   ["fractional capacity", { capacity: 1.5 }, "got 1.5"],
   ["capacity as text", { capacity: "10" }, 'got "10"'],
   ["defaultTtlMs of 0", { defaultTtlMs: 0 }, "Infinity makes entries that never expire"],
@@ -11,13 +17,20 @@ test.each<[string, unknown, string]>([
   ["defaultTtlMs of NaN", { defaultTtlMs: NaN }, "got NaN"],
   ["maxBytes of 0", { maxBytes: 0 }, "Leave it out for no limit."],
   ["sizeOf that is no function", { sizeOf: 1 }, "sizeOf must be a function"],
-  ["another policy", { policy: "fifo" }, 'policy must be one of "lru", got "fifo"'],
+  ["another policy", { policy: "fifo" }, 'policy must be one of "lru", "sieve", "s3fifo", "tinylfu", got "fifo"'],
   ["cleanupIntervalMs beyond a timer", { cleanupIntervalMs: 2 ** 31 }, "cleanupIntervalMs must be"],
   ["onEvict that is no function", { onEvict: "log" }, "onEvict must be a function"],
   ["onError that is no function", { onError: {} }, "onError must be a function"],
   ["timeEveryNthGet below 0", { timeEveryNthGet: -1 }, "timeEveryNthGet must be"],
   ["a clock without now", { clock: {} }, "clock must be an object with now()"],
   ["an empty name", { name: "" }, "name must be a string that is not empty"],
+  ["a clock resolution beyond a second", { clockResolutionMs: 5000 }, "from 0 to 1000, got 5000"],
+  ["an idle time of 0", { defaultIdleMs: 0 }, "defaultIdleMs must be a number of milliseconds above 0, got 0"],
+  ["a jitter above 1", { ttlJitter: 1.5 }, "ttlJitter must be a number from 0 to 1, got 1.5"],
+  ["a refresh ratio of 0", { refreshAheadRatio: 0 }, "refreshAheadRatio must be above 0, got 0"],
+  ["a stale window of NaN", { staleWhileRevalidateMs: NaN }, "got NaN"],
+  ["a load timeout of 0", { loadTimeoutMs: 0 }, "loadTimeoutMs must be"],
+  ["a random that is no function", { random: 4 }, "random must be a function"],
   ["a misspelt option", { capactiy: 5 }, 'unknown option "capactiy". Did you mean capacity?'],
   ["no object", "lru", "options must be an object"],
 ])("%s is refused with what was received and what to do", (_, options, message) => {
@@ -34,6 +47,16 @@ test.each<[string, unknown, string]>([
     name: "CacheConfigError",
     message: expect.stringContaining(message),
   });
+});
+
+test("a budget of bytes is a limit of its own: there is no other unless it is given", () => {
+  expect(new LRUCache({ maxBytes: 1e6 }).capacity).toBe(Infinity);
+  expect(new LRUCache({ maxBytes: 1e6, capacity: 5 }).capacity).toBe(5);
+  expect(new LRUCache({ maxBytes: 1e6, capacity: Infinity }).maxBytes).toBe(1e6);
+  // @ts-expect-error: a limit is a number
+  expect(() => new LRUCache({ capacity: null })).toThrow(/capacity must be a whole number/);
+  // @ts-expect-error: nor is there a word for "no limit"
+  expect(() => new LRUCache({ maxBytes: false })).toThrow(/maxBytes must be a whole number/);
 });
 
 test("everything has a default, and undefined means the default", () => {

@@ -1,13 +1,16 @@
 import { expect, test } from "vitest";
 import { LRUCache } from "../src/index.ts";
+import { FakeClock } from "./fake-clock.ts";
 
 test("the snapshot is frozen and has these keys and no others", () => {
   const stats = new LRUCache().getStats();
   expect(Object.isFrozen(stats)).toBe(true);
-  expect(stats).toEqual({
+  expect({ ...stats }).toEqual({
     hits: 0,
     misses: 0,
     hit_rate: 0,
+    stale_hits: 0,
+    stale_on_error: 0,
     evictions: 0,
     evictions_capacity: 0,
     evictions_bytes: 0,
@@ -26,6 +29,7 @@ test("the snapshot is frozen and has these keys and no others", () => {
     loads_failed: 0,
     loads_abandoned: 0,
     loads_deduplicated: 0,
+    refreshes: 0,
     loads_in_flight: 0,
     load_time_ms: 0,
     callback_errors: 0,
@@ -41,7 +45,7 @@ test("the hit rate is a share from 0 to 1; peek and has do not count", () => {
   expect(cache.getStats()).toMatchObject({ hits: 3, misses: 1, hit_rate: 0.75 });
 });
 
-test("the time of access is taken at the first look-up and every nth one after it, or never", async () => {
+test("the time of access is taken at the first look-up and after every nth hit and miss, or never", async () => {
   const cache = new LRUCache<string, number>({ timeEveryNthGet: 4 });
   const off = new LRUCache<string, number>({ timeEveryNthGet: 0 });
   const loading = new LRUCache<string, number>();
@@ -79,4 +83,57 @@ test("resetStats starts all counters anew and leaves the entries; clear leaves t
     avg_access_time: 0,
     entries: 1,
   });
+});
+
+test("a window since an earlier snapshot has the counts and means of the time between, and the gauges of now", async () => {
+  const clock = new FakeClock();
+  const cache = new LRUCache<string, number>({ capacity: 2, clock });
+  const loadIn = async (key: string, ms: number): Promise<number> =>
+    await cache.getOrLoad(key, () => {
+      clock.advance(ms);
+      return ms;
+    });
+  await loadIn("a", 100);
+  cache.get("a");
+  const before = cache.getStats();
+  await loadIn("b", 20);
+  await loadIn("c", 40);
+  cache.get("c");
+  cache.get("c");
+  const window = cache.getStats().since(before);
+  expect(window).toMatchObject({ hits: 2, misses: 2, hit_rate: 0.5, sets: 2, evictions: 1, entries: 2, capacity: 2 });
+  expect([window.loads_ok, window.load_time_ms, cache.getStats().load_time_ms]).toEqual([2, 30, 160 / 3]);
+  expect(Object.isFrozen(window)).toBe(true);
+  // Windows of windows: what a scraper that keeps the last one makes.
+  expect(cache.getStats().since(cache.getStats())).toMatchObject({ hits: 0, sets: 0, hit_rate: 0, entries: 2 });
+});
+
+test("a window over a reset counts from the reset; one since something else than a snapshot is refused", () => {
+  const cache = new LRUCache<string, number>();
+  cache.set("a", 1);
+  cache.get("a");
+  const before = cache.getStats();
+  cache.resetStats();
+  cache.get("x");
+  expect(cache.getStats().since(before)).toMatchObject({ hits: 0, misses: 1, sets: 0 });
+  expect(() => cache.getStats().since({ ...before })).toThrow(/since\(\) needs an earlier result of getStats\(\)/);
+});
+
+test("thousands of expired entries that are still there are counted as gone, not taken out in one go", () => {
+  const clock = new FakeClock();
+  const cache = new LRUCache<number, number>({
+    capacity: 5000,
+    clock,
+    cleanupIntervalMs: 0,
+    defaultTtlMs: 10,
+    sizeOf: () => 7,
+  });
+  for (let i = 0; i < 4000; i++) cache.set(i, i);
+  cache.set(5000, 1, 100);
+  clock.advance(10);
+  // 1000 at a time leave; all 4000 count as expired.
+  expect(cache.getStats()).toMatchObject({ entries: 1, expirations: 4000, total_size_mb: 7 / 1024 / 1024 });
+  expect(cache.size).toBe(1);
+  expect(cache.cleanupExpired()).toBe(2000);
+  expect(cache.getStats()).toMatchObject({ entries: 1, expirations: 4000, total_size_mb: 7 / 1024 / 1024, sets: 4001 });
 });

@@ -123,7 +123,7 @@ export const DEFAULTS = {
   handleSignals: false,
 } as const;
 
-/** What @vg/cache can hold: V8's maps end a little above it. */
+/** More is a slip of the pen: eight million answers take gigabytes. */
 const MAX_CACHE_ENTRIES = 8_388_608;
 
 const fail = (message: string): PooledServerConfigError => new PooledServerConfigError(message);

@@ -1,46 +1,63 @@
+import type { Clock } from "../options.ts";
+
+/** Node's timers hold no more, and fire at once beyond it. */
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
+
+export interface Cleanable {
+  /** Takes out a bounded number of expired entries; says whether more have to go now, and when the next one may. */
+  cleanUp(): { more: boolean; nextAt: number };
+}
+
 /**
- * Calls `sweep` every `intervalMs` while it is armed: one unref'd timer, so it never keeps the process alive, and it
- * holds its owner weakly, so that a cache that was dropped without `close()` can still be collected.
- *
- * `sweep` does a bounded piece of work and says what is left: "more" work now (the next piece follows as soon as other
- * work had its turn), entries to look at "later", or "nothing" (the timer rests until it is armed again).
+ * Has what expired removed in the background: as soon as the first deadline passes, but no two times within
+ * `intervalMs`. One unref'd timer at most, and none while nothing can expire, so it never keeps the process alive; and
+ * it holds its owner weakly, so that a cache that was dropped without `close()` can still be collected.
  */
-export class CleanupTimer<T extends object> {
+export class CleanupTimer {
   readonly #intervalMs: number;
-  readonly #owner: WeakRef<T>;
-  readonly #sweep: (owner: T) => "more" | "later" | "nothing";
+  readonly #clock: Clock;
+  readonly #owner: WeakRef<Cleanable>;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
+  /** A deadline before this one needs the timer sooner than it is set. Public since every write compares with it. */
+  armBefore: number = Infinity;
 
-  constructor(intervalMs: number, owner: T, sweep: (owner: T) => "more" | "later" | "nothing") {
+  constructor(intervalMs: number, clock: Clock, owner: Cleanable) {
     this.#intervalMs = intervalMs;
+    this.#clock = clock;
     this.#owner = new WeakRef(owner);
-    this.#sweep = sweep;
   }
 
-  /** Starts the timer unless it runs already or was stopped. */
-  arm(): void {
-    if (this.#timer === undefined && !this.#stopped) this.#schedule(this.#intervalMs);
+  /** For a deadline before `armBefore`. */
+  arm(deadline: number): void {
+    if (!this.#stopped) this.#schedule(Math.max(this.#intervalMs, deadline - this.#clock.now()));
   }
 
   /** For good. */
   stop(): void {
     this.#stopped = true;
+    this.armBefore = -Infinity;
     clearTimeout(this.#timer);
     this.#timer = undefined;
   }
 
   #schedule(delayMs: number): void {
-    this.#timer = setTimeout(() => this.#tick(), delayMs).unref();
+    clearTimeout(this.#timer);
+    // A timer that fires within the interval anyway need not be set for an earlier deadline.
+    this.armBefore = delayMs > this.#intervalMs ? this.#clock.now() + delayMs : -Infinity;
+    this.#timer = setTimeout(() => this.#tick(), Math.min(delayMs, LONGEST_TIMEOUT_MS)).unref();
   }
 
   #tick(): void {
     this.#timer = undefined;
+    // Writes in the sweep, by callbacks, are seen by it.
+    this.armBefore = -Infinity;
     const owner = this.#owner.deref();
-    if (owner === undefined) return;
-    const left = this.#sweep(owner);
-    // A callback in the sweep may have stopped the timer, or armed it anew.
-    if (left === "nothing" || this.#stopped || this.#timer !== undefined) return;
-    this.#schedule(left === "more" ? 1 : this.#intervalMs);
+    if (owner === undefined || this.#stopped) return;
+    const { more, nextAt } = owner.cleanUp();
+    if (this.#stopped) return;
+    if (more) this.#schedule(1);
+    else if (nextAt !== Infinity) this.#schedule(Math.max(this.#intervalMs, nextAt - this.#clock.now()));
+    else this.armBefore = Infinity;
   }
 }
