@@ -1,5 +1,5 @@
 /**
- * node apps/bench/run.ts [cache|logging|pool-db|pool-http|guide|all] [--quick] [--rounds N] [--noise] [--no-build] [--write]
+ * node apps/bench/run.ts [cache|logging|pool-db|pool-http|guide|cache-memory|cache-latency|all] [--quick] [--rounds N] [--noise] [--no-build] [--write]
  *
  * Compares the @vg packages with what their users would pick instead. See README.md.
  */
@@ -9,11 +9,26 @@ import { describeMachine, packageVersions, type Machine } from "./harness/machin
 import { buildPackages, installRivals } from "./harness/prepare.ts";
 import { Progress } from "./harness/progress.ts";
 import { publish, writeResults } from "./harness/publish.ts";
-import { caseText, machineText, reportChart, reportMarkdown, warnings, type Report } from "./harness/report.ts";
+import { machineText, reportChart, reportMarkdown, resultsText, warnings, type Report } from "./harness/report.ts";
 import { messageOf } from "./harness/values.ts";
 
 const COMPARISONS = ["cache", "logging", "pool-db", "pool-http"];
-const NAMES = [...COMPARISONS, "guide"];
+/** Measurements that are no comparison of speeds, by name. */
+const OTHERS: Record<string, Measurement> = {
+  guide: {
+    packages: ["@vg/demo^..."],
+    measure: async (...args) => await (await import("./guide/guide.ts")).guide(...args),
+  },
+  "cache-memory": {
+    packages: ["@vg/cache"],
+    measure: async (...args) => await (await import("./memory/footprint.ts")).cacheMemory(...args),
+  },
+  "cache-latency": {
+    packages: ["@vg/cache"],
+    measure: async (...args) => await (await import("./latency/expiry-latency.ts")).cacheLatency(...args),
+  },
+};
+const NAMES = [...COMPARISONS, ...Object.keys(OTHERS)];
 
 const USAGE = `Usage: pnpm bench [${NAMES.join("|")}|all] [--quick] [--rounds N] [--noise] [--no-build] [--write]
 
@@ -25,6 +40,13 @@ const USAGE = `Usage: pnpm bench [${NAMES.join("|")}|all] [--quick] [--rounds N]
 
 const QUICK: Settings = { budgetMs: 5_000, rounds: 3, usualRounds: 3, warmUpMs: 150, launches: 1, noise: false };
 const FULL: Settings = { budgetMs: 34_000, rounds: 9, usualRounds: 9, warmUpMs: 400, launches: 3, noise: false };
+
+interface Measurement {
+  /** What must be built. */
+  packages: readonly string[];
+  /** False when something is wrong. It loads its module only when it is called: that may import what was not built before. */
+  measure(machine: Machine, options: { quick: boolean; write: boolean }): Promise<boolean>;
+}
 
 interface Arguments {
   names: string[];
@@ -68,7 +90,12 @@ function readArguments(): Arguments {
 async function compare(name: string, machine: Machine, options: Arguments): Promise<boolean> {
   const { settings, quick, build, write } = options;
   // Only now: what these modules import may not have been installed before.
-  const { comparison }: { comparison: Comparison } = await import(`./comparisons/${name}.ts`);
+  const { comparison: whole }: { comparison: Comparison } = await import(`./comparisons/${name}.ts`);
+  const comparison = quick ? { ...whole, cases: whole.cases.filter((one) => one.fullOnly !== true) } : whole;
+  const own = {
+    budgetMs: comparison.budgetMs?.[quick ? "quick" : "full"] ?? settings.budgetMs,
+    warmUpMs: Math.min(settings.warmUpMs, comparison.warmUpMs ?? Infinity),
+  };
   if (build) await buildPackages(comparison.packages);
   const libraries = new Set(comparison.cases.flatMap((one) => one.contenders.map(({ library }) => library)));
   const progress = new Progress();
@@ -76,24 +103,24 @@ async function compare(name: string, machine: Machine, options: Arguments): Prom
   try {
     const versions = { ...(await packageVersions([...libraries])), ...environment?.versions };
     console.log(`\n${comparison.title}\n`);
-    const cases = await runComparison(comparison, environment, settings, progress);
-    for (const one of cases) console.log(caseText(one, versions));
+    const cases = await runComparison(comparison, environment, { ...settings, ...own }, progress);
+    console.log(resultsText(cases, versions));
     const report: Report = { comparison: name, title: comparison.title, quick, machine, versions, cases };
     console.log(machineText(report));
     for (const warning of warnings(report)) console.log(`NOTE: ${warning}`);
-    await writeResults(name, report);
-    if (write) await publish(name, report, reportMarkdown(report, `published/${name}.svg`), reportChart(report));
+    const chart = reportChart(report);
+    await writeResults(name, report, chart);
+    if (write) await publish(name, report, reportMarkdown(report, `published/${name}.svg`), chart);
     return cases.every((one) => one.contenders.every(({ disqualified }) => disqualified === undefined));
   } finally {
     await environment?.stop();
   }
 }
 
-async function measureGuide(machine: Machine, options: Arguments): Promise<boolean> {
-  if (options.build) await buildPackages(["@vg/demo^..."]);
-  // Only now: it imports what may not have been built before.
-  const { guide } = await import("./guide/guide.ts");
-  return await guide(machine, options);
+async function measureOther(name: string, machine: Machine, options: Arguments): Promise<boolean> {
+  const { packages, measure } = OTHERS[name]!;
+  if (options.build) await buildPackages(packages);
+  return await measure(machine, options);
 }
 
 try {
@@ -103,7 +130,9 @@ try {
   await installRivals();
   let clean = true;
   for (const name of options.names) {
-    const done = name === "guide" ? await measureGuide(machine, options) : await compare(name, machine, options);
+    const done = COMPARISONS.includes(name)
+      ? await compare(name, machine, options)
+      : await measureOther(name, machine, options);
     clean &&= done;
   }
   // A disqualified contender is a defect, of theirs, of ours or of the benchmark.

@@ -1,51 +1,30 @@
 import type { Contender, Parameters } from "../harness/contender.ts";
-import {
-  CAPACITY,
-  FILL,
-  intWorkload,
-  runWorkload,
-  stringWorkload,
-  type CacheUnderTest,
-  type Value,
-  type Workload,
-} from "./cache-workload.ts";
-
-const HOUR_MS = 3_600_000;
-
-type DisposableCache<K> = CacheUnderTest<K> & { [Symbol.dispose]?(): void };
+import { numberField, textField } from "../harness/values.ts";
+import { cacheMaker, type DisposableCache, type Features } from "./caches.ts";
+import { fill, makeWorkload, maxBytesOf, run, type Key, type KeyType, type Work } from "./cache-workload.ts";
 
 export async function createContender(name: string, parameters: Parameters): Promise<Contender> {
-  const ttl = parameters["ttl"] === true;
-  return parameters["keyType"] === "int"
-    ? contenderOf(await cacheMaker<number>(name, ttl), intWorkload())
-    : contenderOf(await cacheMaker<string>(name, ttl), stringWorkload());
-}
-
-function contenderOf<K>(makeCache: () => DisposableCache<K>, workload: Workload<K>): Contender {
-  let cache = makeCache();
+  const work: Work = {
+    kind: textField(parameters, "kind") as Work["kind"],
+    capacity: numberField(parameters, "capacity"),
+  };
+  const workload = makeWorkload(work, textField(parameters, "keyType") as KeyType);
+  const makeCache = await cacheMaker<Key>(name, featuresOf(work, textField(parameters, "deadline")));
+  let cache: DisposableCache<Key> = makeCache();
   return {
     // Each round has a cache of its own, filled: every round starts from the same state, for the same answer.
     prepare() {
       cache[Symbol.dispose]?.();
       cache = makeCache();
-      runWorkload(cache, workload, 0, FILL);
+      fill(cache, workload);
     },
-    run: (operations) => ({ ...runWorkload(cache, workload, FILL, operations) }),
+    run: (operations) => ({ ...run(cache, workload, 0, operations) }),
     close: () => cache[Symbol.dispose]?.(),
   };
 }
 
-async function cacheMaker<K extends number | string>(name: string, ttl: boolean): Promise<() => DisposableCache<K>> {
-  switch (name) {
-    case "@vg/cache": {
-      const { LRUCache } = await import("@vg/cache");
-      return () => new LRUCache<K, Value>({ capacity: CAPACITY, defaultTtlMs: ttl ? HOUR_MS : Infinity });
-    }
-    case "lru-cache": {
-      const { LRUCache } = await import("lru-cache");
-      return () => new LRUCache<K, Value>(ttl ? { max: CAPACITY, ttl: HOUR_MS } : { max: CAPACITY });
-    }
-    default:
-      throw new Error(`no cache ${name}`);
-  }
+function featuresOf(work: Work, deadline: string): Features {
+  const { capacity } = work;
+  if (deadline !== "exact" && deadline !== "coarse") return { capacity };
+  return { capacity, deadline, maxBytes: maxBytesOf(work) };
 }

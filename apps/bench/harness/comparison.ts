@@ -16,6 +16,10 @@ export interface Comparison {
   /** What all contenders share: a database, a server. Runs outside of their processes. */
   start?(): Promise<Environment>;
   readonly cases: readonly Case[];
+  /** Instead of the usual budget, where there are many cases: they get more time, not shorter rounds. */
+  readonly budgetMs?: { readonly full: number; readonly quick: number };
+  /** Instead of the usual warm-up, if that is longer: for code that is hot sooner. */
+  readonly warmUpMs?: number;
 }
 
 export interface Environment {
@@ -28,25 +32,35 @@ export interface Environment {
 export interface Case {
   readonly name: string;
   readonly title: string;
+  /** The cases of one setting make one table with this title. Without: a table for each case. */
+  readonly setting?: string;
+  /** Left out of a quick run. */
+  readonly fullOnly?: boolean;
   readonly parameters: Parameters;
   /** The first one is ours; each other one is compared with it, or with the one that it names. */
   readonly contenders: readonly ContenderSpec[];
   /** A round does a multiple of this many operations. */
   readonly batch: number;
   /** Why the answer of a round of so many operations is wrong; undefined when it is right. */
-  check(answer: Answer, operations: number): string | undefined;
+  check(answer: Answer, operations: number, contender: ContenderSpec): string | undefined;
+  /** An answer in a few words, to print beside a contender that may answer otherwise than the others. */
+  describe?(answer: Answer, operations: number): string;
   /** The same for the answer of `verify`. */
   checkVerified?(answer: Answer | null): string | undefined;
 }
 
 export interface ContenderSpec {
   readonly name: string;
-  /** The package whose version is shown. */
+  /** The package whose version is shown; "node" for what Node.js itself brings. */
   readonly library: string;
   /** Which contender of the module this is; `name` when absent. */
   readonly creates?: string;
   /** The contender of ours that does the same as this one; the first one when absent. */
   readonly against?: string;
+  /** How many times as fast as this one ours has to be. */
+  readonly bar?: number;
+  /** In a word or two: what it does less, so that its figures are beside the point. No bar, and `check` may be milder. */
+  readonly differs?: string;
 }
 
 export interface Settings {
@@ -69,11 +83,14 @@ export interface Settings {
 export interface CaseResult {
   name: string;
   title: string;
+  setting?: string;
   /** Operations of one round; 0 when none was measured. */
   operations: number;
   rounds: number;
   /** What each correct contender answered in the last round. */
   answer: Answer | null;
+  /** The same in a few words. */
+  answerText?: string;
   contenders: ContenderResult[];
 }
 
@@ -91,6 +108,11 @@ export interface ContenderResult {
   /** Ours against this one, round by round: above 1, ours was faster, or used less CPU time. */
   speedRatio?: Summary;
   cpuRatio?: Summary;
+  /** What the median of `speedRatio` has to be at least. */
+  bar?: number;
+  /** What this contender does less than the others, and what it answered in the last round. */
+  differs?: string;
+  answerText?: string;
 }
 
 const MIN_ROUNDS = 3;
@@ -109,8 +131,10 @@ export async function runComparison(
 ): Promise<CaseResult[]> {
   const results: CaseResult[] = [];
   const deadline = performance.now() + settings.budgetMs;
-  for (const [index, one] of comparison.cases.entries()) {
-    const budgetMs = Math.max(0, deadline - performance.now()) / (comparison.cases.length - index);
+  let toRun = comparison.cases.reduce((sum, one) => sum + one.contenders.length, 0);
+  for (const one of comparison.cases) {
+    const budgetMs = (Math.max(0, deadline - performance.now()) * one.contenders.length) / toRun;
+    toRun -= one.contenders.length;
     const rivals = one.contenders.filter(({ library }) => !comparison.packages.includes(library));
     const again = settings.noise ? rivals.map(secondCopy) : [];
     const whole = { ...one, contenders: [...one.contenders, ...again] };
@@ -131,6 +155,7 @@ interface Entrant {
   disqualified: string | undefined;
   readonly ns: number[];
   readonly cpuNs: number[];
+  lastAnswer: Answer | null;
 }
 
 /** One case from its processes' start to its result. */
@@ -141,7 +166,6 @@ class CaseRun {
   readonly #settings: Settings;
   readonly #progress: Progress;
   readonly #entrants: Entrant[];
-  #lastAnswer: Answer | null = null;
 
   constructor(comparison: Comparison, one: Case, parameters: Parameters, settings: Settings, progress: Progress) {
     this.#comparison = comparison;
@@ -155,6 +179,7 @@ class CaseRun {
       disqualified: undefined,
       ns: [],
       cpuNs: [],
+      lastAnswer: null,
     }));
   }
 
@@ -254,6 +279,7 @@ class CaseRun {
         this.#progress.show(this.#label(), entrant.spec.name, round / this.#settings.rounds);
         const measured = await this.#round(entrant, operations);
         if (measured === undefined) continue;
+        entrant.lastAnswer = measured.answer;
         entrant.ns.push((measured.elapsedMs * 1e6) / operations);
         entrant.cpuNs.push((measured.cpuMs * 1e6) / operations);
       }
@@ -266,12 +292,11 @@ class CaseRun {
     if (entrant.handle === undefined) return undefined;
     try {
       const round = await entrant.handle.round(operations);
-      const wrong = this.#case.check(round.answer, operations);
+      const wrong = this.#case.check(round.answer, operations, entrant.spec);
       if (wrong !== undefined) {
         entrant.disqualified = `wrong answer: ${wrong}`;
         return undefined;
       }
-      this.#lastAnswer = round.answer;
       return round;
     } catch (error) {
       entrant.disqualified = `failed: ${messageOf(error)}`;
@@ -280,23 +305,36 @@ class CaseRun {
   }
 
   #result(operations: number, rounds: number): CaseResult {
-    const contenders = this.#entrants.map((entrant) => this.#contenderResult(entrant));
-    const { name, title } = this.#case;
-    return { name, title, operations, rounds, answer: this.#lastAnswer, contenders };
+    const contenders = this.#entrants.map((entrant) => this.#contenderResult(entrant, operations));
+    const { name, title, setting } = this.#case;
+    const right = this.#running().filter(({ spec }) => spec.differs === undefined);
+    const answer = right.at(-1)?.lastAnswer ?? null;
+    const result: CaseResult = { name, title, operations, rounds, answer, contenders };
+    if (setting !== undefined) result.setting = setting;
+    if (answer !== null) Object.assign(result, this.#described(answer, operations));
+    return result;
   }
 
-  #contenderResult(entrant: Entrant): ContenderResult {
-    const { name, library, against } = entrant.spec;
-    if (entrant.disqualified !== undefined) return { name, library, disqualified: entrant.disqualified };
-    const figures = { name, library, nsPerOp: summarise(entrant.ns), cpuNsPerOp: summarise(entrant.cpuNs) };
+  #contenderResult({ spec, disqualified, ns, cpuNs, lastAnswer }: Entrant, operations: number): ContenderResult {
+    const { name, library, against, bar, differs } = spec;
+    if (disqualified !== undefined) return { name, library, disqualified };
+    const result: ContenderResult = { name, library, nsPerOp: summarise(ns), cpuNsPerOp: summarise(cpuNs) };
+    if (differs !== undefined) {
+      result.differs = differs;
+      if (lastAnswer !== null) Object.assign(result, this.#described(lastAnswer, operations));
+    }
     const ours = this.#entrants.find((other) => other.spec.name === against) ?? this.#entrants[0]!;
-    if (entrant === ours || ours.disqualified !== undefined) return figures;
-    return {
-      ...figures,
-      against: ours.spec.name,
-      speedRatio: speedRatios(ours.ns, entrant.ns),
-      cpuRatio: speedRatios(ours.cpuNs, entrant.cpuNs),
-    };
+    if (spec === ours.spec || ours.disqualified !== undefined) return result;
+    result.against = ours.spec.name;
+    result.speedRatio = speedRatios(ours.ns, ns);
+    result.cpuRatio = speedRatios(ours.cpuNs, cpuNs);
+    if (bar !== undefined) result.bar = bar;
+    return result;
+  }
+
+  #described(answer: Answer, operations: number): { answerText?: string } {
+    const { describe } = this.#case;
+    return describe === undefined ? {} : { answerText: describe(answer, operations) };
   }
 
   #label(): string {

@@ -30,6 +30,8 @@ export function describeMachine(): Machine {
 export async function packageVersions(names: readonly string[]): Promise<Record<string, string>> {
   const versions: Record<string, string> = {};
   for (const name of names) {
+    // `Machine` has it.
+    if (name === "node") continue;
     const folder = new URL(`../node_modules/${name}/`, import.meta.url);
     versions[name] = await versionOf(folder);
     if (!name.startsWith("@vg/")) continue;

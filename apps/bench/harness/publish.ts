@@ -2,9 +2,10 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 
 const BENCH = new URL("../", import.meta.url);
 
-/** Writes a run's results where they are not kept in the repository: apps/bench/results/<name>.json. */
-export async function writeResults(name: string, report: object): Promise<void> {
+/** Writes a run's results, and its picture, where they are not kept in the repository: apps/bench/results/<name>.json. */
+export async function writeResults(name: string, report: object, svg?: string): Promise<void> {
   await mkdir(new URL("results/", BENCH), { recursive: true });
+  if (svg !== undefined) await writeFile(new URL(`results/${name}.svg`, BENCH), svg);
   await writeFile(new URL(`results/${name}.json`, BENCH), `${JSON.stringify(report, undefined, 2)}\n`);
 }
 

@@ -1,5 +1,5 @@
 import type { CaseResult, ContenderResult } from "./comparison.ts";
-import { barChart, type BarGroup } from "./chart.ts";
+import { barChart, ratioChart, type BarGroup, type RatioGroup } from "./chart.ts";
 import { markdownTable, nanoseconds, perSecond, ratio, textTable } from "./format.ts";
 import type { Machine } from "./machine.ts";
 import type { Summary } from "./statistics.ts";
@@ -17,6 +17,13 @@ export interface Report {
 
 const HEAD = ["", "time/op", "min..max", "op/s", "CPU/op", "ours is … as fast", "CPU: rival / ours"];
 
+/** All cases for the terminal: a table each, or one for each setting. */
+export function resultsText(cases: readonly CaseResult[], versions: Record<string, string>): string {
+  const settings = bySetting(cases);
+  if (settings.size === 0) return cases.map((one) => caseText(one, versions)).join("\n");
+  return [...settings].map(([setting, of]) => settingText(setting, of, versions)).join("\n");
+}
+
 /** The lines of a case for the terminal. */
 export function caseText(result: CaseResult, versions: Record<string, string>): string {
   const rows = [HEAD, ...result.contenders.map((one) => cells(one, versions))];
@@ -26,14 +33,92 @@ export function caseText(result: CaseResult, versions: Record<string, string>): 
   return `${result.title}\n${textTable(rows)}\n  ${rounds(result)}\n${answer}${verdicts}`;
 }
 
+const SETTING_HEAD = [
+  "",
+  "ours",
+  "beside",
+  "its time/op",
+  "ours is … as fast",
+  "CPU: rival / ours",
+  "bar",
+  "median ≥ bar",
+];
+
+function settingText(setting: string, cases: readonly CaseResult[], versions: Record<string, string>): string {
+  const bad = disqualifications(cases).map((why) => `  DISQUALIFIED ${why}\n`);
+  return `${setting}\n${textTable([SETTING_HEAD, ...settingRows(cases, versions)])}\n  ${settingRounds(cases)}\n${bad.join("")}`;
+}
+
+/** A line for each rival in each case: ours beside it. */
+function settingRows(cases: readonly CaseResult[], versions: Record<string, string>): string[][] {
+  return cases.flatMap((one) => {
+    const [ours, ...rivals] = one.contenders;
+    return rivals.map((rival, index) => {
+      const isFirst = index === 0;
+      return [
+        isFirst ? one.title : "",
+        isFirst ? time(ours) : "",
+        nameOf(rival, versions),
+        time(rival),
+        spread(rival.speedRatio),
+        spread(rival.cpuRatio),
+        rival.bar === undefined ? "" : ratio(rival.bar),
+        verdict(one, rival),
+      ];
+    });
+  });
+}
+
+/** Whether the bar is met, or why there is none. */
+function verdict(one: CaseResult, { bar, speedRatio, differs, answerText }: ContenderResult): string {
+  if (bar !== undefined && speedRatio !== undefined) return speedRatio.median >= bar ? "met" : "missed";
+  if (differs === undefined) return "";
+  if (answerText === undefined || answerText === one.answerText) return differs;
+  return `${differs}: ${answerText}, exact ${one.answerText}`;
+}
+
+function settingRounds(cases: readonly CaseResult[]): string {
+  return `${rangeText(cases.map((one) => one.rounds))} rounds of ${rangeText(cases.map((one) => one.operations))} operations; every answer checked`;
+}
+
+function rangeText(values: readonly number[]): string {
+  const [least, most] = [Math.min(...values), Math.max(...values)].map((value) => value.toLocaleString("en-US"));
+  return least === most ? `${least}` : `${least} to ${most}`;
+}
+
+function disqualifications(cases: readonly CaseResult[]): string[] {
+  return cases.flatMap((one) =>
+    one.contenders.flatMap(({ name, disqualified }) =>
+      disqualified === undefined ? [] : [`${name} (${one.title}): ${disqualified}`],
+    ),
+  );
+}
+
+/** The cases that belong to a setting, by its title. */
+function bySetting(cases: readonly CaseResult[]): Map<string, CaseResult[]> {
+  const settings = new Map<string, CaseResult[]>();
+  for (const one of cases) {
+    if (one.setting !== undefined) settings.set(one.setting, [...(settings.get(one.setting) ?? []), one]);
+  }
+  return settings;
+}
+
 /** The measured section of the README for one comparison; `chart` is where its picture lies. */
 export function reportMarkdown(report: Report, chart: string): string {
-  const tables = report.cases.map(
-    (one) =>
-      `**${one.title}** (${rounds(one)})\n\n${markdownTable([HEAD, ...one.contenders.map((row) => cells(row, report.versions))])}`,
+  const { cases, versions, title } = report;
+  const settings = bySetting(cases);
+  const caseTables = cases.map((one) => {
+    const rows = one.contenders.map((row) => cells(row, versions));
+    return `**${one.title}** (${rounds(one)})\n\n${markdownTable([HEAD, ...rows])}`;
+  });
+  const settingTables = [...settings].map(
+    ([setting, of]) =>
+      `**${setting}** (${settingRounds(of)})\n\n${markdownTable([SETTING_HEAD, ...settingRows(of, versions)])}`,
   );
+  const tables = settings.size === 0 ? caseTables : [...settingTables, ...disqualifications(cases)];
   const notes = warnings(report).map((warning) => `**${warning}**`);
-  return [`![${report.title}: time per operation](${chart})`, ...tables, machineText(report), ...notes].join("\n\n");
+  const picture = settings.size === 0 ? "time per operation" : "how many times as fast ours is";
+  return [`![${title}: ${picture}](${chart})`, ...tables, machineText(report), ...notes].join("\n\n");
 }
 
 export function machineText({ machine, versions }: Pick<Report, "machine" | "versions">): string {
@@ -62,8 +147,16 @@ export function warnings({ quick, machine, versions }: Omit<Report, "comparison"
   return found;
 }
 
-/** Time per operation as a picture, a group of bars for each case. */
+/** Time per operation as a picture, a group of bars for each case; where there are settings, the ratios and their bars. */
 export function reportChart(report: Report): string {
+  const settings = bySetting(report.cases);
+  if (settings.size > 0) {
+    return ratioChart(
+      report.title,
+      "How many times as fast ours is: further to the right is better. The blue tick is the bar.",
+      [...settings].map(([title, cases]) => ratioGroup(title, cases)),
+    );
+  }
   const groups = report.cases.map((one): BarGroup => ({
     title: one.title,
     bars: one.contenders.flatMap((row) =>
@@ -86,8 +179,28 @@ export function reportChart(report: Report): string {
   );
 }
 
+/** What has no bar is left to the table. */
+function ratioGroup(title: string, cases: readonly CaseResult[]): RatioGroup {
+  const rows = cases.flatMap((one) =>
+    one.contenders.flatMap(({ name, bar, speedRatio }) =>
+      bar === undefined || speedRatio === undefined
+        ? []
+        : [{ label: `${one.title}: ${name}`, value: speedRatio, text: ratio(speedRatio.median), bar }],
+    ),
+  );
+  return { title, rows };
+}
+
+function time(one: ContenderResult | undefined): string {
+  return one?.nsPerOp === undefined ? "disqualified" : nanoseconds(one.nsPerOp.median);
+}
+
+function nameOf(one: ContenderResult, versions: Record<string, string>): string {
+  return one.library.startsWith("@vg/") ? one.name : withVersion(one.name, versions[one.library]);
+}
+
 function cells(one: ContenderResult, versions: Record<string, string>): string[] {
-  const name = one.library.startsWith("@vg/") ? one.name : withVersion(one.name, versions[one.library]);
+  const name = nameOf(one, versions);
   if (one.nsPerOp === undefined || one.cpuNsPerOp === undefined) return [name, "disqualified", "", "", "", "", ""];
   const { median, min, max } = one.nsPerOp;
   return [
@@ -104,7 +217,7 @@ function cells(one: ContenderResult, versions: Record<string, string>): string[]
 /** "pg.Pool (named)" becomes "pg.Pool 8.23.1 (named)". */
 function withVersion(name: string, version: string | undefined): string {
   const [library = "", ...rest] = name.split(" ");
-  return [library, version ?? "", ...rest].join(" ");
+  return [library, ...(version === undefined ? [] : [version]), ...rest].join(" ");
 }
 
 function spread(value: Summary | undefined): string {

@@ -34,7 +34,11 @@ async function runWith(
         parameters,
         contenders: contenders.map((one) => (typeof one === "string" ? { name: one, library: one } : one)),
         batch: 1000,
-        check: (answer, operations) => expectAnswer({ operations: answer["operations"] ?? null }, { operations }),
+        check: (answer, operations, { differs }) =>
+          differs === undefined
+            ? expectAnswer({ operations: answer["operations"] ?? null }, { operations })
+            : undefined,
+        describe: (answer, operations) => `${JSON.stringify(answer["operations"])} of ${operations}`,
         checkVerified: (answer) => expectAnswer(answer ?? {}, { greeting: "hello" }),
       },
     ],
@@ -110,6 +114,25 @@ void test("a contender that cannot start, throws or crashes says why", async () 
   assert.equal(reasons[1], "failed: Error: no such library");
   assert.equal(reasons[2], "failed: Error: broken (cause: the cause)");
   assert.equal(reasons[3], "failed: its process ended (exit code 3)");
+});
+
+void test("a contender that does less has its own answer shown, is checked by its own rule, and has no bar", async () => {
+  const less = { name: "less", library: "less", creates: "wrong later", differs: "does less" };
+  const result = await runWith([
+    "ours",
+    { name: "rival", library: "rival", bar: 1.5 },
+    less,
+    { ...less, name: "also less" },
+  ]);
+  const [, rival, ...others] = result.contenders;
+  assert.equal(rival?.bar, 1.5);
+  assert.equal(result.answerText, `${result.operations} of ${result.operations}`);
+  for (const other of others) {
+    assert.equal(other.disqualified, undefined);
+    assert.equal(other.bar, undefined);
+    assert.equal(other.answerText, `${result.operations - 1} of ${result.operations}`);
+    assert.ok(other.speedRatio !== undefined);
+  }
 });
 
 void test("the noise run puts a second copy of each rival beside it", async () => {

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { barChart } from "../harness/chart.ts";
 import { markdownTable, nanoseconds, perSecond } from "../harness/format.ts";
 import { replaceSection } from "../harness/publish.ts";
-import { caseText, warnings } from "../harness/report.ts";
+import { caseText, reportChart, reportMarkdown, resultsText, warnings } from "../harness/report.ts";
 
 const summary = { median: 100, min: 90, max: 120 };
 
@@ -35,6 +35,44 @@ void test("a disqualified contender shows in the table and below it, with no fig
   );
   assert.match(text, /lru-cache 1\.2\.3 \(ttl\) +disqualified/);
   assert.match(text, /DISQUALIFIED lru-cache \(ttl\): wrong answer: 1/);
+});
+
+void test("the cases of a setting make one table: the bar beside the ratio, and why a rival has none", () => {
+  const figures = { nsPerOp: summary, cpuNsPerOp: summary };
+  const ratioOf = (median: number) => ({ median, min: 0.5, max: 3 });
+  const rival = { library: "r", ...figures, cpuRatio: ratioOf(1) };
+  const one = {
+    name: "a",
+    title: "case a",
+    setting: "setting s",
+    operations: 1000,
+    rounds: 3,
+    answer: { hits: 500 },
+    answerText: "50 % hits",
+    contenders: [
+      { name: "@vg/cache", library: "@vg/cache", ...figures },
+      { name: "r1", ...rival, speedRatio: ratioOf(1.2), bar: 1.2 },
+      { name: "r2", ...rival, speedRatio: ratioOf(1.19), bar: 1.2 },
+      { name: "r3", ...rival, speedRatio: ratioOf(1), differs: "approximate", answerText: "60 % hits" },
+      { name: "r4", library: "r", disqualified: "wrong answer: 1" },
+    ],
+  };
+  const text = resultsText([one, { ...one, title: "case b" }], {});
+  assert.equal(text.match(/setting s/g)?.length, 1);
+  assert.match(text, /r1 .*1\.20× +met\n/);
+  assert.match(text, /r2 .*1\.20× +missed\n/);
+  assert.match(text, /r3 .*approximate: 60 % hits, exact 50 % hits\n/);
+  assert.match(text, /DISQUALIFIED r4 \(case b\): wrong answer: 1/);
+
+  const machine = { cpu: "", cores: 2, memoryGb: 1, system: "", node: "", v8: "", loadBefore: 0 };
+  const report = { comparison: "c", title: "t", quick: false, machine, versions: {}, cases: [one] };
+  assert.match(
+    reportMarkdown(report, "c.svg"),
+    /\*\*setting s\*\* \(3 rounds of 1,000 operations; every answer checked\)/,
+  );
+  // What has no bar is not in the picture.
+  const svg = reportChart(report);
+  assert.ok(svg.includes("case a: r2") && !svg.includes("case a: r3"));
 });
 
 void test("only the section between its marks is replaced, and replacing again changes nothing", () => {
