@@ -22,7 +22,6 @@ import type { CacheDump } from "./dump.ts";
 import type { EntryTable } from "./entries/entry-table.ts";
 import { estimateSize } from "./estimate-size.ts";
 import { Departures } from "./evictions.ts";
-import { CleanupTimer } from "./expiry/cleanup-timer.ts";
 import { CoarseClock } from "./expiry/coarse-clock.ts";
 import type { Lifetime } from "./expiry/lifetimes.ts";
 import { NO_OPTIONS } from "./loading/load-options.ts";
@@ -31,7 +30,7 @@ import { Loads } from "./loading/loads.ts";
 import { memoize } from "./loading/memoize.ts";
 import type { MemoizeOptions } from "./loading/memoize.ts";
 import { checkCacheOptions } from "./options.ts";
-import type { Clock, LRUCacheOptions, SetOptions } from "./options.ts";
+import type { CheckedOptions, Clock, LRUCacheOptions, SetOptions } from "./options.ts";
 import { freshCounters, snapshot } from "./stats.ts";
 import type { CacheStats, Counters } from "./stats.ts";
 import { Store } from "./store.ts";
@@ -43,23 +42,19 @@ import { Store } from "./store.ts";
 export class LRUCache<K, V> {
   readonly name: string;
   readonly #label: string;
+  readonly #options: CheckedOptions<K, V>;
+  /** Exact or coarse. */
   readonly #clock: Clock;
-  readonly #random: () => number;
-  readonly #defaultTtlMs: number;
   /** What a stored value's life has besides a TTL; undefined: nothing. */
   readonly #defaultLife: Lifetime | undefined;
-  readonly #ttlJitter: number;
-  readonly #sizeOf: (value: V, key: K) => number;
   readonly #store: Store<K, V>;
   /** The store's: each look-up saves a step. */
   readonly #entries: EntryTable<K, V>;
-  readonly #loads: Loads<K, V>;
-  /** Undefined: no cleanup in the background. Armed by the first entry that can expire. */
-  readonly #cleanup: CleanupTimer | undefined;
+  /** Undefined until the first load: most caches never have one. */
+  #loads: Loads<K, V> | undefined;
   readonly #counters: Counters = freshCounters();
   /** A part of `#counters.hits`, counted here since each look-up saves a step. */
   #hits = 0;
-  readonly #timeEveryNthGet: number;
   #isNextTimed: boolean;
   /** After so many hits, or misses, the next look-up is timed. */
   #timedAfterHits = Infinity;
@@ -68,59 +63,21 @@ export class LRUCache<K, V> {
   /** @throws {CacheConfigError} if an option is out of range, of the wrong type, or unknown */
   constructor(options: LRUCacheOptions<K, V> = {}) {
     const checked = checkCacheOptions(options);
-    const { name, clockResolutionMs, staleWhileRevalidateMs, staleIfErrorMs, random } = checked;
-    const label = `LRUCache ${JSON.stringify(name)}`;
+    const { name, clock, clockResolutionMs, defaultTtlMs: ttlMs, idleMs, refreshAheadRatio: refreshRatio } = checked;
     this.name = name;
-    this.#label = label;
-    this.#clock = clockResolutionMs === 0 ? checked.clock : new CoarseClock(checked.clock, clockResolutionMs);
-    this.#random = random;
-    this.#defaultTtlMs = checked.defaultTtlMs;
-    this.#ttlJitter = checked.ttlJitter;
-    const staleMs = Math.max(staleWhileRevalidateMs, staleIfErrorMs);
-    const refreshRatio = checked.refreshAheadRatio;
-    if (checked.idleMs !== Infinity || staleMs > 0 || refreshRatio < 1) {
-      this.#defaultLife = { ttlMs: checked.defaultTtlMs, idleMs: checked.idleMs, staleMs, refreshRatio };
+    this.#label = `LRUCache ${JSON.stringify(name)}`;
+    this.#options = checked;
+    this.#clock = clockResolutionMs === 0 ? clock : new CoarseClock(clock, clockResolutionMs);
+    const staleMs = Math.max(checked.staleWhileRevalidateMs, checked.staleIfErrorMs);
+    if (idleMs !== Infinity || staleMs > 0 || refreshRatio < 1) {
+      this.#defaultLife = { ttlMs, idleMs, staleMs, refreshRatio };
     }
-    this.#sizeOf = checked.sizeOf ?? estimateSize;
-    this.#timeEveryNthGet = checked.timeEveryNthGet;
     // The first one is timed, so that a quiet cache has a figure too.
     this.#isNextTimed = checked.timeEveryNthGet > 0;
-    const counters = this.#counters;
-    const departures = new Departures(name, label, counters, checked.onEvict, checked.onError);
-    const { capacity, maxBytes, policy } = checked;
-    const store = new Store<K, V>({
-      name,
-      label,
-      clock: this.#clock,
-      capacity,
-      maxBytes,
-      policy,
-      random,
-      counters,
-      departures,
-    });
-    this.#store = store;
-    this.#entries = store.entries;
-    if (maxBytes !== Infinity || checked.sizeOf !== undefined) store.entries.startWeighing(this.#sizeOf);
-    if (checked.cleanupIntervalMs > 0) {
-      store.cleanup = this.#cleanup = new CleanupTimer(checked.cleanupIntervalMs, this.#clock, store);
-    }
-    this.#loads = new Loads<K, V>({
-      name,
-      label,
-      clock: checked.clock,
-      store,
-      counters,
-      defaultTtlMs: checked.defaultTtlMs,
-      defaults: checked,
-      use: (key) => this.#use(key),
-      put: (key, value, sizeBytes, life, ttlJitter) =>
-        void this.#put(key, value, sizeBytes, life.ttlMs, life, ttlJitter),
-      drop: (key) => {
-        store.dropObsolete(key);
-        store.deliver();
-      },
-    });
+    const departures = new Departures(name, this.#label, this.#counters, checked.onEvict, checked.onError);
+    this.#store = new Store<K, V>(checked, this.#label, this.#clock, this.#counters, departures);
+    this.#entries = this.#store.entries;
+    if (checked.maxBytes !== Infinity || checked.sizeOf !== undefined) this.#startWeighing();
   }
 
   /** The most entries it holds; `resize` changes it. */
@@ -176,19 +133,19 @@ export class LRUCache<K, V> {
    */
   set(key: K, value: V, ttl?: number | SetOptions): boolean {
     if (typeof ttl !== "object" || ttl === null || Array.isArray(ttl)) {
-      const ttlMs = ttl === undefined ? this.#defaultTtlMs : this.#checkTtl(ttl);
-      return this.#put(key, value, undefined, ttlMs, this.#defaultLife, this.#ttlJitter);
+      const ttlMs = ttl === undefined ? this.#options.defaultTtlMs : this.#checkTtl(ttl);
+      return this.#put(key, value, undefined, ttlMs, this.#defaultLife, this.#options.ttlJitter);
     }
     checkSetOptions(this.#label, ttl);
     const { sizeBytes, idleMs, ttlJitter } = ttl;
     let life = this.#defaultLife;
     if (idleMs !== undefined) life = { ttlMs: 0, staleMs: 0, refreshRatio: 1, ...life, idleMs };
-    return this.#put(key, value, sizeBytes, this.#checkTtl(ttl.ttlMs), life, ttlJitter ?? this.#ttlJitter);
+    return this.#put(key, value, sizeBytes, this.#checkTtl(ttl.ttlMs), life, ttlJitter ?? this.#options.ttlJitter);
   }
 
   /** Removes the entry; false if there was no live one. A load that runs for the key will not store its value. */
   delete(key: K): boolean {
-    this.#loads.fence(key);
+    this.#loads?.fence(key);
     const deleted = this.#store.delete(key);
     this.#store.deliver();
     return deleted;
@@ -196,7 +153,7 @@ export class LRUCache<K, V> {
 
   /** Removes all entries, for `onEvict` in the order in which they would have been evicted. The statistics stay. */
   clear(): void {
-    this.#loads.fenceAll();
+    this.#loads?.fenceAll();
     this.#store.clear();
     this.#store.deliver();
   }
@@ -236,7 +193,7 @@ export class LRUCache<K, V> {
    * @returns rejects with what the loader threw, with the reason of this caller's `signal`, or with what `set` throws
    */
   getOrLoad(key: K, loader: Loader<K, V>, options: LoadOptions<K, V> = NO_OPTIONS): Promise<V> {
-    return this.#loads.get(key, loader, options);
+    return this.#loading().get(key, loader, options);
   }
 
   /**
@@ -251,7 +208,7 @@ export class LRUCache<K, V> {
     loader: BatchLoader<K, V>,
     options: LoadOptions<K, V> = NO_OPTIONS,
   ): Promise<Map<K, V>> {
-    return this.#loads.getMany(keys, loader, options);
+    return this.#loading().getMany(keys, loader, options);
   }
 
   /**
@@ -321,7 +278,7 @@ export class LRUCache<K, V> {
       capacity: store.capacity,
       bytes: store.entries.isWeighing ? bytes : store.entries.estimateBytes(),
       maxBytes: store.maxBytes,
-      loadsInFlight: this.#loads.running,
+      loadsInFlight: this.#loads?.running ?? 0,
     });
   }
 
@@ -329,7 +286,7 @@ export class LRUCache<K, V> {
   resetStats(): void {
     Object.assign(this.#counters, freshCounters());
     this.#hits = 0;
-    this.#timedAfterHits = this.#timedAfterMisses = this.#timeEveryNthGet || Infinity;
+    this.#timedAfterHits = this.#timedAfterMisses = this.#options.timeEveryNthGet || Infinity;
   }
 
   /** The live entries with what is left of their times, for `load` in another process or at another time. */
@@ -360,8 +317,8 @@ export class LRUCache<K, V> {
 
   /** Stops what runs in the background: the cleanup, and loads that nobody waits for. Entries stay, and the cache goes on working. */
   close(): void {
-    this.#cleanup?.stop();
-    this.#loads.stop();
+    this.#store.stopCleanup();
+    this.#loads?.stop();
   }
 
   [Symbol.dispose](): void {
@@ -394,13 +351,32 @@ export class LRUCache<K, V> {
   /** Two reads of the clock cost more than a look-up, so only one is timed after so many hits, or so many misses. */
   #timedUse(key: K): number {
     this.#isNextTimed = false;
-    this.#timedAfterHits = this.#hits + this.#timeEveryNthGet;
-    this.#timedAfterMisses = this.#counters.misses + this.#timeEveryNthGet;
+    this.#timedAfterHits = this.#hits + this.#options.timeEveryNthGet;
+    this.#timedAfterMisses = this.#counters.misses + this.#options.timeEveryNthGet;
     const startedAt = performance.now();
     const slot = this.#use(key);
     this.#counters.timedGetsMs += performance.now() - startedAt;
     this.#counters.timedGets++;
     return slot;
+  }
+
+  #loading(): Loads<K, V> {
+    const { name, clock, defaultTtlMs } = this.#options;
+    return (this.#loads ??= new Loads<K, V>({
+      name,
+      label: this.#label,
+      clock,
+      store: this.#store,
+      counters: this.#counters,
+      defaultTtlMs,
+      defaults: this.#options,
+      use: (key) => this.#use(key),
+      put: (key, value, sizeBytes, life, jitter) => void this.#put(key, value, sizeBytes, life.ttlMs, life, jitter),
+      drop: (key) => {
+        this.#store.dropObsolete(key);
+        this.#store.deliver();
+      },
+    }));
   }
 
   /** All arguments but the size are checked. */
@@ -413,7 +389,7 @@ export class LRUCache<K, V> {
     ttlJitter: number,
   ): boolean {
     const size = this.#sizeToStore(key, value, sizeBytes);
-    const livesMs = ttlJitter === 0 ? ttlMs : ttlMs * (1 - ttlJitter * this.#random());
+    const livesMs = ttlJitter === 0 ? ttlMs : ttlMs * (1 - ttlJitter * this.#options.random());
     const stored = this.#store.put(
       key,
       value,
@@ -421,7 +397,7 @@ export class LRUCache<K, V> {
       livesMs,
       life === undefined || life.ttlMs === livesMs ? life : { ...life, ttlMs: livesMs },
     );
-    this.#loads.fence(key);
+    this.#loads?.fence(key);
     this.#store.deliver();
     return stored;
   }
@@ -437,7 +413,8 @@ export class LRUCache<K, V> {
   }
 
   #weigh(value: V, key: K): number {
-    return checkSize(this.#label, "the result of sizeOf", this.#sizeOf(value, key));
+    const { sizeOf = estimateSize } = this.#options;
+    return checkSize(this.#label, "the result of sizeOf", sizeOf(value, key));
   }
 
   #startWeighing(): void {
@@ -446,7 +423,7 @@ export class LRUCache<K, V> {
   }
 
   #checkTtl(ttlMs: unknown): number {
-    return checkTtl(this.#label, ttlMs, this.#defaultTtlMs);
+    return checkTtl(this.#label, ttlMs, this.#options.defaultTtlMs);
   }
 
   *#walk(slots: readonly number[]): Generator<[K, V], void, undefined> {

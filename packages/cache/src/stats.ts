@@ -31,8 +31,8 @@ export interface CacheStats {
   readonly capacity: number;
   /**
    * Bytes of the values / 1024 / 1024. With `maxBytes`, `sizeOf` or an explicit `sizeBytes`: the exact sum of the sizes
-   * the entries were stored with. Else an estimate made for this call: of up to 1,024 entries, which share the time that
-   * `estimateSize` takes for one value at most; up to 9 objects and 97 properties a value are looked at as a whole.
+   * the entries were stored with. Else an estimate made for this call: of up to 256 entries, which share the time that
+   * `estimateSize` takes for one value at most; up to 39 objects and 390 properties a value are looked at as a whole.
    */
   readonly total_size_mb: number;
   /** `maxBytes` / 1024 / 1024; 0: no limit. */

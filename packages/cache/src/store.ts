@@ -4,34 +4,23 @@ import { EntryTable } from "./entries/entry-table.ts";
 import { FIRST_SLOT, isWide } from "./entries/slot-array.ts";
 import type { Departures, EvictionReason } from "./evictions.ts";
 import { UNDECIDED } from "./expiry/deadline-heap.ts";
-import type { Cleanable, CleanupTimer } from "./expiry/cleanup-timer.ts";
+import { CleanupTimer } from "./expiry/cleanup-timer.ts";
+import type { Cleanable } from "./expiry/cleanup-timer.ts";
 import type { Lifetime } from "./expiry/lifetimes.ts";
-import type { Clock } from "./options.ts";
+import type { CheckedOptions, Clock } from "./options.ts";
 import { makePolicy } from "./policy/make-policy.ts";
-import type { PolicyName } from "./policy/make-policy.ts";
 import { countDeparture } from "./stats.ts";
 import type { Counters } from "./stats.ts";
 
 /** How many floors of the deadline heap one `put` repairs at most while it looks for an expired entry. */
 const REPAIRS_PER_PUT = 1000;
-/** How many expired entries one look at the whole takes out at most. */
-const ENTRIES_PER_SWEEP = 1000;
+/** How many expired entries one tick of the cleanup takes out, in less than a millisecond. */
+const ENTRIES_PER_TICK = 500;
+/** How many expired entries somebody takes out who asks how many live ones there are. */
+const ENTRIES_PER_CENSUS = 100;
 
 /** No slot: the value is too large. */
 const REFUSED = -1;
-
-/** What a store is made with. */
-export interface StoreSettings<K, V> {
-  readonly name: string;
-  readonly label: string;
-  readonly clock: Clock;
-  readonly capacity: number;
-  readonly maxBytes: number;
-  readonly policy: PolicyName;
-  readonly random: () => number;
-  readonly counters: Counters;
-  readonly departures: Departures<K, V>;
-}
 
 /**
  * What is in the cache: who enters, who leaves and why, and how often.
@@ -44,15 +33,24 @@ export class Store<K, V> implements Cleanable {
   readonly entries: EntryTable<K, V>;
   capacity: number;
   maxBytes: number;
-  /** Undefined: no cleanup in the background. */
-  cleanup: CleanupTimer | undefined;
   readonly #name: string;
   readonly #label: string;
   readonly #clock: Clock;
   readonly #counters: Counters;
   readonly #departures: Departures<K, V>;
+  /** 0: there is no cleanup in the background, or none any more. */
+  #cleanupIntervalMs: number;
+  /** Undefined until the first entry that can expire. */
+  #cleanup: CleanupTimer | undefined;
 
-  constructor({ name, label, clock, capacity, maxBytes, policy, random, counters, departures }: StoreSettings<K, V>) {
+  constructor(
+    options: CheckedOptions<K, V>,
+    label: string,
+    clock: Clock,
+    counters: Counters,
+    departures: Departures<K, V>,
+  ) {
+    const { name, capacity, maxBytes, policy, random, cleanupIntervalMs } = options;
     this.#name = name;
     this.#label = label;
     this.#clock = clock;
@@ -63,6 +61,7 @@ export class Store<K, V> implements Cleanable {
     const wide = isWide(FIRST_SLOT + capacity);
     const expected = expectedEntries(capacity, maxBytes);
     this.entries = new EntryTable(makePolicy(policy, { wide, random }), expected, capacity, wide);
+    this.#cleanupIntervalMs = cleanupIntervalMs;
   }
 
   /** Counts a miss; the key's entry in `slot`, if it has one, is over. */
@@ -191,7 +190,7 @@ export class Store<K, V> implements Cleanable {
     const { lifetimes } = this.entries;
     if (lifetimes === undefined) return false;
     const now = this.#clock.now();
-    const repairs = Math.min(limit, ENTRIES_PER_SWEEP);
+    const repairs = Math.min(limit, ENTRIES_PER_TICK);
     for (let done = 0; done < limit; done++) {
       const slot = lifetimes.firstPassed(now, repairs);
       if (slot === 0) return false;
@@ -201,8 +200,14 @@ export class Store<K, V> implements Cleanable {
     return true;
   }
 
+  /** Ends the cleanup in the background, for good. */
+  stopCleanup(): void {
+    this.#cleanupIntervalMs = 0;
+    this.#cleanup?.stop();
+  }
+
   cleanUp(): { more: boolean; nextAt: number } {
-    const more = this.sweep(ENTRIES_PER_SWEEP);
+    const more = this.sweep(ENTRIES_PER_TICK);
     this.deliver();
     return { more, nextAt: this.entries.lifetimes?.nextFloor ?? Infinity };
   }
@@ -214,7 +219,7 @@ export class Store<K, V> implements Cleanable {
   census(): { live: number; bytes: number; passed: number } {
     const { entries } = this;
     const { count: passed, bytes } =
-      this.sweep(ENTRIES_PER_SWEEP) && entries.lifetimes !== undefined
+      this.sweep(ENTRIES_PER_CENSUS) && entries.lifetimes !== undefined
         ? entries.lifetimes.passed(this.#clock.now(), entries.sizes)
         : { count: 0, bytes: 0 };
     return { live: entries.count - passed, bytes: entries.bytes - bytes, passed };
@@ -252,9 +257,10 @@ export class Store<K, V> implements Cleanable {
     const lifetimes = this.entries.startTiming();
     if (lifetime === undefined) lifetimes.startPlain(slot, now + ttlMs);
     else lifetimes.start(slot, now, lifetime);
-    if (this.cleanup === undefined) return;
+    if (this.#cleanupIntervalMs === 0) return;
+    this.#cleanup ??= new CleanupTimer(this.#cleanupIntervalMs, this.#clock, this);
     const keptUntil = lifetimes.keptUntil(slot);
-    if (keptUntil < this.cleanup.armBefore) this.cleanup.arm(keptUntil);
+    if (keptUntil < this.#cleanup.armBefore) this.#cleanup.arm(keptUntil);
   }
 
   #isPassed(slot: number, now: number): boolean {

@@ -41,7 +41,7 @@ describe("the cleanup in the background", () => {
       vi.advanceTimersByTime(ms);
       return expired;
     });
-    expect(progress).toEqual([1000, 2000, 2500, 2500]);
+    expect(progress).toEqual([500, 1000, 1500, 2000]);
   });
 
   test("is off with 0, and stops for good with close() or using; the cache works on", () => {
@@ -59,6 +59,10 @@ describe("the cleanup in the background", () => {
     expect(escaped.set("b", 2, 5)).toBe(true);
     expect(escaped.get("a")).toBe(1);
     escaped.close();
+    expect(vi.getTimerCount()).toBe(0);
+    const early = new LRUCache<string, number>({ cleanupIntervalMs: 10 });
+    early.close();
+    early.set("a", 1);
     expect(vi.getTimerCount()).toBe(0);
   });
 

@@ -10,7 +10,7 @@ const FIRST_ROOM = 64;
 /** The key of a slot that is free; `undefined` is a key like any other. */
 const FREE = Symbol("free");
 /** How many entries stand for all in an estimate of the bytes. */
-const SAMPLE = 1024;
+const SAMPLE = 256;
 /** With fewer than one slot in so many in use, a sample spread over the slots would hit too few entries. */
 const SPARSE = 16;
 
@@ -229,11 +229,9 @@ const LONGEST_AT_ONCE = 2 ** 25;
 
 /** A copy with exactly `length` places: `push` would leave room for half as many again. */
 function growArray<T>(array: readonly T[], length: number, filler: T): T[] {
-  const grown = array.slice();
-  if (length > LONGEST_AT_ONCE) {
-    while (grown.length < length) grown.push(filler);
-    return grown;
-  }
-  grown.length = length;
-  return grown.fill(filler, array.length);
+  const grown: T[] = [];
+  // An empty array gets what it is told to; one that holds something, half as much again.
+  if (length <= LONGEST_AT_ONCE) grown.length = length;
+  for (let i = 0; i < length; i++) grown[i] = i < array.length ? array[i]! : filler;
+  return grown;
 }

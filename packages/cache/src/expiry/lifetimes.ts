@@ -142,19 +142,21 @@ export class Lifetimes {
     return this.#keptUntil.firstPassed(now, repairs);
   }
 
-  /** How many entries should have been removed by now, and what the column sums up to over them. One pass over memory. */
+  /** How many entries should have been removed by now, and the sum of their sizes. One pass over memory, or two. */
   passed(now: number, sizes: ArrayLike<number> | undefined): { count: number; bytes: number } {
     const { deadlines } = this.#keptUntil;
-    let count = 0;
-    let bytes = 0;
+    let live = 0;
     for (let slot = 0; slot < deadlines.length; slot++) {
-      // What never expires says so by Infinity, by a clock that gives NaN, too.
-      const deadline = deadlines[slot]!;
-      if (deadline === Infinity || deadline > now) continue;
-      count++;
-      if (sizes !== undefined) bytes += sizes[slot]!;
+      // By a clock that gives NaN, what can expire has.
+      live += deadlines[slot]! > now || deadlines[slot] === Infinity ? 1 : 0;
     }
-    return { count, bytes };
+    let bytes = 0;
+    if (sizes !== undefined) {
+      for (let slot = 0; slot < deadlines.length; slot++) {
+        bytes += deadlines[slot]! > now || deadlines[slot] === Infinity ? 0 : sizes[slot]!;
+      }
+    }
+    return { count: deadlines.length - live, bytes };
   }
 
   #startIdleAnew(slot: number, now: number, { ms, cap }: IdleTimes): void {
