@@ -30,7 +30,9 @@ export function checkLimits(
   if (checked.capacity === Infinity && checked.maxBytes === Infinity) {
     throw check.refuse("capacity", "finite", "A cache needs a limit: capacity, maxBytes, or both.");
   }
-  return checked;
+  const { capacity, maxBytes } = checked;
+  // As at construction: values of 0 bytes need a limit, too.
+  return { capacity: capacity === Infinity ? maxBytes : capacity, maxBytes };
 }
 
 /** The TTL to use. @throws {CacheTtlError} */

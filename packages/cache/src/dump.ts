@@ -60,8 +60,9 @@ interface Restored<K, V> {
 export function liveEntries<K, V>(dump: CacheDump<K, V>, elapsedMs: number, limit: number): Restored<K, V>[] {
   return dump.entries
     .filter(
-      ({ remainingTtlMs, remainingIdleMs = Infinity }) =>
-        (remainingTtlMs === null || remainingTtlMs > elapsedMs) && remainingIdleMs > elapsedMs,
+      ({ remainingTtlMs, remainingIdleMs }) =>
+        (remainingTtlMs === null || remainingTtlMs > elapsedMs) &&
+        (remainingIdleMs === undefined || remainingIdleMs > elapsedMs),
     )
     .slice(0, limit)
     .map(({ key, value, remainingTtlMs, idleMs = Infinity, sizeBytes }) => ({

@@ -64,12 +64,15 @@ export class Departures<K, V> {
   deliver(): void {
     if (this.#queue.length === 0 || this.#delivering) return;
     this.#delivering = true;
-    while (this.#queue.length > 0) {
-      const batch = this.#queue;
-      this.#queue = [];
-      for (const eviction of batch) this.#call(eviction);
+    try {
+      while (this.#queue.length > 0) {
+        const batch = this.#queue;
+        this.#queue = [];
+        for (const eviction of batch) this.#call(eviction);
+      }
+    } finally {
+      this.#delivering = false;
     }
-    this.#delivering = false;
   }
 
   #call({ key, value, reason }: Eviction<K, V>): void {

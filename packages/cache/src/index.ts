@@ -1,4 +1,4 @@
-export type { CacheEvictMessage, CacheLoadMessage, CacheMissMessage } from "./diagnostics.ts";
+export type { CacheEvictMessage, CacheLoadMessage, CacheMissMessage } from "./diagnostics-messages.ts";
 export type { CacheDump, CacheDumpEntry } from "./dump.ts";
 export {
   CacheCallbackError,

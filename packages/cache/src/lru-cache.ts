@@ -32,7 +32,7 @@ import type { MemoizeOptions } from "./loading/memoize.ts";
 import { checkCacheOptions } from "./options.ts";
 import type { CheckedOptions, Clock, LRUCacheOptions, SetOptions } from "./options.ts";
 import { freshCounters, snapshot } from "./stats.ts";
-import type { CacheStats, Counters } from "./stats.ts";
+import type { CacheStats, Counters, Epoch } from "./stats.ts";
 import { Store } from "./store.ts";
 
 /**
@@ -53,6 +53,7 @@ export class LRUCache<K, V> {
   /** Undefined until the first load: most caches never have one. */
   #loads: Loads<K, V> | undefined;
   readonly #counters: Counters = freshCounters();
+  #epoch: Epoch = { cache: this.#counters, resets: 0 };
   /** A part of `#counters.hits`, counted here since each look-up saves a step. */
   #hits = 0;
   #isNextTimed: boolean;
@@ -270,21 +271,24 @@ export class LRUCache<K, V> {
   getStats(): CacheStats {
     const store = this.#store;
     const { live, bytes, passed } = store.census();
-    store.deliver();
     const counters = this.#counters;
     const now = { ...counters, hits: counters.hits + this.#hits, expired: counters.expired + passed };
-    return snapshot(now, {
+    const stats = snapshot(now, this.#epoch, {
       entries: live,
       capacity: store.capacity,
       bytes: store.entries.isWeighing ? bytes : store.entries.estimateBytes(),
       maxBytes: store.maxBytes,
       loadsInFlight: this.#loads?.running ?? 0,
     });
+    // Last: what is told of the departures may change the cache.
+    store.deliver();
+    return stats;
   }
 
   /** Sets all counters and means back to 0. Entries stay. */
   resetStats(): void {
     Object.assign(this.#counters, freshCounters());
+    this.#epoch = { cache: this.#counters, resets: this.#epoch.resets + 1 };
     this.#hits = 0;
     this.#timedAfterHits = this.#timedAfterMisses = this.#options.timeEveryNthGet || Infinity;
   }
@@ -318,6 +322,7 @@ export class LRUCache<K, V> {
   /** Stops what runs in the background: the cleanup, and loads that nobody waits for. Entries stay, and the cache goes on working. */
   close(): void {
     this.#store.stopCleanup();
+    if (this.#clock instanceof CoarseClock) this.#clock.stop();
     this.#loads?.stop();
   }
 

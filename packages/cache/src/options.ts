@@ -46,8 +46,8 @@ export interface LRUCacheOptions<K, V> extends LifetimeOptions, LoadingOptions {
   /** Appears in every error and warning. Default `"cache"`. */
   name?: string | undefined;
   /**
-   * The most entries it holds, at least 1. Default 1000; with `maxBytes`: no limit. Memory grows with the entries, not
-   * with this number. `Infinity` needs `maxBytes`.
+   * The most entries it holds, at least 1. Default 1000; with `maxBytes`, or `Infinity` with it: as many as there are
+   * bytes. Memory grows with the entries, not with this number.
    */
   capacity?: number | undefined;
   /** The most bytes that all values may take together, at least 1. Default: no limit. Turns the weighing of values on. */
@@ -147,10 +147,12 @@ const DEFAULTS = {
 export function checkCacheOptions<K, V>(options: LRUCacheOptions<K, V>): CheckedOptions<K, V> {
   const check = checkOptions("LRUCache", options, configError);
   const maxBytes = limit(check, "maxBytes", Infinity, "Leave it out for no limit.");
+  const capacity = limit(check, "capacity", maxBytes === Infinity ? DEFAULTS.capacity : Infinity, CAPACITY_RULE.hint);
   const checked = {
     name: check.string("name", { fallback: DEFAULTS.name }),
     maxBytes,
-    capacity: limit(check, "capacity", maxBytes === Infinity ? DEFAULTS.capacity : Infinity, CAPACITY_RULE.hint),
+    // Values of 0 bytes would otherwise have no limit.
+    capacity: capacity === Infinity ? maxBytes : capacity,
     sizeOf: check.function<(value: V, key: K) => number>("sizeOf"),
     defaultTtlMs: positive(check, "defaultTtlMs", DEFAULTS.defaultTtlMs, "Infinity makes entries that never expire."),
     policy: check.oneOf("policy", POLICY_NAMES, { fallback: "lru" }),

@@ -27,7 +27,7 @@ export interface CacheStats {
   readonly expirations: number;
   /** Entries whose time is not over; those that are kept for loads count until they are not. */
   readonly entries: number;
-  /** The most entries; `Infinity`: no limit but `max_size_mb`. */
+  /** The most entries. */
   readonly capacity: number;
   /**
    * Bytes of the values / 1024 / 1024. With `maxBytes`, `sizeOf` or an explicit `sizeBytes`: the exact sum of the sizes
@@ -38,8 +38,9 @@ export interface CacheStats {
   /** `maxBytes` / 1024 / 1024; 0: no limit. */
   readonly max_size_mb: number;
   /**
-   * Microseconds: the mean of the first and every 256th look-up (`timeEveryNthGet`), each with its sampled one's two
-   * readings of the clock between them, which take about 0.04 of it.
+   * Microseconds: the mean of sampled look-ups, the first one and the one after every 256 hits or 256 misses
+   * (`timeEveryNthGet`). One reading of the clock, about 0.04, is in it, and what `onEvict` does in a look-up that finds an
+   * expired entry.
    */
   readonly avg_access_time: number;
   /** Values stored, by `set`, a load or `load(dump)`. */
@@ -72,7 +73,7 @@ export interface CacheStats {
    * The same for the time since an earlier snapshot of this cache: counters and means are those of the time between,
    * gauges those of this one. After a `resetStats()` in between it counts from there.
    *
-   * @throws {CacheConfigError} if `previous` is no snapshot
+   * @throws {CacheConfigError} if `previous` is no snapshot, or another cache's
    */
   since(previous: CacheStats): CacheStats;
 }
@@ -177,9 +178,15 @@ export interface Gauges {
   readonly loadsInFlight: number;
 }
 
+/** Which cache's counters, and how often they have begun anew. */
+export interface Epoch {
+  readonly cache: object;
+  readonly resets: number;
+}
+
 /** @param counters as they are now; the snapshot keeps them */
-export function snapshot(counters: Counters, gauges: Gauges): CacheStats {
-  return new Snapshot(counters, gauges);
+export function snapshot(counters: Counters, epoch: Epoch, gauges: Gauges): CacheStats {
+  return new Snapshot(counters, epoch, gauges);
 }
 
 /** The document is in the own properties, so that it can be spread, listed and written as JSON. */
@@ -212,10 +219,12 @@ class Snapshot implements CacheStats {
   readonly load_time_ms: number;
   readonly callback_errors: number;
   readonly #counters: Counters;
+  readonly #epoch: Epoch;
   readonly #gauges: Gauges;
 
-  constructor(counters: Counters, gauges: Gauges) {
+  constructor(counters: Counters, epoch: Epoch, gauges: Gauges) {
     this.#counters = counters;
+    this.#epoch = epoch;
     this.#gauges = gauges;
     this.hits = counters.hits;
     this.misses = counters.misses;
@@ -254,13 +263,16 @@ class Snapshot implements CacheStats {
           `A copy, or one that was JSON, has lost what the means are made of.`,
       );
     }
-    const before = previous.#counters;
-    const names = Object.keys(this.#counters) as (keyof Counters)[];
-    // A counter that is lower now was reset.
-    const wasReset = names.some((name) => this.#counters[name] < before[name]);
+    if (previous.#epoch.cache !== this.#epoch.cache) {
+      throw configError(
+        "CacheStats: since() needs an earlier result of getStats() of the same cache, got another one's.",
+      );
+    }
     const between = { ...this.#counters };
-    if (!wasReset) for (const name of names) between[name] -= before[name];
-    return new Snapshot(between, this.#gauges);
+    if (previous.#epoch.resets === this.#epoch.resets) {
+      for (const name of Object.keys(between) as (keyof Counters)[]) between[name] -= previous.#counters[name];
+    }
+    return new Snapshot(between, this.#epoch, this.#gauges);
   }
 }
 

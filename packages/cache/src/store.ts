@@ -182,7 +182,7 @@ export class Store<K, V> implements Cleanable {
     entries.resize(expectedEntries(this.capacity, this.maxBytes), this.capacity);
     const now = this.#clock.now();
     while (entries.count > this.capacity) this.#evict(now, "capacity");
-    while (entries.bytes > this.maxBytes) this.#evict(now, "bytes");
+    while (entries.count > 0 && entries.bytes > this.maxBytes) this.#evict(now, "bytes");
   }
 
   /** Takes out expired entries, about `limit` at most; true if there may be more. */
@@ -249,7 +249,7 @@ export class Store<K, V> implements Cleanable {
       // It has to find room like a newcomer, or it might be told to give way to itself.
       entries.remove(slot);
     }
-    while (entries.bytes + size > this.maxBytes) this.#evict(now, "bytes");
+    while (entries.count > 0 && entries.bytes + size > this.maxBytes) this.#evict(now, "bytes");
     return 0;
   }
 
@@ -261,6 +261,7 @@ export class Store<K, V> implements Cleanable {
     this.#cleanup ??= new CleanupTimer(this.#cleanupIntervalMs, this.#clock, this);
     const keptUntil = lifetimes.keptUntil(slot);
     if (keptUntil < this.#cleanup.armBefore) this.#cleanup.arm(keptUntil);
+    else if (now > this.#cleanup.overdueAt) this.#cleanup.arm(now);
   }
 
   #isPassed(slot: number, now: number): boolean {

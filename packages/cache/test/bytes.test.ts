@@ -81,6 +81,22 @@ describe("the budget of bytes", () => {
     expect(cache.getStats().total_size_mb * MB).toBe(estimateSize("12345"));
   });
 
+  test("of sizes beyond what a double adds up exactly does not make an emptied cache loop for ever", () => {
+    const huge = Number.MAX_SAFE_INTEGER;
+    const cache = new LRUCache<string, number>({ sizeOf: (value) => value, capacity: 10 });
+    for (const [i, size] of [huge, huge, 1, huge, 3, 5].entries()) cache.set(`k${i}`, size);
+    for (const key of [...cache.keys()]) cache.delete(key);
+    expect(cache.getStats().total_size_mb).toBe(0);
+    cache.resize({ maxBytes: 1 });
+    expect([cache.set("a", 1), cache.size]).toEqual([true, 1]);
+  });
+
+  test("bounds values that weigh nothing, too: no more entries than bytes", () => {
+    const cache = new LRUCache<number, string>({ maxBytes: 1000, sizeOf: (value) => value.length });
+    for (let i = 0; i < 5000; i++) cache.set(i, "");
+    expect(cache.size).toBe(1000);
+  });
+
   test("holds although each value hides its bulk in one place among small ones", () => {
     const cache = new LRUCache<number, unknown>({ maxBytes: MB });
     for (let i = 0; i < 20; i++) {

@@ -66,6 +66,46 @@ describe("the cleanup in the background", () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
+  test("goes on after a clock that threw once", () => {
+    let broken = false;
+    let now = 0;
+    const clock = {
+      now: () => {
+        if (broken) throw new Error("no time");
+        return now;
+      },
+    };
+    const left: string[] = [];
+    const cache = new LRUCache<string, number>({
+      clock,
+      cleanupIntervalMs: 10,
+      onEvict: (key) => void left.push(key),
+    });
+    cache.set("a", 1, 5);
+    broken = true;
+    expect(() => vi.advanceTimersByTime(10)).toThrow("no time");
+    broken = false;
+    now = 20;
+    vi.advanceTimersByTime(10);
+    expect(left).toEqual(["a"]);
+  });
+
+  test("comes back when its timer was taken away", () => {
+    const clock = new FakeClock();
+    const left: string[] = [];
+    const cache = new LRUCache<string, number>({
+      clock,
+      cleanupIntervalMs: 10,
+      onEvict: (key) => void left.push(key),
+    });
+    cache.set("a", 1, 5);
+    vi.clearAllTimers();
+    clock.advance(61_000);
+    cache.set("b", 1, 1e6);
+    vi.advanceTimersByTime(10);
+    expect(left).toEqual(["a"]);
+  });
+
   test("may be stopped by a callback of the sweep itself", () => {
     const clock = new FakeClock();
     const cache: LRUCache<string, number> = new LRUCache<string, number>({

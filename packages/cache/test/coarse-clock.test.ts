@@ -67,6 +67,18 @@ test("its timer is one, unref'd, and rests while nothing is used", () => {
   expect(vi.getTimerCount()).toBe(0);
 });
 
+test("close leaves no timer of it behind, and a lost timer is replaced", () => {
+  const clock = new FakeClock();
+  const cache = new LRUCache<string, number>({ clock, clockResolutionMs: 1000, cleanupIntervalMs: 0 });
+  cache.set("a", 1);
+  vi.clearAllTimers();
+  clock.advance(11_000);
+  for (let i = 0; i < 33; i++) cache.get("a");
+  expect(vi.getTimerCount()).toBe(1);
+  cache.close();
+  expect(vi.getTimerCount()).toBe(0);
+});
+
 test("fake timers that are installed after the cache was made are its time", () => {
   vi.useRealTimers();
   const cache = new LRUCache<string, number>();

@@ -5,6 +5,33 @@ import { deferred } from "./deferred.ts";
 import { FakeClock } from "./fake-clock.ts";
 
 describe("getOrLoad", () => {
+  test("a loader that joins its own key and leaves again does not leave its caller waiting for ever", async () => {
+    const cache = new LRUCache<string, number>();
+    const value = cache.getOrLoad("k", async () => {
+      const controller = new AbortController();
+      const joined = cache.getOrLoad("k", () => 2, { signal: controller.signal });
+      joined.catch(() => undefined);
+      controller.abort();
+      return 1;
+    });
+    expect(await value).toBe(1);
+    expect(cache.getStats()).toMatchObject({ loads_ok: 1, loads_abandoned: 0, loads_in_flight: 0 });
+  });
+
+  test.each<[string, (cache: LRUCache<string, string>) => void, string | undefined]>([
+    ["set", (cache) => cache.set("k", "new"), "new"],
+    ["delete", (cache) => cache.delete("k"), undefined],
+    ["clear", (cache) => cache.clear(), undefined],
+  ])("what a ttlMs function does by %s is not overwritten by the value it was asked about", async (_, change, left) => {
+    const cache = new LRUCache<string, string>();
+    const ttlMs = (): number => {
+      change(cache);
+      return 1000;
+    };
+    expect(await cache.getOrLoad("k", () => "old", { ttlMs })).toBe("old");
+    expect(cache.get("k")).toBe(left);
+  });
+
   test("loads on a miss, stores, and does not load again while the entry lives", async () => {
     const clock = new FakeClock();
     const cache = new LRUCache<string, string>({ clock, defaultTtlMs: 1000 });

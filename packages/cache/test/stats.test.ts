@@ -119,6 +119,39 @@ test("a window over a reset counts from the reset; one since something else than
   expect(() => cache.getStats().since({ ...before })).toThrow(/since\(\) needs an earlier result of getStats\(\)/);
 });
 
+test("a window over a reset counts from the reset even when the counters have overtaken the old ones", () => {
+  const cache = new LRUCache<string, number>();
+  cache.set("a", 1);
+  for (let i = 0; i < 10; i++) cache.get("a");
+  const before = cache.getStats();
+  cache.resetStats();
+  for (let i = 0; i < 20; i++) cache.get("a");
+  expect(cache.getStats().since(before).hits).toBe(20);
+  expect(() => new LRUCache().getStats().since(before)).toThrow(/of the same cache, got another one's/);
+});
+
+test("statistics that are asked for while callbacks change the cache add up", () => {
+  const clock = new FakeClock();
+  const cache: LRUCache<number, number> = new LRUCache<number, number>({
+    capacity: 10_000,
+    clock,
+    cleanupIntervalMs: 0,
+    defaultTtlMs: 10,
+    onEvict: (key, _, reason) => {
+      if (reason !== "expired") return;
+      if (key % 100 === 0) cache.cleanupExpired();
+      if (key === 7) cache.set(20_000, 1, 1000);
+    },
+  });
+  for (let i = 0; i < 3000; i++) cache.set(i, i);
+  clock.advance(10);
+  for (let i = 0; i < 3; i++) {
+    const { sets, entries, expirations } = cache.getStats();
+    expect(sets).toBe(entries + expirations);
+  }
+  expect(cache.getStats()).toMatchObject({ sets: 3001, entries: 1, expirations: 3000 });
+});
+
 test("thousands of expired entries that are still there are counted as gone, not taken out in one go", () => {
   const clock = new FakeClock();
   const cache = new LRUCache<number, number>({

@@ -64,6 +64,10 @@ export class EntryTable<K, V> {
   resize(expected: number, capacity: number): void {
     this.#expected = expected;
     this.#capacity = capacity;
+    this.#spreadKeys(expected);
+  }
+
+  #spreadKeys(expected: number): void {
     if (!needsRebuilding(this.#index, expected)) return;
     const old = this.#index as Map<K, number>;
     this.#index = makeKeyIndex<K>(expected);
@@ -129,7 +133,8 @@ export class EntryTable<K, V> {
     this.lifetimes?.end(slot);
     if (this.#sizes !== undefined) this.weigh(slot, 0);
     this.#free.push(slot);
-    this.count--;
+    // Sums beyond 2^53 are not exact; at least an empty table must not be thought to hold something.
+    if (--this.count === 0) this.bytes = 0;
   }
 
   /** Drops everything, the memory of the arrays included. */
@@ -210,6 +215,8 @@ export class EntryTable<K, V> {
   /** Twice the room, but no more than can ever be needed. */
   #grow(): void {
     const needed = this.#used + 1;
+    // A limit of bytes says little about how many entries there will be.
+    this.#spreadKeys(needed);
     const slots = Math.max(needed, Math.min(FIRST_SLOT + this.#capacity, Math.max(FIRST_ROOM, this.#slots * 2)));
     this.#keys = growArray(this.#keys, slots, FREE);
     this.values = growArray(this.values, slots, undefined);

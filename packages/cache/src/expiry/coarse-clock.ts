@@ -2,6 +2,8 @@ import type { Clock } from "../options.ts";
 
 /** After so many uses the time is read anew, whether or not the timer had its turn. */
 const USES_PER_READING = 32;
+/** Ten times the coarsest resolution. */
+const LOST_AFTER_MS = 10_000;
 
 /**
  * A clock that is read at most once every `resolutionMs`, and once in 32 uses.
@@ -14,9 +16,10 @@ export class CoarseClock implements Clock {
   readonly #resolutionMs: number;
   #usesLeft = 0;
   #time = 0;
-  #isArmed = false;
+  #timer: NodeJS.Timeout | undefined;
+  #timeOfArming = 0;
   readonly #expire: () => void = () => {
-    this.#isArmed = false;
+    this.#timer = undefined;
     this.#usesLeft = 0;
   };
 
@@ -29,12 +32,20 @@ export class CoarseClock implements Clock {
     return this.#usesLeft-- > 0 ? this.#time : this.#read();
   }
 
+  /** Leaves no timer behind. It goes on giving the time. */
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#expire();
+  }
+
   #read(): number {
     this.#time = this.#clock.now();
     this.#usesLeft = USES_PER_READING - 1;
-    if (!this.#isArmed) {
-      this.#isArmed = true;
-      setTimeout(this.#expire, this.#resolutionMs).unref();
+    // A timer that should have fired long ago was taken away (fake timers that were removed).
+    const isLost = this.#time - this.#timeOfArming > LOST_AFTER_MS;
+    if (this.#timer === undefined || isLost) {
+      this.#timeOfArming = this.#time;
+      this.#timer = setTimeout(this.#expire, this.#resolutionMs).unref();
     }
     return this.#time;
   }

@@ -26,29 +26,49 @@ export interface Keeper<K, V> {
   readonly drop: (key: K) => void;
 }
 
-/** Stores a loaded value as far as it is to be stored; returns what went wrong with that as the `cause`. */
-export function keep<K, V>(
+/** How a loaded value is to be stored: a TTL of 0 is "not at all"; or what went wrong with finding that out. */
+export type Plan =
+  | { readonly ttlMs: number; readonly sizeBytes: number | undefined; readonly cause?: never }
+  | { readonly ttlMs?: never; readonly cause: unknown };
+
+/** Asks whoever has a say in it: the loader, the caller, the cache. Their functions may change the cache. */
+export function planOf<K, V>(
   keeper: Keeper<K, V>,
   key: K,
   landed: Landed<V>,
   verdict: Verdict,
   order: Order<K, V>,
-): { cause: unknown } | undefined {
-  const { options, terms } = order;
-  const { put, drop, defaults } = keeper;
+): Plan {
   try {
     const ttlMs = verdict.store ? ttlOf(keeper, key, landed, verdict, order) : 0;
-    if (ttlMs === 0) {
+    return { ttlMs, sizeBytes: verdict.sizeBytes ?? order.options.sizeBytes };
+  } catch (cause) {
+    return { cause };
+  }
+}
+
+/** Stores a loaded value as planned; returns what went wrong as the `cause`. */
+export function keep<K, V>(
+  keeper: Keeper<K, V>,
+  key: K,
+  value: V,
+  plan: Plan,
+  { options, terms }: Order<K, V>,
+): { cause: unknown } | undefined {
+  const { put, drop, defaults } = keeper;
+  if (plan.ttlMs === undefined) return { cause: plan.cause };
+  try {
+    if (plan.ttlMs === 0) {
       drop(key);
       return undefined;
     }
     const life = {
-      ttlMs,
+      ttlMs: plan.ttlMs,
       idleMs: options.idleMs ?? defaults.idleMs,
       staleMs: Math.max(terms.staleWhileRevalidateMs, terms.staleIfErrorMs),
       refreshRatio: terms.refreshAheadRatio,
     };
-    put(key, landed.value, verdict.sizeBytes ?? options.sizeBytes, life, options.ttlJitter ?? defaults.ttlJitter);
+    put(key, value, plan.sizeBytes, life, options.ttlJitter ?? defaults.ttlJitter);
     return undefined;
   } catch (cause) {
     return { cause };
@@ -72,5 +92,6 @@ function ttlOf<K, V>(
     if (typeof options.ttlMs !== "function") return checkTtl(label, options.ttlMs, defaultTtlMs);
     ttlMs = options.ttlMs(value, key);
   }
-  return ttlMs !== undefined && ttlMs <= 0 ? 0 : checkTtl(label, ttlMs, defaultTtlMs);
+  // `null <= 0`, too: whoever has no types gets an error for it.
+  return typeof ttlMs === "number" && ttlMs <= 0 ? 0 : checkTtl(label, ttlMs, defaultTtlMs);
 }

@@ -23,7 +23,7 @@ import type { Store } from "../store.ts";
 import { Flight, Run } from "./flight.ts";
 import type { Landed } from "./flight.ts";
 import { resultsOf } from "./batch-results.ts";
-import { keep, NO_VERDICT } from "./keep.ts";
+import { keep, NO_VERDICT, planOf } from "./keep.ts";
 import type { Keeper, Order, Verdict } from "./keep.ts";
 import { NO_OPTIONS, termsOf } from "./load-options.ts";
 import type { BatchLoader, LoadContext, Loader, LoadOptions } from "./load-options.ts";
@@ -93,13 +93,19 @@ export class Loads<K, V> {
     if (slot !== 0) {
       // Before the load, which may throw everything out.
       const value = this.#cache.store.entries.value(slot);
-      if (this.#isRefreshDue(slot) && !this.#current.has(key)) this.#start(key, loader, order, true);
+      if (this.#isRefreshDue(slot) && !this.#current.has(key))
+        this.#travelOne(this.#depart([key], order, true), loader);
       return value;
     }
     const remembered = this.#errors?.find(key);
     if (remembered !== undefined) throw remembered.error;
-    const flight = this.#join(key) ?? this.#start(key, loader, order, false);
-    return (await flight.wait(options.signal)).value;
+    const running = this.#join(key);
+    if (running !== undefined) return (await running.wait(options.signal)).value;
+    const trip = this.#depart([key], order, false);
+    // Before the loader begins: it might join, and leave, and so end what is waited for.
+    const landing = trip.flights[0]!.wait(options.signal);
+    this.#travelOne(trip, loader);
+    return (await landing).value;
   }
 
   /** @see LRUCache.getManyOrLoad */
@@ -188,8 +194,8 @@ export class Loads<K, V> {
     return flight;
   }
 
-  #start(key: K, loader: Loader<K, V>, order: Order<K, V>, inBackground: boolean): Flight<V> {
-    const trip = this.#depart([key], order, inBackground);
+  #travelOne(trip: Trip<K, V>, loader: Loader<K, V>): void {
+    const key = trip.keys[0]!;
     const context: LoadContext<K, V> = {
       key,
       signal: trip.run.signal,
@@ -198,7 +204,6 @@ export class Loads<K, V> {
     };
     const load = async (): Promise<Landed<V>[]> => [{ value: await loader(context), isAbsent: false }];
     void this.#travel(trip, load, context);
-    return trip.flights[0]!;
   }
 
   #travelMany(trip: Trip<K, V>, loader: BatchLoader<K, V>): void {
@@ -251,8 +256,9 @@ export class Loads<K, V> {
     let failure: { cause: unknown } | undefined;
     for (const [i, key] of keys.entries()) {
       const flight = flights[i]!;
-      // Only now: what `onEvict` changed when another key was stored has fenced this one.
-      const error = this.#retire(key, flight) ? keep(this.#cache, key, landed[i]!, verdict, order) : undefined;
+      const plan = planOf(this.#cache, key, landed[i]!, verdict, order);
+      // Only now: what a `ttlMs` function changed, or `onEvict` when another key was stored, has fenced this one.
+      const error = this.#retire(key, flight) ? keep(this.#cache, key, landed[i]!.value, plan, order) : undefined;
       if (error === undefined) flight.land(landed[i]!);
       else this.#failOne(key, flight, true, error.cause, order.terms);
       failure ??= error;

@@ -33,6 +33,7 @@ export class FrequencySketch {
   #blockMask = LEAST_BLOCKS - 1;
   #uses = 0;
   #period = USES_AN_ENTRY;
+  #isGrown = false;
 
   /** Makes room for so many entries. What was counted is kept. */
   grow(entries: number): void {
@@ -43,12 +44,14 @@ export class FrequencySketch {
       words.set(this.#words, this.#words.length);
       this.#words = words;
       this.#blockMask = 2 * this.#blockMask + 1;
+      this.#isGrown = true;
     }
   }
 
   /** How many entries are held now: the counters are halved after 12 uses for each. */
   hold(entries: number): void {
-    this.#period = USES_AN_ENTRY * entries;
+    // A table that was made for more entries takes as long to halve as ever: at most once in so many uses.
+    this.#period = Math.max(USES_AN_ENTRY * entries, this.#isGrown ? this.#words.length : 0);
   }
 
   /** Counts one use of the key with this hash. */
@@ -98,6 +101,7 @@ export class FrequencySketch {
     this.#blockMask = LEAST_BLOCKS - 1;
     this.#uses = 0;
     this.#period = USES_AN_ENTRY;
+    this.#isGrown = false;
   }
 
   #age(): void {
