@@ -22,7 +22,7 @@ export interface KeyvStoreEntry {
  * A storage adapter for Keyv 5 and 6 that keeps everything in an `LRUCache`: `new Keyv({ store: new KeyvStore({ … }) })`.
  *
  * Give each Keyv a store of its own, since Keyv 5 writes its namespace into it. Stores can share one `LRUCache`:
- * `clear` and `iterator` then stay within the namespace.
+ * `clear` and `iterator` then stay within the namespace, and within those whose names begin with it and a colon.
  */
 export class KeyvStore {
   /** Where the entries are: keys with their namespace, values as Keyv encodes them. For statistics, limits and dumps. */

@@ -32,7 +32,7 @@ import type { MemoizeOptions } from "./loading/memoize.ts";
 import { checkCacheOptions } from "./options.ts";
 import type { CheckedOptions, Clock, LRUCacheOptions, SetOptions } from "./options.ts";
 import { freshCounters, snapshot } from "./stats.ts";
-import type { CacheStats, Counters, Epoch } from "./stats.ts";
+import type { CacheStats, Counters } from "./stats.ts";
 import { Store } from "./store.ts";
 
 /**
@@ -53,7 +53,8 @@ export class LRUCache<K, V> {
   /** Undefined until the first load: most caches never have one. */
   #loads: Loads<K, V> | undefined;
   readonly #counters: Counters = freshCounters();
-  #epoch: Epoch = { cache: this.#counters, resets: 0 };
+  /** How often the counters have begun anew. */
+  #resets = 0;
   /** A part of `#counters.hits`, counted here since each look-up saves a step. */
   #hits = 0;
   #isNextTimed: boolean;
@@ -115,7 +116,7 @@ export class LRUCache<K, V> {
     return this.#store.look(key) !== 0;
   }
 
-  /** The milliseconds that the entry has left: above 0, `Infinity` if it never expires, undefined if there is none. */
+  /** The milliseconds that the entry has left if nobody uses it: above 0, `Infinity` if it never expires, undefined if there is none. */
   getRemainingTtlMs(key: K): number | undefined {
     const { entries } = this.#store;
     const slot = entries.find(key);
@@ -173,7 +174,7 @@ export class LRUCache<K, V> {
     store.deliver();
   }
 
-  /** Takes all expired entries out, and returns how many they were. The only verb, with `clear`, whose time has no bound. */
+  /** Takes all expired entries out, and returns how many they were. Its time grows with their number. */
   cleanupExpired(): number {
     const before = this.#counters.expired;
     this.#store.sweep(Infinity);
@@ -273,13 +274,17 @@ export class LRUCache<K, V> {
     const { live, bytes, passed } = store.census();
     const counters = this.#counters;
     const now = { ...counters, hits: counters.hits + this.#hits, expired: counters.expired + passed };
-    const stats = snapshot(now, this.#epoch, {
-      entries: live,
-      capacity: store.capacity,
-      bytes: store.entries.isWeighing ? bytes : store.entries.estimateBytes(),
-      maxBytes: store.maxBytes,
-      loadsInFlight: this.#loads?.running ?? 0,
-    });
+    const stats = snapshot(
+      now,
+      { cache: counters, resets: this.#resets },
+      {
+        entries: live,
+        capacity: store.capacity,
+        bytes: store.entries.isWeighing ? bytes : store.entries.estimateBytes(),
+        maxBytes: store.maxBytes,
+        loadsInFlight: this.#loads?.running ?? 0,
+      },
+    );
     // Last: what is told of the departures may change the cache.
     store.deliver();
     return stats;
@@ -288,7 +293,7 @@ export class LRUCache<K, V> {
   /** Sets all counters and means back to 0. Entries stay. */
   resetStats(): void {
     Object.assign(this.#counters, freshCounters());
-    this.#epoch = { cache: this.#counters, resets: this.#epoch.resets + 1 };
+    this.#resets++;
     this.#hits = 0;
     this.#timedAfterHits = this.#timedAfterMisses = this.#options.timeEveryNthGet || Infinity;
   }
