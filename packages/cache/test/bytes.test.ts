@@ -85,7 +85,7 @@ describe("the budget of bytes", () => {
     const huge = Number.MAX_SAFE_INTEGER;
     const cache = new LRUCache<string, number>({ sizeOf: (value) => value, capacity: 10 });
     for (const [i, size] of [huge, huge, 1, huge, 3, 5].entries()) cache.set(`k${i}`, size);
-    for (const key of [...cache.keys()]) cache.delete(key);
+    for (const key of cache.keys()) cache.delete(key);
     expect(cache.getStats().total_size_mb).toBe(0);
     cache.resize({ maxBytes: 1 });
     expect([cache.set("a", 1), cache.size]).toEqual([true, 1]);
