@@ -11,7 +11,8 @@ import { WindowTuner } from "./window-tuner.ts";
  *
  * Beside its queues it keeps 8 bytes of counters an entry, up to the next power of 2 and no less than 16 KB, 4 bytes of each
  * key's hash, and the miniatures.
- * Constant time a call: the halving of the counters is spread over 12 uses an entry.
+ * Constant time a call on average: the counters are halved after 12 uses an entry, and in a cache that has shrunk after as
+ * many uses as they have words; the one call that halves them passes them all.
  */
 export class TinyLfuPolicy implements EvictionPolicy {
   readonly #keys: KeyHash;
