@@ -19,21 +19,17 @@ import type { CloseOutcome } from "./pool/resource.ts";
 import { ResourcePool } from "./pool/resource-pool.ts";
 import type { Lease } from "./pool/slot.ts";
 import { keepProcessAlive, processIdOf } from "./protocol/pg-client.ts";
-import {
-  QUERY_OPTIONS,
-  RETRIED_TRANSACTION_OPTIONS,
-  TRANSACTION_OPTIONS,
-  checkCallOptions,
-} from "./query/call-options.ts";
+import { LIMITS, RETRIED_TRANSACTION_OPTIONS, TRANSACTION_OPTIONS, checkCallOptions } from "./query/call-options.ts";
 import { ClientFactory } from "./query/client-factory.ts";
 import { DbConnection } from "./query/connection.ts";
 import { Deadline } from "./query/deadline.ts";
 import type { QueryOptions } from "./query/limits.ts";
 import { answer, callbackOf, isSubmittable, submit } from "./query/pg-forms.ts";
-import { readQueryCall, type QueryConfig, type QueryInput } from "./query/query-call.ts";
+import { ownStatement, readQueryCall, type QueryConfig, type QueryInput } from "./query/query-call.ts";
 import { affectedRows, firstRow } from "./query/results.ts";
 import { retryRollbacks } from "./query/retry.ts";
 import { leadToCaller, runQuery } from "./query/run-query.ts";
+import { Statements } from "./query/statement-runner.ts";
 import { endsConnection } from "./query/sql-state.ts";
 import { Tx, beginStatement, type TransactionOptions } from "./query/transaction.ts";
 
@@ -72,7 +68,16 @@ export class DbPool extends pg.Pool {
     Object.assign(this, { Client: resolved.Client, log: resolved.log ?? (() => undefined) });
     this.options = compatibleOptions(options, resolved);
     const { onConnect, verify } = resolved;
+    const statements = new Statements({
+      cacheSize: resolved.statementCacheSize,
+      threshold: resolved.prepareThreshold,
+      transactionPooler: resolved.transactionPooler,
+      onPooler: () => {
+        log.info("a transaction pooler was found; statements are not prepared by themselves", {});
+      },
+    });
     const factory = new ClientFactory({
+      statements,
       Client: resolved.Client,
       config: resolved.clientConfig,
       prepare: onConnect === undefined && verify === undefined ? undefined : (client) => prepare(client, resolved),
@@ -198,7 +203,7 @@ export class DbPool extends pg.Pool {
    * @throws AcquireTimeoutError, ConnectError, QueueFullError, PoolClosedError, or the signal's reason
    */
   async acquire(options: QueryOptions = {}): Promise<DbConnection> {
-    checkCallOptions(this.name, "acquire()", options, QUERY_OPTIONS);
+    checkCallOptions(this.name, "acquire()", options, LIMITS);
     return new DbConnection(this.name, await this.#lease(options), this.#options.queryTimeoutMs);
   }
 
@@ -368,7 +373,7 @@ export class DbPool extends pg.Pool {
     const remainingMs = timeoutMs === undefined ? queryTimeoutMs : Math.max(1, timeoutMs - (clock.now() - since));
     try {
       const limits = { signal, timeoutMs: remainingMs, allowedMs: timeoutMs };
-      await runQuery(this.name, lease.resource, { query: beginStatement(options) }, limits);
+      await runQuery(this.name, lease.resource, ownStatement(beginStatement(options)), limits);
     } catch (error) {
       lease.release(endsConnection(error) ? error : undefined);
       leadToCaller(error);

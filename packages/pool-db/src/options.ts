@@ -48,6 +48,15 @@ export interface DbPoolOptions extends pg.PoolConfig {
   validateAfterIdleMs?: number | undefined;
   /** The most that cleaning a connection (ROLLBACK) may take at its release; above 0, default 5 s. */
   resetTimeoutMs?: number | undefined;
+  /** Statements that each connection keeps prepared by itself, the least recently used leave; 0 prepares none; default 100. */
+  statementCacheSize?: number | undefined;
+  /** A statement is prepared once it was run more often than this, by whatever connection; 0 or more, default 2. */
+  prepareThreshold?: number | undefined;
+  /**
+   * Whether a pooler that gives each transaction another session (PgBouncer in transaction mode, Supavisor) stands before the
+   * server: then nothing is prepared or pipelined by itself. Default: found out before the first statement is prepared.
+   */
+  transactionPooler?: boolean | undefined;
   /** pg-pool's habit: `pool.query` destroys the connection on any error, a unique violation included. Default false. */
   discardOnQueryError?: boolean | undefined;
   /** pg.Pool's hook: runs on each new connection before anybody gets it; may be async; a failure closes the connection. */
@@ -90,6 +99,9 @@ export interface ResolvedOptions {
   maxIdleTrimDelayMs: number;
   validateAfterIdleMs: number;
   resetTimeoutMs: number;
+  statementCacheSize: number;
+  prepareThreshold: number;
+  transactionPooler: boolean | undefined;
   discardOnQueryError: boolean;
   allowExitOnIdle: boolean;
   logger: Logger | undefined;
@@ -221,6 +233,12 @@ export function resolveOptions(options: DbPoolOptions): ResolvedOptions {
     maxIdleTrimDelayMs: check.number("maxIdleTrimDelayMs", { fallback: 5_000, max: Infinity }),
     validateAfterIdleMs: check.number("validateAfterIdleMs", { fallback: 1_000, max: Infinity }),
     resetTimeoutMs: check.durationMs("resetTimeoutMs", { fallback: 5_000, min: 1 }),
+    statementCacheSize: check.integer("statementCacheSize", { fallback: 100, max: 10_000 }),
+    prepareThreshold: check.integer("prepareThreshold", { fallback: 2 }),
+    transactionPooler:
+      check.raw("transactionPooler") === undefined
+        ? undefined
+        : check.boolean("transactionPooler", { fallback: false }),
     discardOnQueryError: check.boolean("discardOnQueryError", { fallback: false }),
     allowExitOnIdle: check.boolean("allowExitOnIdle", { fallback: false }),
     logger: check.objectWith<Logger>("logger", ["debug", "info", "warn", "error"], {

@@ -22,6 +22,10 @@ export class PoolLog {
     this.#say("debug", message, fields);
   }
 
+  info(message: string, fields: object): void {
+    this.#say("info", message, fields);
+  }
+
   warn(message: string, fields: object): void {
     this.#say("warn", message, fields);
   }

@@ -20,7 +20,11 @@ export type TransactionStatus = "I" | "T" | "E" | null;
 interface Stream {
   destroyed?: boolean;
   writable?: boolean;
-  destroy(): void;
+  destroy(error?: Error): void;
+  write?(bytes: Buffer): boolean;
+  on?(event: "data", listener: (chunk: Buffer) => void): unknown;
+  off?(event: "data", listener: (chunk: Buffer) => void): unknown;
+  listeners?(event: "data"): readonly unknown[];
   ref?(): void;
   unref?(): void;
 }
@@ -37,8 +41,19 @@ interface Internals {
   readyForQuery?: boolean;
   processID?: number | null;
   secretKey?: unknown;
-  connection?: { stream?: Stream } | undefined;
+  hasExecuted?: boolean;
+  binary?: boolean;
+  pipeline?: boolean;
+  replication?: unknown;
+  connection?: Connection | undefined;
   getTransactionStatus?(): TransactionStatus;
+}
+
+interface Connection {
+  stream?: Stream;
+  emit?(event: string, ...rest: unknown[]): boolean;
+  parsedStatements?: Record<string, string | undefined>;
+  sendCopyFail?(reason: string): void;
 }
 
 const internals = (client: pg.ClientBase): Internals => client;
@@ -147,4 +162,96 @@ export function keepProcessAlive(client: pg.Client, on: boolean): void {
   const stream = internals(client).connection?.stream;
   if (on) stream?.ref?.();
   else stream?.unref?.();
+}
+
+/** The text of the prepared statement of this name that pg believes the server to have; `undefined` where it has none. */
+export function parsedByPg(client: pg.ClientBase, name: string): string | undefined {
+  return internals(client).connection?.parsedStatements?.[name];
+}
+
+/** Tells pg that the server has it. */
+export function rememberParsed(client: pg.ClientBase, name: string, text: string): void {
+  const parsed = internals(client).connection?.parsedStatements;
+  if (parsed !== undefined) parsed[name] = text;
+}
+
+/** Tells pg that the server does not have it. */
+export function forgetParsed(client: pg.ClientBase, name: string): void {
+  delete internals(client).connection?.parsedStatements?.[name];
+}
+
+/** What pg's client tells its active query. */
+export interface StandIn {
+  /** The server's error, or what ended the connection. */
+  handleError(error: Error): void;
+  handleReadyForQuery(): void;
+  handleCopyInResponse(): void;
+  handleCopyData(): void;
+}
+
+/** The inside of a connected client, for somebody who reads and writes its socket beside pg. */
+export interface ClientInside {
+  /** `read` gets what comes from the server, in place of pg's reader. */
+  readFirst(read: (chunk: Buffer) => void): void;
+  /** Hands bytes to pg's reader. */
+  toPg(chunk: Buffer): void;
+  write(bytes: Buffer): void;
+  /** The client is busy with `standIn`; pg's own queue waits. */
+  begin(standIn: StandIn): void;
+  /** The server is ready; pg goes on with its queue. */
+  end(status: string | undefined): void;
+  refuseCopy(): void;
+  cut(error: Error): void;
+}
+
+/**
+ * `undefined` where the client is not one whose inside is known: then nobody may read beside it. All that is used here is
+ * looked for first.
+ */
+export function takeInside(client: pg.Client): ClientInside | undefined {
+  const inner = internals(client);
+  const { connection } = inner;
+  const stream = connection?.stream;
+  const emit = connection?.emit?.bind(connection);
+  const activeName = "_activeQuery" in inner ? "_activeQuery" : "activeQuery";
+  const [reader, ...others] = stream?.listeners?.("data") ?? [];
+  if (
+    stream?.on === undefined ||
+    stream.off === undefined ||
+    stream.write === undefined ||
+    connection?.sendCopyFail === undefined ||
+    connection.parsedStatements === undefined ||
+    emit === undefined ||
+    typeof reader !== "function" ||
+    others.length > 0 ||
+    !(activeName in inner) ||
+    inner.readyForQuery !== true ||
+    inner.binary === true ||
+    inner.pipeline === true ||
+    Boolean(inner.replication)
+  ) {
+    return undefined;
+  }
+  const toPg = reader as (chunk: Buffer) => void;
+  return {
+    readFirst(read) {
+      stream.off?.("data", toPg);
+      stream.on?.("data", read);
+    },
+    toPg,
+    write(bytes) {
+      // Where it is not writable the connection's end is on its way, and with it the answer.
+      if (stream.writable !== false) stream.write?.(bytes);
+    },
+    begin(standIn) {
+      inner[activeName] = standIn;
+      inner.readyForQuery = false;
+      inner.hasExecuted = true;
+    },
+    end(status) {
+      emit("readyForQuery", { name: "readyForQuery", length: 5, status });
+    },
+    refuseCopy: () => connection.sendCopyFail?.("No source stream defined"),
+    cut: (error) => stream.destroy(error),
+  };
 }

@@ -1,4 +1,5 @@
 import pg from "pg";
+import type { WireValue } from "./message-writer.ts";
 
 /** Not in @types/pg. What pg itself turns a value with, its `toPostgres()` hook included. */
 const { prepareValue } = (pg as unknown as { utils: { prepareValue: (value: unknown) => unknown } }).utils;
@@ -8,6 +9,11 @@ const { prepareValue } = (pg as unknown as { utils: { prepareValue: (value: unkn
  * finds it when half of the query is on its way, and remembers a statement that the server does not have.
  * @throws whatever serialising a value throws
  */
-export function serialise(values: readonly unknown[]): unknown[] {
-  return values.map(prepareValue);
+export function serialise(values: readonly unknown[]): WireValue[] {
+  const serialised: WireValue[] = [];
+  for (const value of values) {
+    // The most usual ones are what they will be.
+    serialised.push(typeof value === "string" ? value : (prepareValue(value) as WireValue));
+  }
+  return serialised;
 }

@@ -3,13 +3,23 @@ import { PoolConfigError } from "../errors.ts";
 
 const ISOLATION_LEVELS: readonly unknown[] = ["read uncommitted", "read committed", "repeatable read", "serializable"];
 
-type OptionName = "signal" | "timeoutMs" | "deadlineMs" | "isolation" | "readOnly" | "retries";
+type OptionName =
+  | "prepare"
+  | "exclusive"
+  | "signal"
+  | "timeoutMs"
+  | "deadlineMs"
+  | "isolation"
+  | "readOnly"
+  | "retries";
 
 interface Rule {
   readonly holds: (value: unknown) => boolean;
   /** What the option must be, and what to do. */
   readonly text: string;
 }
+
+const TRUE_OR_FALSE: Rule = { holds: (value) => typeof value === "boolean", text: "true or false" };
 
 /** What each option of any call must be. */
 const RULES: Record<OptionName, Rule> = {
@@ -31,14 +41,17 @@ const RULES: Record<OptionName, Rule> = {
     holds: (value) => ISOLATION_LEVELS.includes(value),
     text: `one of ${ISOLATION_LEVELS.join(", ")}`,
   },
-  readOnly: { holds: (value) => typeof value === "boolean", text: "true or false" },
+  readOnly: TRUE_OR_FALSE,
+  prepare: TRUE_OR_FALSE,
+  exclusive: TRUE_OR_FALSE,
   retries: {
     holds: (value) => Number.isInteger(value) && (value as number) >= 0,
     text: "a whole number of at least 0",
   },
 };
 
-export const QUERY_OPTIONS: readonly OptionName[] = ["signal", "timeoutMs"];
+export const LIMITS: readonly OptionName[] = ["signal", "timeoutMs"];
+export const QUERY_OPTIONS: readonly OptionName[] = [...LIMITS, "prepare", "exclusive"];
 export const TRANSACTION_OPTIONS: readonly OptionName[] = ["isolation", "readOnly", "signal", "timeoutMs"];
 export const RETRIED_TRANSACTION_OPTIONS: readonly OptionName[] = [...TRANSACTION_OPTIONS, "retries"];
 

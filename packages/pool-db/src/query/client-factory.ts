@@ -1,6 +1,7 @@
 import type pg from "pg";
 import type { ResourceFactory, Verdict } from "../pool/resource.ts";
 import { dial, type ClientConstructor } from "../protocol/dial.ts";
+import type { Statements } from "./statement-runner.ts";
 import {
   activityOf,
   destroyNow,
@@ -23,6 +24,8 @@ export interface ClientFactorySettings {
   prepare: ((client: pg.Client) => unknown) | undefined;
   /** Announces each new connection. Queries that this begins run before anybody gets it. */
   announce: (client: pg.Client) => void;
+  /** What the pool's connections know together of its statements. */
+  statements: Statements;
   /** Whether a free connection lets the process end. */
   allowExitOnIdle: boolean;
   /** Told how a connection came back that needs work before anybody else may have it. */
@@ -47,6 +50,7 @@ export class ClientFactory implements ResourceFactory<pg.Client> {
       await this.#settings.prepare?.(client);
       this.#settings.announce(client);
       if (!(await whenReady(client))) throw new Error("the connection ended as soon as it was open");
+      this.#settings.statements.attach(client);
     } catch (error) {
       destroyNow(client);
       throw error;

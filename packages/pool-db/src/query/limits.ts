@@ -7,6 +7,10 @@ export interface QueryOptions {
    * the query and `acquireTimeoutMs` for the wait.
    */
   timeoutMs?: number | undefined;
+  /** False: the statement is not prepared, however often it is run. Default true. */
+  prepare?: boolean | undefined;
+  /** True: nobody else's statements are under way on its connection, whatever `pipeline` says. Default false. */
+  exclusive?: boolean | undefined;
 }
 
 /** What is left of a call's limits. */

@@ -2,10 +2,11 @@
 import { describeValue } from "@vg/internal";
 import type pg from "pg";
 import { PoolConfigError } from "../errors.ts";
+import type { WireValue } from "../protocol/message-writer.ts";
 import { serialise } from "../protocol/values.ts";
 import { QUERY_OPTIONS, checkCallOptions } from "./call-options.ts";
 import type { QueryOptions } from "./limits.ts";
-import type { WireQuery } from "./run-query.ts";
+import type { PlainCall } from "./statement-runner.ts";
 
 /** A query as pg takes it. */
 export interface QueryConfig {
@@ -25,10 +26,21 @@ export interface QueryConfig {
 export type QueryInput = string | QueryConfig;
 
 /** One query as the layers below take it. */
-export interface QueryCall extends WireQuery {
+export interface QueryCall extends PlainCall {
+  /** The query as pg's client takes it; a text where that is enough. */
+  readonly query: string | object;
+  /** It has something that only pg's client understands. */
+  readonly pgOnly: boolean;
+  /** False: on a connection of its own, whatever the statement is. */
+  readonly share: boolean;
   readonly signal: AbortSignal | undefined;
   readonly timeoutMs: number | undefined;
 }
+
+/** What a config object may have for us to understand it. */
+const KNOWN_KEYS: ReadonlySet<string> = new Set(["text", "values", "name", "rowMode", "types", "query_timeout"]);
+
+const NO_OPTIONS: QueryOptions = {};
 
 /**
  * @throws {PoolConfigError} for what cannot be a query, its values or its options
@@ -44,25 +56,71 @@ export function readQueryCall(
     const given = typeof input === "function" ? "a function as the first parameter" : describeValue(input);
     throw new PoolConfigError(pool, `query() takes SQL text or a config object with text, got ${given}.`);
   }
-  checkCallOptions(pool, "query()", options, QUERY_OPTIONS);
-  const { signal, timeoutMs } = options ?? {};
-  if (typeof input === "string") return { query: input, values: wireValues(pool, values), signal, timeoutMs };
+  if (options !== undefined) checkCallOptions(pool, "query()", options, QUERY_OPTIONS);
+  const { signal, timeoutMs, prepare = true, exclusive = false } = options ?? NO_OPTIONS;
+  if (typeof input === "string") {
+    return {
+      query: input,
+      text: input,
+      values: wireValues(pool, values),
+      name: undefined,
+      asArray: false,
+      types: undefined,
+      prepare,
+      pgOnly: false,
+      share: !exclusive,
+      signal,
+      timeoutMs,
+    };
+  }
   // A copy, because older versions of pg write the callback into it. `text` and the others are read by name because
   // template-tag libraries have them as getters of a class.
-  const { name, text, values: own, query_timeout: ownTimeout } = input;
+  const { name, text, values: own, query_timeout: ownTimeout, rowMode, types } = input;
   const query: Record<string, unknown> = { ...input, name, text, values: undefined };
   // pg's own timeout leaves a client behind that looks free and is not.
   delete query["query_timeout"];
+  const understood =
+    typeof text === "string" &&
+    (name === undefined || (typeof name === "string" && name !== "")) &&
+    (rowMode === undefined || rowMode === "array") &&
+    (types === undefined || typeof types.getTypeParser === "function") &&
+    Object.keys(input).every((key) => KNOWN_KEYS.has(key));
   return {
     query,
+    text,
     values: wireValues(pool, values ?? own),
+    name,
+    asArray: rowMode === "array",
+    types,
+    prepare,
+    pgOnly: !understood,
+    share: !exclusive,
     signal,
     timeoutMs: timeoutMs ?? readOwnTimeout(pool, ownTimeout),
   };
 }
 
-function wireValues(pool: string, values: unknown): unknown[] | undefined {
-  if (values === undefined || values === null) return undefined;
+/** A statement of the pool's own, BEGIN for example: it goes through pg. */
+export function ownStatement(text: string, { signal, timeoutMs }: QueryOptions = NO_OPTIONS): QueryCall {
+  return {
+    query: text,
+    text,
+    values: NO_VALUES,
+    name: undefined,
+    asArray: false,
+    types: undefined,
+    prepare: false,
+    pgOnly: true,
+    share: false,
+    signal,
+    timeoutMs,
+  };
+}
+
+const NO_VALUES: readonly WireValue[] = [];
+
+function wireValues(pool: string, values: unknown): readonly WireValue[] {
+  if (values === undefined || values === null) return NO_VALUES;
   if (Array.isArray(values)) return serialise(values);
   // Its type only: values do not belong in errors.
   throw new PoolConfigError(pool, `query(): values must be an array, got a ${typeof values}.`);

@@ -3,13 +3,10 @@ import { ConnectionLostError, QueryTimeoutError, describeError } from "../errors
 import { sendCancelRequest } from "../protocol/cancel-request.ts";
 import { activityOf, destroyNow } from "../protocol/pg-client.ts";
 import { watchLimits, type Limits } from "./limits.ts";
+import type { QueryCall } from "./query-call.ts";
 import { sqlStateOf } from "./sql-state.ts";
-
-/** A query for pg's client. Text is passed on as text, because pg makes a copy of a config object, descriptors and all. */
-export interface WireQuery {
-  readonly query: string | object;
-  readonly values?: unknown[] | undefined;
-}
+import type { KnownStatement } from "./statement-book.ts";
+import { runnerOf } from "./statement-runner.ts";
 
 /**
  * Runs one query on a client that is the caller's alone, and resolves with pg's result.
@@ -20,8 +17,9 @@ export interface WireQuery {
 export function runQuery<T extends object>(
   pool: string,
   client: pg.Client,
-  { query, values }: WireQuery,
+  call: QueryCall,
   limits: Limits,
+  known?: KnownStatement,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     if (limits.signal?.aborted) {
@@ -40,13 +38,15 @@ export function runQuery<T extends object>(
       sendCancelRequest(client);
       destroyNow(client);
     });
-    const done = (error: Error | null | undefined, result: unknown): void => {
+    const done = (error: unknown, result: unknown): void => {
       off();
       if (error) reject(explain(pool, client, error));
       else resolve(result as T);
     };
     try {
-      (client.query as QueryWithCallback).call(client, query, values, done);
+      const runner = call.pgOnly ? undefined : runnerOf(client);
+      if (runner?.run(call, known, false, done) === true) return;
+      (client.query as QueryWithCallback).call(client, call.query, call.values, done);
     } catch (error) {
       off();
       reject(error);
@@ -56,8 +56,8 @@ export function runQuery<T extends object>(
 
 type QueryWithCallback = (
   query: string | object,
-  values: unknown[] | undefined,
-  callback: (error: Error | null | undefined, result: unknown) => void,
+  values: readonly unknown[],
+  callback: (error: unknown, result: unknown) => void,
 ) => void;
 
 /** The error of a query whose time was up, whether it ran or waited for the one before it. */
@@ -78,7 +78,7 @@ export function leadToCaller(error: unknown): void {
 }
 
 /** Makes a lost connection recognisable: pg's own error for it has no code. */
-function explain(pool: string, client: pg.Client, error: Error): Error {
+function explain(pool: string, client: pg.Client, error: unknown): unknown {
   if (sqlStateOf(error) === undefined && activityOf(client) === "dead") {
     return new ConnectionLostError(
       pool,

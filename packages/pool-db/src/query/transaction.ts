@@ -10,7 +10,7 @@ import type { Lease } from "../pool/slot.ts";
 import { activityOf, transactionStatusOf } from "../protocol/pg-client.ts";
 import { checkCallOptions } from "./call-options.ts";
 import type { QueryOptions } from "./limits.ts";
-import { readQueryCall, type QueryCall, type QueryInput } from "./query-call.ts";
+import { ownStatement, readQueryCall, type QueryCall, type QueryInput } from "./query-call.ts";
 import { affectedRows, firstRow } from "./results.ts";
 import { Savepoint } from "./savepoint.ts";
 import { Session } from "./session.ts";
@@ -108,12 +108,12 @@ export class Tx {
     const savepoint = new Savepoint(name, {
       end: (what) => this.#endSavepoint(savepoint, `${what} of a savepoint`),
       isOpen: () => !this.ended && !this.#lost && this.#savepoints.includes(savepoint),
-      run: async (text) => void (await this.#run(statement(text))),
+      run: async (text) => void (await this.#run(ownStatement(text))),
     });
     // Now, not when the server has answered: whoever ends an earlier one meanwhile ends this one too.
     this.#savepoints.push(savepoint);
     try {
-      await this.#run(statement(`SAVEPOINT ${name}`, { signal: this.#signal }));
+      await this.#run(ownStatement(`SAVEPOINT ${name}`, { signal: this.#signal }));
     } catch (error) {
       const index = this.#savepoints.indexOf(savepoint);
       if (index !== -1) this.#savepoints.splice(index, 1);
@@ -138,7 +138,7 @@ export class Tx {
     let result: pg.QueryResult;
     try {
       // Without the signal: a COMMIT that is cut off leaves nobody knowing its outcome.
-      result = await this.#session.run(statement("COMMIT", { timeoutMs: options.timeoutMs }));
+      result = await this.#session.run(ownStatement("COMMIT", { timeoutMs: options.timeoutMs }));
     } catch (error) {
       if (this.#stateNow() === "left") throw error;
       // A server that answers with an error (a deferred constraint, a serialization failure) has rolled back.
@@ -171,7 +171,7 @@ export class Tx {
     this.#check("rollback()");
     this.#state = "rolled back";
     try {
-      await this.#session.run(statement("ROLLBACK", { timeoutMs: ROLLBACK_TIMEOUT_MS }));
+      await this.#session.run(ownStatement("ROLLBACK", { timeoutMs: ROLLBACK_TIMEOUT_MS }));
     } catch (error) {
       if (this.#stateNow() === "left") throw error;
       this.#release(error);
@@ -258,11 +258,6 @@ export class Tx {
     }
     this.#savepoints.splice(index);
   }
-}
-
-/** A statement of the transaction's own. */
-function statement(text: string, limits: QueryOptions = {}): QueryCall {
-  return { query: text, signal: limits.signal, timeoutMs: limits.timeoutMs };
 }
 
 function anyOf(a: AbortSignal | undefined, b: AbortSignal | undefined): AbortSignal | undefined {

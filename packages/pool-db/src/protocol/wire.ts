@@ -1,0 +1,231 @@
+/**
+ * Runs exchanges on the socket of a client that pg has connected, beside pg and not through it: pg writes each message by
+ * itself, asks for the columns of every answer, and makes two events of each row, which takes longer than the query.
+ *
+ * pg stays the client's owner. While an exchange is under way the wire stands in as the client's active query, so pg's own
+ * queue waits; it reads the messages that it knows and hands all others to pg's reader, one by one: errors come back as
+ * pg's errors, notices and notifications as pg's events, and the end of the connection through the same path as for any
+ * query. While none is under way pg's reader gets every byte as it came.
+ *
+ * Exchanges are answered in their order. Several may be under way at once (pipelining), if nobody else uses the client.
+ */
+import type pg from "pg";
+import type { Exchange } from "./exchange.ts";
+import { MessageBoundaries } from "./message-boundaries.ts";
+import { MessageWriter } from "./message-writer.ts";
+import { takeInside, type ClientInside, type StandIn } from "./pg-client.ts";
+
+const BIND_COMPLETE = 0x32;
+const CLOSE_COMPLETE = 0x33;
+const COMMAND_COMPLETE = 0x43;
+const DATA_ROW = 0x44;
+const EMPTY_QUERY = 0x49;
+const NO_DATA = 0x6e;
+const PARSE_COMPLETE = 0x31;
+const READY_FOR_QUERY = 0x5a;
+const ROW_DESCRIPTION = 0x54;
+
+const HEADER = 5;
+/** PostgreSQL's own limit for what it sends. A length beyond it means that the bytes are no message. */
+const MAX_MESSAGE = 0x3f_ff_ff_ff;
+
+const STATUS: Record<number, string> = { 0x49: "I", 0x54: "T", 0x45: "E" };
+
+/** One writer for all connections: what it has written is handed on before another one writes. */
+const writer = new MessageWriter();
+const wires = new WeakMap<pg.ClientBase, Wire>();
+
+/** The wire of a client; `undefined` where it has none and everything goes through pg. */
+export function wireOf(client: pg.ClientBase): Wire | undefined {
+  return wires.get(client);
+}
+
+export class Wire implements StandIn {
+  readonly #inside: ClientInside;
+  readonly #boundaries: MessageBoundaries = new MessageBoundaries();
+  /** Under way, in the order in which they will be answered. */
+  #exchanges: Exchange[] = [];
+  /** Not written yet. */
+  #unwritten: Exchange[] = [];
+  /** The beginning of a message of ours whose end has not come yet. */
+  #partial: Buffer | undefined;
+  #partialLength = 0;
+  /** An error that comes from pg's reader now is the server's answer, and not the connection's end. */
+  #serverSpeaks = false;
+
+  /**
+   * Gives a client that has just connected, and is idle, its wire. Where pg does not look as expected (another version,
+   * another class of client, its binary or pipeline mode) there is none, and nothing changes.
+   */
+  static attach(client: pg.Client): void {
+    const inside = takeInside(client);
+    if (inside !== undefined) wires.set(client, new Wire(inside));
+  }
+
+  private constructor(inside: ClientInside) {
+    this.#inside = inside;
+    inside.readFirst((chunk) => this.#read(chunk));
+  }
+
+  /** How many exchanges are under way. */
+  get underWay(): number {
+    return this.#exchanges.length;
+  }
+
+  /** The client must be ready, or be busy with nothing but exchanges of this wire. Never throws. */
+  run(exchange: Exchange): void {
+    if (this.#exchanges.length === 0) this.#inside.begin(this);
+    this.#exchanges.push(exchange);
+    if (exchange.shared) {
+      // What is asked for within one turn of the event loop takes one write.
+      if (this.#unwritten.push(exchange) === 1) process.nextTick(writeAll, this);
+    } else {
+      exchange.write(writer);
+      this.#inside.write(writer.take());
+    }
+  }
+
+  /** @internal */
+  writeUnwritten(): void {
+    for (const exchange of this.#unwritten) exchange.write(writer);
+    this.#unwritten.length = 0;
+    this.#inside.write(writer.take());
+  }
+
+  // ---- Reading -------------------------------------------------------------------------------------------------------
+
+  #read(chunk: Buffer): void {
+    if (this.#exchanges.length === 0 || !this.#boundaries.between) {
+      const own = this.#exchanges.length === 0 ? chunk.length : this.#boundaries.finish(chunk);
+      if (own === chunk.length) return this.#handOver(chunk, 0);
+      this.#inside.toPg(chunk.subarray(0, own));
+      return this.#readMessages(chunk, own);
+    }
+    this.#readMessages(chunk, this.#partial === undefined ? 0 : this.#complete(chunk));
+  }
+
+  /** The rest of the chunk is pg's to read. */
+  #handOver(chunk: Buffer, from: number): void {
+    this.#boundaries.follow(chunk, from);
+    this.#inside.toPg(from === 0 ? chunk : chunk.subarray(from));
+  }
+
+  #readMessages(chunk: Buffer, from: number): void {
+    let at = from;
+    const { length } = chunk;
+    while (at < length) {
+      if (this.#exchanges.length === 0) return this.#handOver(chunk, at);
+      if (length - at < HEADER) return this.#keep(chunk, at, HEADER);
+      const size = chunk.readInt32BE(at + 1);
+      if (size < 4 || size > MAX_MESSAGE) {
+        return this.#inside.cut(new Error(`the server sent a message whose length cannot be right (${size} bytes)`));
+      }
+      const end = at + 1 + size;
+      if (end > length) return this.#keep(chunk, at, end - at);
+      this.#dispatch(chunk, at, end);
+      at = end;
+    }
+  }
+
+  /** Keeps the beginning of a message; `size` is as much as is known of its whole length. */
+  #keep(chunk: Buffer, at: number, size: number): void {
+    this.#partial = Buffer.allocUnsafeSlow(size);
+    this.#partialLength = chunk.copy(this.#partial, 0, at);
+  }
+
+  /** Adds to the message that was kept, and returns from where the chunk goes on. */
+  #complete(chunk: Buffer): number {
+    let at = 0;
+    for (;;) {
+      const partial = this.#partial as Buffer;
+      const taken = chunk.copy(partial, this.#partialLength, at);
+      this.#partialLength += taken;
+      at += taken;
+      if (this.#partialLength < partial.length) return at;
+      const size = partial.readInt32BE(1);
+      if (partial.length === HEADER && size + 1 > HEADER && size <= MAX_MESSAGE) {
+        this.#keep(partial, 0, size + 1);
+        continue;
+      }
+      this.#partial = undefined;
+      this.#readMessages(partial, 0);
+      return at;
+    }
+  }
+
+  #dispatch(bytes: Buffer, at: number, end: number): void {
+    const exchange = this.#exchanges[0] as Exchange;
+    const body = at + HEADER;
+    switch (bytes[at]) {
+      case DATA_ROW:
+        return exchange.dataRow(bytes, body);
+      case BIND_COMPLETE:
+      case CLOSE_COMPLETE:
+        return;
+      case COMMAND_COMPLETE:
+        return exchange.commandComplete(bytes, body, end - 1);
+      case READY_FOR_QUERY:
+        return this.#ready(exchange, bytes[body] as number);
+      case PARSE_COMPLETE:
+        return exchange.parseComplete();
+      case ROW_DESCRIPTION:
+        return exchange.rowDescription(bytes, body);
+      case NO_DATA:
+        return exchange.noData();
+      case EMPTY_QUERY:
+        return exchange.emptyQuery();
+      default:
+        this.#serverSpeaks = true;
+        this.#inside.toPg(bytes.subarray(at, end));
+        this.#serverSpeaks = false;
+    }
+  }
+
+  #ready(exchange: Exchange, statusByte: number): void {
+    const status = STATUS[statusByte];
+    this.#exchanges.shift();
+    // First pg, so that its client is ready when whoever waits for the exchange goes on.
+    if (this.#exchanges.length === 0) this.#inside.end(status);
+    exchange.end(status);
+    if (status !== "I" && exchange.shared) {
+      this.#inside.cut(new Error("a statement left a transaction open on a connection that others share"));
+    }
+  }
+
+  // ---- What pg's client tells its active query -------------------------------------------------------------------------
+
+  handleError(error: Error): void {
+    if (this.#serverSpeaks) {
+      this.#exchanges[0]?.fail(error);
+      // pg takes a query that failed for ended. This one ends when the server is ready again.
+      this.#inside.begin(this);
+      return;
+    }
+    const lost = this.#exchanges;
+    this.#exchanges = [];
+    this.#unwritten.length = 0;
+    for (const exchange of lost) {
+      exchange.fail(error);
+      exchange.end(undefined);
+    }
+  }
+
+  handleReadyForQuery(): void {
+    // The exchange has been ended, or will be, by the wire.
+  }
+
+  /** There is nothing to copy. The server has overlooked the Sync that came while it waited for data, so it gets another. */
+  handleCopyInResponse(): void {
+    this.#inside.refuseCopy();
+    writer.sync();
+    this.#inside.write(writer.take());
+  }
+
+  handleCopyData(): void {
+    // What a COPY sends out is dropped; its tag ends the statement.
+  }
+}
+
+function writeAll(wire: Wire): void {
+  wire.writeUnwritten();
+}

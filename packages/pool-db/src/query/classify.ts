@@ -1,0 +1,104 @@
+/**
+ * What can be told of a statement by looking at it. Nothing here parses SQL: where a text is not understood, the answer is
+ * the careful one.
+ */
+export interface StatementKind {
+  /**
+   * One statement that the extended protocol runs as the simple one does: SELECT, INSERT, UPDATE, DELETE, MERGE, VALUES,
+   * TABLE or WITH. Such a statement leaves no transaction open, and it pays to prepare it.
+   */
+  readonly plain: boolean;
+  /** Plain, and nothing in it is known to change the session or to hold on to it: strangers may share its connection. */
+  readonly shareable: boolean;
+}
+
+const NEITHER: StatementKind = { plain: false, shareable: false };
+const PLAIN_ONLY: StatementKind = { plain: true, shareable: false };
+const SHAREABLE: StatementKind = { plain: true, shareable: true };
+
+const PLAIN_VERB = /^(?:select|insert|update|delete|merge|values|table|with)\b/i;
+/**
+ * Functions that change or depend on the session, take a lock beyond the statement, or make it wait; and row locks, behind
+ * which it may wait for long.
+ */
+const SESSION =
+  /\b(?:set_config|pg_(?:try_)?advisory_\w+|pg_notify|pg_sleep\w*|currval|lastval|setval|dblink\w*|lo_\w+|pg_export_snapshot|pg_(?:cancel|terminate)_backend)\b|\bfor\s+(?:no\s+key\s+)?(?:update|share|key)\b/i;
+/** SELECT … INTO makes a table. */
+const MAKES_TABLE = /^(?:select|with)\b[^]*\binto\b/i;
+
+/** Looks at the whole text once; its answer is worth remembering. */
+export function classify(text: string): StatementKind {
+  const start = skipBlank(text, 0);
+  const head = text.slice(start, start + 8);
+  if (!PLAIN_VERB.test(head) || !isSingle(text, start)) return NEITHER;
+  // INSERT INTO inside of WITH is taken for it too, and only costs the sharing.
+  if (SESSION.test(text) || MAKES_TABLE.test(text.slice(start))) return PLAIN_ONLY;
+  return SHAREABLE;
+}
+
+/** Whether nothing but blanks and comments follows the first semicolon that is not inside of quotes or a comment. */
+function isSingle(text: string, from: number): boolean {
+  if (!text.includes(";", from)) return true;
+  let at = from;
+  while (at < text.length) {
+    const character = text[at] as string;
+    if (character === ";") return skipBlank(text, at, true) === text.length;
+    const after = skipQuoted(text, at, character);
+    if (after === undefined) return false;
+    at = after;
+  }
+  return true;
+}
+
+/** The place behind what begins at `at`: a quoted thing, a comment, or one character. `undefined`: not understood. */
+function skipQuoted(text: string, at: number, character: string): number | undefined {
+  if (character === "'") {
+    // Whether a backslash escapes depends on a prefix and on a setting of the server.
+    const end = text.indexOf("'", at + 1);
+    if (end === -1 || text.slice(at, end).includes("\\")) return undefined;
+    return end + 1;
+  }
+  if (character === '"') {
+    const end = text.indexOf('"', at + 1);
+    return end === -1 ? undefined : end + 1;
+  }
+  if (character === "-" && text[at + 1] === "-") return endOfLine(text, at);
+  if (character === "/" && text[at + 1] === "*") return endOfComment(text, at);
+  if (character === "$") {
+    const [tag] = /^\$(?:[a-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$/i.exec(text.slice(at, at + 66)) ?? [];
+    if (tag === undefined) return at + 1;
+    const end = text.indexOf(tag, at + tag.length);
+    return end === -1 ? undefined : end + tag.length;
+  }
+  return at + 1;
+}
+
+/** The place of the first character that is no blank and in no comment; with `semicolons`, no semicolon either. */
+function skipBlank(text: string, from: number, semicolons = false): number {
+  let at = from;
+  for (;;) {
+    const character = text[at];
+    if (character === undefined) return at;
+    if (character <= " " || (semicolons && character === ";")) at++;
+    else if (character === "-" && text[at + 1] === "-") at = endOfLine(text, at);
+    else if (character === "/" && text[at + 1] === "*") at = endOfComment(text, at) ?? text.length;
+    else return at;
+  }
+}
+
+function endOfLine(text: string, at: number): number {
+  const end = text.indexOf("\n", at);
+  return end === -1 ? text.length : end + 1;
+}
+
+/** Comments nest. `undefined` when it does not end. */
+function endOfComment(text: string, at: number): number | undefined {
+  const edge = /\/\*|\*\//g;
+  edge.lastIndex = at;
+  for (let depth = 0; ;) {
+    const found = edge.exec(text);
+    if (found === null) return undefined;
+    depth += found[0] === "/*" ? 1 : -1;
+    if (depth === 0) return edge.lastIndex;
+  }
+}

@@ -1,0 +1,268 @@
+/**
+ * Runs plain statements on one connection by its wire: prepared where that pays, and again where what was prepared has
+ * become useless.
+ */
+import type pg from "pg";
+import { Exchange, type ExchangeOutcome, type StatementResult, type WireStatement } from "../protocol/exchange.ts";
+import type { TypeParsers } from "../protocol/columns.ts";
+import type { WireValue } from "../protocol/message-writer.ts";
+import { activityOf, parsedByPg, processIdOf, transactionStatusOf } from "../protocol/pg-client.ts";
+import { Wire, wireOf } from "../protocol/wire.ts";
+import { PreparedStatements, type Prepared, type StatementCounts } from "./prepared-statements.ts";
+import { StatementBook, type KnownStatement } from "./statement-book.ts";
+import { sqlStateOf } from "./sql-state.ts";
+
+/** A statement as the runner takes it. */
+export interface PlainCall {
+  readonly text: string;
+  readonly values: readonly WireValue[];
+  /** The user's own name for a prepared statement. */
+  readonly name: string | undefined;
+  readonly asArray: boolean;
+  readonly types: TypeParsers | undefined;
+  /** False: never by a name of ours. */
+  readonly prepare: boolean;
+}
+
+type AnswerAll = (error: unknown, results: readonly StatementResult[]) => void;
+
+export interface StatementSettings {
+  /** Prepared statements a connection; 0 prepares none. */
+  readonly cacheSize: number;
+  /** A text is prepared once it was run more often than this, by whatever connection. */
+  readonly threshold: number;
+  /** Whether a pooler between us and the server gives each transaction another session; `undefined`: find out. */
+  readonly transactionPooler: boolean | undefined;
+  /** Told once, when one is found. */
+  readonly onPooler: () => void;
+}
+
+/** What the connections of a pool know together of its statements. */
+export class Statements {
+  readonly book: StatementBook = new StatementBook();
+  readonly counts: StatementCounts = { hits: 0, misses: 0, evictions: 0 };
+  readonly #settings: StatementSettings;
+  #pooler: boolean | undefined;
+  #collisions = 0;
+
+  constructor(settings: StatementSettings) {
+    this.#settings = settings;
+    this.#pooler = settings.transactionPooler;
+  }
+
+  get cacheSize(): number {
+    return this.#settings.cacheSize;
+  }
+
+  /** Whether sessions change between transactions; `undefined` while that is not known. */
+  get pooler(): boolean | undefined {
+    return this.#pooler;
+  }
+
+  /** Whether this text is worth preparing. */
+  isHot({ plain, uses }: KnownStatement): boolean {
+    const { cacheSize, threshold } = this.#settings;
+    return plain && cacheSize > 0 && this.#pooler !== true && uses > threshold;
+  }
+
+  /** The session behind a connection is, or is not, the one that its login was answered by. */
+  foundSession(same: boolean): void {
+    if (this.#pooler !== undefined) return;
+    this.#pooler = !same;
+    if (!same) this.#settings.onPooler();
+  }
+
+  /** The server has a statement of a name that this connection has never used. Once may be chance. */
+  nameCollided(): void {
+    if (++this.#collisions < 2 || this.#pooler === true) return;
+    this.#pooler = true;
+    this.#settings.onPooler();
+  }
+
+  /** Gives a connection its runner, where it has a wire. */
+  attach(client: pg.Client): void {
+    Wire.attach(client);
+    const wire = wireOf(client);
+    if (wire !== undefined) runners.set(client, new StatementRunner(client, wire, this));
+  }
+}
+
+const runners = new WeakMap<pg.ClientBase, StatementRunner>();
+
+/** The runner of a connection that can run a plain statement at once; `undefined` where pg's own client has to. */
+export function runnerOf(client: pg.ClientBase): StatementRunner | undefined {
+  const runner = runners.get(client);
+  return runner?.free === true ? runner : undefined;
+}
+
+/** The server process of the session that answers; through a pooler it is not the one that the login named. */
+const PROBE = "SELECT pg_catalog.pg_backend_pid() AS pid";
+
+/** How a statement goes out, and what it is remembered by. */
+interface Planned {
+  readonly statement: WireStatement;
+  readonly prepared: Prepared | undefined;
+}
+
+export class StatementRunner {
+  readonly #client: pg.Client;
+  readonly #wire: Wire;
+  readonly #shared: Statements;
+  readonly #prepared: PreparedStatements;
+
+  constructor(client: pg.Client, wire: Wire, shared: Statements) {
+    this.#client = client;
+    this.#wire = wire;
+    this.#shared = shared;
+    this.#prepared = new PreparedStatements(client, shared.cacheSize, shared.counts);
+  }
+
+  /** Whether the wire can take a statement now: nothing is under way, or nothing but what shares the connection. */
+  get free(): boolean {
+    return activityOf(this.#client) === "ready" || this.#wire.underWay > 0;
+  }
+
+  /**
+   * Runs one statement, and returns true; or false, and does nothing, when it is not plain. `shared`: others may be under
+   * way on this connection.
+   */
+  run(
+    call: PlainCall,
+    known: KnownStatement = this.#shared.book.look(call.text),
+    shared: boolean,
+    answer: (error: unknown, result: StatementResult | undefined) => void,
+  ): boolean {
+    if (!known.plain) return false;
+    this.#run([call], [known], shared, (error, [result]) => answer(error, result), false);
+    return true;
+  }
+
+  /** Runs several as one exchange: one round trip, and outside of a transaction all or nothing. */
+  runBatch(calls: readonly PlainCall[], answer: AnswerAll): void {
+    const { book } = this.#shared;
+    const known = calls.map(({ text }) => book.look(text));
+    this.#run(calls, known, false, answer, false);
+  }
+
+  #run(
+    calls: readonly PlainCall[],
+    known: readonly KnownStatement[],
+    shared: boolean,
+    answer: AnswerAll,
+    again: boolean,
+  ): void {
+    const planned: Planned[] = [];
+    for (let index = 0; index < calls.length; index++) {
+      const plan = this.#plan(calls[index] as PlainCall, known[index] as KnownStatement, planned);
+      if (plan instanceof Error) {
+        for (const { prepared, statement } of planned)
+          if (statement.parse && prepared) this.#prepared.drop(prepared, false);
+        return void process.nextTick(answer, plan, []);
+      }
+      planned.push(plan);
+    }
+    const statements = planned.map(({ statement }) => statement);
+    const probing = this.#mustProbe(known);
+    if (probing) statements.unshift(this.#probe());
+    const done = (outcome: ExchangeOutcome): void => {
+      const { error, status } = outcome;
+      let { results } = outcome;
+      if (probing) results = this.#readProbe(results);
+      if (error === undefined) return answer(undefined, results);
+      const useless = this.#forget(error, planned);
+      // Outside of a transaction nothing of a failed exchange has happened. Inside of one, the transaction has failed.
+      if (useless && status === "I" && !again) return this.#run(calls, known, shared, answer, true);
+      answer(error, results);
+    };
+    this.#wire.run(new Exchange(statements, this.#prepared.takeCloses(), shared, done));
+  }
+
+  #plan(call: PlainCall, known: KnownStatement, before: readonly Planned[]): Planned | Error {
+    const { name, text } = call;
+    if (name !== undefined) {
+      const parsed = parsedByPg(this.#client, name);
+      if (parsed !== undefined && parsed !== text) {
+        return new Error(`Prepared statements must be unique - '${name}' was used for a different statement`);
+      }
+    }
+    if (name === undefined && (!call.prepare || !this.#shared.isHot(known) || this.#shared.pooler === undefined)) {
+      return { statement: unnamed(call, this.#client), prepared: undefined };
+    }
+    const ready = this.#prepared.find(known, name);
+    if (ready !== undefined) return { statement: this.#named(call, ready, false), prepared: ready };
+    const sameExchange = before.find(({ prepared }) => prepared?.text === text && prepared.given === name)?.prepared;
+    if (sameExchange !== undefined)
+      return { statement: this.#named(call, sameExchange, false), prepared: sameExchange };
+    const added = this.#prepared.add(known, name);
+    if (added === undefined) return { statement: unnamed(call, this.#client), prepared: undefined };
+    return { statement: this.#named(call, added, true), prepared: added };
+  }
+
+  #named({ text, values, asArray, types }: PlainCall, prepared: Prepared, parse: boolean): WireStatement {
+    return {
+      text,
+      name: prepared.name,
+      parse,
+      values,
+      columns: prepared.columns,
+      asArray,
+      types: types ?? this.#client,
+      onParsed: parse ? () => this.#prepared.parsed(prepared) : undefined,
+      onColumns:
+        prepared.columns === undefined
+          ? (columns) => {
+              prepared.columns = columns;
+            }
+          : undefined,
+    };
+  }
+
+  /**
+   * After a failure: what was not parsed is forgotten, and what the server does not know, or will not run any more, too.
+   * Returns whether the failure was of that kind, so that another attempt may succeed.
+   */
+  #forget(error: unknown, planned: readonly Planned[]): boolean {
+    const state = sqlStateOf(error);
+    const { routine } = error as { routine?: unknown };
+    const unknown = state === "26000";
+    const stale = state === "0A000" && routine === "RevalidateCachedQuery";
+    const collided = state === "42P05";
+    for (const { prepared, statement } of planned) {
+      if (prepared === undefined) continue;
+      if (stale) this.#prepared.drop(prepared, true);
+      else if (!prepared.parsed && statement.parse) this.#prepared.drop(prepared, false);
+    }
+    // Whoever deallocated one has probably deallocated all.
+    if (unknown) this.#prepared.clear();
+    if (collided) this.#shared.nameCollided();
+    return (unknown || stale || collided) && planned.some(({ prepared }) => prepared !== undefined);
+  }
+
+  // ---- Whether there is a pooler ---------------------------------------------------------------------------------------
+
+  /** The first time that something is worth preparing, and never inside of a failed transaction. */
+  #mustProbe(known: readonly KnownStatement[]): boolean {
+    const { pooler } = this.#shared;
+    return (
+      pooler === undefined &&
+      known.some((statement) => this.#shared.isHot(statement)) &&
+      known.every(({ plain }) => plain) &&
+      transactionStatusOf(this.#client) !== "E"
+    );
+  }
+
+  #probe(): WireStatement {
+    const call = { text: PROBE, values: [], name: undefined, asArray: true, types: undefined, prepare: false };
+    return unnamed(call, this.#client);
+  }
+
+  #readProbe([probe, ...results]: readonly StatementResult[]): readonly StatementResult[] {
+    const [row] = probe?.rows ?? [];
+    if (Array.isArray(row)) this.#shared.foundSession(Number(row[0]) === processIdOf(this.#client));
+    return results;
+  }
+}
+
+function unnamed({ text, values, asArray, types }: PlainCall, client: pg.Client): WireStatement {
+  return { text, name: "", parse: true, values, columns: undefined, asArray, types: types ?? client };
+}
