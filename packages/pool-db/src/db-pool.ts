@@ -20,12 +20,13 @@ import { ResourcePool } from "./pool/resource-pool.ts";
 import type { Lease } from "./pool/slot.ts";
 import { keepProcessAlive, processIdOf } from "./protocol/pg-client.ts";
 import { LIMITS, RETRIED_TRANSACTION_OPTIONS, TRANSACTION_OPTIONS, checkCallOptions } from "./query/call-options.ts";
+import { readBatch, type BatchItem } from "./query/batch.ts";
 import { ClientFactory } from "./query/client-factory.ts";
 import { DbConnection } from "./query/connection.ts";
 import { Deadline } from "./query/deadline.ts";
 import type { QueryOptions } from "./query/limits.ts";
 import { answer, callbackOf, isSubmittable, submit } from "./query/pg-forms.ts";
-import { ownStatement, readQueryCall, type QueryConfig, type QueryInput } from "./query/query-call.ts";
+import { ownStatement, readQueryCall, type QueryCall, type QueryConfig, type QueryInput } from "./query/query-call.ts";
 import { affectedRows, firstRow } from "./query/results.ts";
 import { retryRollbacks } from "./query/retry.ts";
 import { leadToCaller, runQuery } from "./query/run-query.ts";
@@ -196,6 +197,15 @@ export class DbPool extends pg.Pool {
     return affectedRows(await this.#run<pg.QueryResult>(input, values, options));
   }
 
+  /**
+   * Runs several statements in one round trip, and resolves with a result for each. Outside of a transaction they are one:
+   * all of them take effect, or none. The error of a statement has its `statementIndex`; those behind it were not run.
+   */
+  async batch(items: readonly BatchItem[], options?: QueryOptions): Promise<pg.QueryResult[]> {
+    const call = readBatch(this.name, items, options);
+    return call.batch?.length === 0 ? [] : this.#execute(call);
+  }
+
   // ---- Connections and transactions ----------------------------------------------------------------------------------
 
   /**
@@ -340,7 +350,10 @@ export class DbPool extends pg.Pool {
     values: readonly unknown[] | undefined,
     options: QueryOptions | undefined,
   ): Promise<T> {
-    const call = readQueryCall(this.name, input, values, options);
+    return this.#execute(readQueryCall(this.name, input, values, options));
+  }
+
+  async #execute<T extends object>(call: QueryCall): Promise<T> {
     const { signal, timeoutMs } = call;
     if (signal?.aborted) return this.#pool.acquire({ signal }) as Promise<never>;
     const { clock, queryTimeoutMs, acquireTimeoutMs, discardOnQueryError } = this.#options;

@@ -32,6 +32,8 @@ export interface WireStatement {
 export interface ExchangeOutcome {
   readonly results: readonly StatementResult[];
   readonly error: unknown;
+  /** Which statement was being answered when it failed, counted from 0. */
+  readonly failedAt: number;
   /** "I" outside of a transaction, "T" in one, "E" in a failed one; `undefined` when the connection was lost. */
   readonly status: string | undefined;
 }
@@ -52,6 +54,7 @@ export class Exchange implements ExchangeOutcome {
   readonly results: StatementResult[] = [];
   error: unknown = undefined;
   status: string | undefined = undefined;
+  failedAt = -1;
   #failed = false;
   /** The statement that is being answered, and its answer. */
   #current = 0;
@@ -124,6 +127,7 @@ export class Exchange implements ExchangeOutcome {
   fail(error: unknown): void {
     if (this.#failed) return;
     this.#failed = true;
+    this.failedAt = this.#current;
     this.error = error;
   }
 

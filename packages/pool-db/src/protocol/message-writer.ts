@@ -52,8 +52,10 @@ export class MessageWriter {
       if (value === null) {
         this.#int32(-1);
       } else if (typeof value === "string") {
-        this.#int32(0);
-        const from = this.#at;
+        // All of it at once: the memory must not change between the length and the characters.
+        this.#room(4 + value.length * 3);
+        const from = this.#at + 4;
+        this.#at = from;
         this.#characters(value);
         this.#slab.writeInt32BE(this.#at - from, from - 4);
       } else {

@@ -1,6 +1,7 @@
 import type pg from "pg";
 import { LeaseReleasedError } from "../errors.ts";
 import type { Lease } from "../pool/slot.ts";
+import { readBatch, type BatchItem } from "./batch.ts";
 import type { QueryOptions } from "./limits.ts";
 import { readQueryCall, type QueryInput } from "./query-call.ts";
 import { affectedRows, firstRow } from "./results.ts";
@@ -51,6 +52,13 @@ export class DbConnection {
   /** How many rows the statement affected; 0 for one that affects none. */
   async exec(input: QueryInput, values?: readonly unknown[], options?: QueryOptions): Promise<number> {
     return affectedRows(await this.query(input, values, options));
+  }
+
+  /** As `pool.batch`, on this connection. */
+  async batch(items: readonly BatchItem[], options?: QueryOptions): Promise<pg.QueryResult[]> {
+    this.#check();
+    const call = readBatch(this.#pool, items, options);
+    return call.batch?.length === 0 ? [] : this.#session.run(call);
   }
 
   /**

@@ -35,6 +35,8 @@ export interface QueryCall extends PlainCall {
   readonly share: boolean;
   readonly signal: AbortSignal | undefined;
   readonly timeoutMs: number | undefined;
+  /** Statements that go out together; then nothing above but the limits counts. */
+  readonly batch?: readonly QueryCall[] | undefined;
 }
 
 /** What a config object may have for us to understand it. */

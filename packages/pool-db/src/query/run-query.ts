@@ -2,6 +2,7 @@ import pg from "pg";
 import { ConnectionLostError, QueryTimeoutError, describeError } from "../errors.ts";
 import { sendCancelRequest } from "../protocol/cancel-request.ts";
 import { activityOf, destroyNow } from "../protocol/pg-client.ts";
+import { markFailed, runBatchByPg } from "./batch.ts";
 import { watchLimits, type Limits } from "./limits.ts";
 import type { QueryCall } from "./query-call.ts";
 import { sqlStateOf } from "./sql-state.ts";
@@ -19,7 +20,7 @@ export function runQuery<T extends object>(
   client: pg.Client,
   call: QueryCall,
   limits: Limits,
-  known?: KnownStatement,
+  { known, shared = false }: Sharing = ALONE,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     if (limits.signal?.aborted) {
@@ -44,9 +45,7 @@ export function runQuery<T extends object>(
       else resolve(result as T);
     };
     try {
-      const runner = call.pgOnly ? undefined : runnerOf(client);
-      if (runner?.run(call, known, false, done) === true) return;
-      (client.query as QueryWithCallback).call(client, call.query, call.values, done);
+      start(client, call, { known, shared }, done);
     } catch (error) {
       off();
       reject(error);
@@ -54,11 +53,38 @@ export function runQuery<T extends object>(
   });
 }
 
-type QueryWithCallback = (
-  query: string | object,
-  values: readonly unknown[],
-  callback: (error: unknown, result: unknown) => void,
-) => void;
+/** How a query stands to those beside it. */
+interface Sharing {
+  /** What the pool knows of its text. */
+  readonly known?: KnownStatement | undefined;
+  /** Other queries may be under way on the connection. */
+  readonly shared?: boolean;
+}
+
+const ALONE: Sharing = {};
+
+type Done = (error: unknown, result: unknown) => void;
+
+/** By the wire where that can be, else by pg. */
+function start(client: pg.Client, call: QueryCall, { known, shared = false }: Sharing, done: Done): void {
+  const { batch } = call;
+  const runner = runnerOf(client);
+  if (batch !== undefined) {
+    if (runner === undefined || batch.some(({ pgOnly }) => pgOnly)) {
+      runBatchByPg(client, batch).then((results) => done(undefined, results), done as (error: unknown) => void);
+    } else {
+      runner.runBatch(batch, (error, results, failedAt) => {
+        if (error !== undefined) markFailed(error, failedAt);
+        done(error, results);
+      });
+    }
+    return;
+  }
+  if (!call.pgOnly && runner?.run(call, known, shared, done) === true) return;
+  (client.query as QueryWithCallback).call(client, call.query, call.values, done);
+}
+
+type QueryWithCallback = (query: string | object, values: readonly unknown[], callback: Done) => void;
 
 /** The error of a query whose time was up, whether it ran or waited for the one before it. */
 export function timeoutError(pool: string, { timeoutMs, allowedMs = timeoutMs }: Limits): () => QueryTimeoutError {

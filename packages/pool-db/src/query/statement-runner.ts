@@ -24,7 +24,8 @@ export interface PlainCall {
   readonly prepare: boolean;
 }
 
-type AnswerAll = (error: unknown, results: readonly StatementResult[]) => void;
+/** `failedAt`: which statement failed, counted from 0. */
+type AnswerAll = (error: unknown, results: readonly StatementResult[], failedAt: number) => void;
 
 export interface StatementSettings {
   /** Prepared statements a connection; 0 prepares none. */
@@ -157,7 +158,7 @@ export class StatementRunner {
       if (plan instanceof Error) {
         for (const { prepared, statement } of planned)
           if (statement.parse && prepared) this.#prepared.drop(prepared, false);
-        return void process.nextTick(answer, plan, []);
+        return void process.nextTick(answer, plan, [], index);
       }
       planned.push(plan);
     }
@@ -168,11 +169,11 @@ export class StatementRunner {
       const { error, status } = outcome;
       let { results } = outcome;
       if (probing) results = this.#readProbe(results);
-      if (error === undefined) return answer(undefined, results);
+      if (error === undefined) return answer(undefined, results, -1);
       const useless = this.#forget(error, planned);
       // Outside of a transaction nothing of a failed exchange has happened. Inside of one, the transaction has failed.
-      if (useless && status === "I" && !again) return this.#run(calls, known, shared, answer, true);
-      answer(error, results);
+      if (useless && status === "I" && !again && this.free) return this.#run(calls, known, shared, answer, true);
+      answer(error, results, probing ? outcome.failedAt - 1 : outcome.failedAt);
     };
     this.#wire.run(new Exchange(statements, this.#prepared.takeCloses(), shared, done));
   }

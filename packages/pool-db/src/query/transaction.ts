@@ -8,6 +8,7 @@ import {
 } from "../errors.ts";
 import type { Lease } from "../pool/slot.ts";
 import { activityOf, transactionStatusOf } from "../protocol/pg-client.ts";
+import { readBatch, type BatchItem } from "./batch.ts";
 import { checkCallOptions } from "./call-options.ts";
 import type { QueryOptions } from "./limits.ts";
 import { ownStatement, readQueryCall, type QueryCall, type QueryInput } from "./query-call.ts";
@@ -99,6 +100,14 @@ export class Tx {
   /** How many rows the statement affected; 0 for one that affects none. */
   async exec(input: QueryInput, values?: readonly unknown[], options?: QueryOptions): Promise<number> {
     return affectedRows(await this.query(input, values, options));
+  }
+
+  /** As `pool.batch`, in this transaction: the first error fails it. */
+  async batch(items: readonly BatchItem[], options?: QueryOptions): Promise<pg.QueryResult[]> {
+    this.#check("batch()");
+    const call = readBatch(this.#pool, items, options);
+    if (call.batch?.length === 0) return [];
+    return this.#run({ ...call, signal: anyOf(call.signal, this.#signal) });
   }
 
   /** A point to roll back to without giving up the transaction. Ending it ends those that were made after it. */
