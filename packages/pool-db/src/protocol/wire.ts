@@ -50,6 +50,8 @@ export class Wire implements StandIn {
   /** The beginning of a message of ours whose end has not come yet. */
   #partial: Buffer | undefined;
   #partialLength = 0;
+  /** The client's active query, as pg sees it. */
+  #standIn: StandIn = this;
   /** An error that comes from pg's reader now is the server's answer, and not the connection's end. */
   #serverSpeaks = false;
 
@@ -72,9 +74,15 @@ export class Wire implements StandIn {
     return this.#exchanges.length;
   }
 
-  /** The client must be ready, or be busy with nothing but exchanges of this wire. Never throws. */
-  run(exchange: Exchange): void {
-    if (this.#exchanges.length === 0) this.#inside.begin(this);
+  /**
+   * The client must be ready, or be busy with nothing but exchanges of this wire. `standIn` is who stands in as its active
+   * query, and passes on what it is told. Never throws.
+   */
+  run(exchange: Exchange, standIn: StandIn = this): void {
+    if (this.#exchanges.length === 0) {
+      this.#standIn = standIn;
+      this.#inside.begin(standIn);
+    }
     this.#exchanges.push(exchange);
     if (exchange.shared) {
       // What is asked for within one turn of the event loop takes one write.
@@ -198,7 +206,7 @@ export class Wire implements StandIn {
     if (this.#serverSpeaks) {
       this.#exchanges[0]?.fail(error);
       // pg takes a query that failed for ended. This one ends when the server is ready again.
-      this.#inside.begin(this);
+      this.#inside.begin(this.#standIn);
       return;
     }
     const lost = this.#exchanges;

@@ -1,6 +1,7 @@
 import type pg from "pg";
 import type { ResourceFactory, Verdict } from "../pool/resource.ts";
 import { dial, type ClientConstructor } from "../protocol/dial.ts";
+import { runPlainQueriesByWire } from "./client-query.ts";
 import type { Statements } from "./statement-runner.ts";
 import {
   activityOf,
@@ -51,6 +52,7 @@ export class ClientFactory implements ResourceFactory<pg.Client> {
       this.#settings.announce(client);
       if (!(await whenReady(client))) throw new Error("the connection ended as soon as it was open");
       this.#settings.statements.attach(client);
+      runPlainQueriesByWire(client);
     } catch (error) {
       destroyNow(client);
       throw error;

@@ -81,12 +81,6 @@ export function readQueryCall(
   const query: Record<string, unknown> = { ...input, name, text, values: undefined };
   // pg's own timeout leaves a client behind that looks free and is not.
   delete query["query_timeout"];
-  const understood =
-    typeof text === "string" &&
-    (name === undefined || (typeof name === "string" && name !== "")) &&
-    (rowMode === undefined || rowMode === "array") &&
-    (types === undefined || typeof types.getTypeParser === "function") &&
-    Object.keys(input).every((key) => KNOWN_KEYS.has(key));
   return {
     query,
     text,
@@ -95,11 +89,23 @@ export function readQueryCall(
     asArray: rowMode === "array",
     types,
     prepare,
-    pgOnly: !understood,
+    pgOnly: !isUnderstood(input),
     share: !exclusive,
     signal,
     timeoutMs: timeoutMs ?? readOwnTimeout(pool, ownTimeout),
   };
+}
+
+/** Whether nothing in it is known to pg's client alone. */
+export function isUnderstood(input: QueryConfig): boolean {
+  const { text, name, rowMode, types } = input;
+  return (
+    typeof text === "string" &&
+    (name === undefined || (typeof name === "string" && name !== "")) &&
+    (rowMode === undefined || rowMode === "array") &&
+    (types === undefined || typeof types.getTypeParser === "function") &&
+    Object.keys(input).every((key) => KNOWN_KEYS.has(key))
+  );
 }
 
 /** A statement of the pool's own, BEGIN for example: it goes through pg. */

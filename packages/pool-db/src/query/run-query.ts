@@ -1,4 +1,4 @@
-import pg from "pg";
+import type pg from "pg";
 import { ConnectionLostError, QueryTimeoutError, describeError } from "../errors.ts";
 import { sendCancelRequest } from "../protocol/cancel-request.ts";
 import { activityOf, destroyNow } from "../protocol/pg-client.ts";
@@ -7,7 +7,8 @@ import { watchLimits, type Limits } from "./limits.ts";
 import type { QueryCall } from "./query-call.ts";
 import { sqlStateOf } from "./sql-state.ts";
 import type { KnownStatement } from "./statement-book.ts";
-import { runnerOf } from "./statement-runner.ts";
+import { WatchedQuery, inheritedQuery, isPgsOwnQuery } from "./watched-query.ts";
+import { runnerOf, type StatementRunner } from "./statement-runner.ts";
 
 /**
  * Runs one query on a client that is the caller's alone, and resolves with pg's result.
@@ -80,8 +81,27 @@ function start(client: pg.Client, call: QueryCall, { known, shared = false }: Sh
     }
     return;
   }
-  if (!call.pgOnly && runner?.run(call, known, shared, done) === true) return;
+  const statement = call.pgOnly || runner === undefined ? undefined : (known ?? runner.look(call.text));
+  if (runner !== undefined && statement?.plain === true) {
+    if (shared || isPgsOwnQuery(inheritedQuery(client))) runner.run(call, statement, shared, done);
+    else watched(client, runner, call, statement, done);
+    return;
+  }
   (client.query as QueryWithCallback).call(client, call.query, call.values, done);
+}
+
+/** Somebody watches pg's method, to trace it for example. */
+function watched(
+  client: pg.Client,
+  runner: StatementRunner,
+  call: QueryCall,
+  statement: KnownStatement,
+  done: Done,
+): void {
+  const query = new WatchedQuery(call, done, (self) =>
+    runner.run(call, statement, false, (error, result) => self.callback(error, result), self),
+  );
+  client.query(query as unknown as pg.Submittable);
 }
 
 type QueryWithCallback = (query: string | object, values: readonly unknown[], callback: Done) => void;
@@ -93,14 +113,6 @@ export function timeoutError(pool: string, { timeoutMs, allowedMs = timeoutMs }:
       pool,
       `the query did not end within ${allowedMs} ms and was given up; its connection was destroyed. Raise timeoutMs, or make the query faster.`,
     );
-}
-
-/**
- * Makes the stack of a server's error lead to whoever awaits the calling async function. As it comes, it ends in the
- * parser of the socket's data.
- */
-export function leadToCaller(error: unknown): void {
-  if (error instanceof pg.DatabaseError) Error.captureStackTrace(error, leadToCaller);
 }
 
 /** Makes a lost connection recognisable: pg's own error for it has no code. */

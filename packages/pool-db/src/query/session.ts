@@ -2,7 +2,8 @@ import type pg from "pg";
 import { activityOf, destroyNow, whenReady } from "../protocol/pg-client.ts";
 import { watchLimits, type Limits } from "./limits.ts";
 import type { QueryCall } from "./query-call.ts";
-import { leadToCaller, runQuery, timeoutError } from "./run-query.ts";
+import { leadToCaller } from "./lead-to-caller.ts";
+import { runQuery, timeoutError } from "./run-query.ts";
 
 /**
  * The queries of one borrower on one connection, one at a time and in the order of the calls. A connection runs them

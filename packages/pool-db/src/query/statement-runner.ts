@@ -6,7 +6,7 @@ import type pg from "pg";
 import { Exchange, type ExchangeOutcome, type StatementResult, type WireStatement } from "../protocol/exchange.ts";
 import type { TypeParsers } from "../protocol/columns.ts";
 import type { WireValue } from "../protocol/message-writer.ts";
-import { activityOf, parsedByPg, processIdOf, transactionStatusOf } from "../protocol/pg-client.ts";
+import { activityOf, parsedByPg, processIdOf, transactionStatusOf, type StandIn } from "../protocol/pg-client.ts";
 import { Wire, wireOf } from "../protocol/wire.ts";
 import { PreparedStatements, type Prepared, type StatementCounts } from "./prepared-statements.ts";
 import { StatementBook, type KnownStatement } from "./statement-book.ts";
@@ -123,19 +123,24 @@ export class StatementRunner {
     return activityOf(this.#client) === "ready" || this.#wire.underWay > 0;
   }
 
+  /** What is known of a text; counts a use. */
+  look(text: string): KnownStatement {
+    return this.#shared.book.look(text);
+  }
+
   /**
-   * Runs one statement, and returns true; or false, and does nothing, when it is not plain. `shared`: others may be under
-   * way on this connection.
+   * Runs one plain statement. `shared`: others may be under way on this connection. `standIn`: who is the client's active
+   * query meanwhile. Returns the wire, which hears what pg's client tells its active query.
    */
   run(
     call: PlainCall,
-    known: KnownStatement = this.#shared.book.look(call.text),
+    known: KnownStatement,
     shared: boolean,
     answer: (error: unknown, result: StatementResult | undefined) => void,
-  ): boolean {
-    if (!known.plain) return false;
-    this.#run([call], [known], shared, (error, [result]) => answer(error, result), false);
-    return true;
+    standIn?: StandIn,
+  ): StandIn {
+    this.#run([call], [known], shared, (error, [result]) => answer(error, result), false, standIn);
+    return this.#wire;
   }
 
   /** Runs several as one exchange: one round trip, and outside of a transaction all or nothing. */
@@ -151,6 +156,7 @@ export class StatementRunner {
     shared: boolean,
     answer: AnswerAll,
     again: boolean,
+    standIn?: StandIn,
   ): void {
     const planned: Planned[] = [];
     for (let index = 0; index < calls.length; index++) {
@@ -172,10 +178,11 @@ export class StatementRunner {
       if (error === undefined) return answer(undefined, results, -1);
       const useless = this.#forget(error, planned);
       // Outside of a transaction nothing of a failed exchange has happened. Inside of one, the transaction has failed.
-      if (useless && status === "I" && !again && this.free) return this.#run(calls, known, shared, answer, true);
+      if (useless && status === "I" && !again && this.free)
+        return this.#run(calls, known, shared, answer, true, standIn);
       answer(error, results, probing ? outcome.failedAt - 1 : outcome.failedAt);
     };
-    this.#wire.run(new Exchange(statements, this.#prepared.takeCloses(), shared, done));
+    this.#wire.run(new Exchange(statements, this.#prepared.takeCloses(), shared, done), standIn);
   }
 
   #plan(call: PlainCall, known: KnownStatement, before: readonly Planned[]): Planned | Error {
