@@ -47,8 +47,17 @@ export interface DbHealth {
 const CLOSE_DEADLINE_MS = 10_000;
 const HEALTH_TIMEOUT_MS = 5_000;
 const VALIDATE_TIMEOUT_MS = 2_000;
+/** Nobody shares yet. */
+const SHARING = { maxShares: 1, maxShareAgeMs: 100 };
 const HEALTH_OPTIONS = ["timeoutMs"] as const;
 const CLOSE_OPTIONS = ["deadlineMs"] as const;
+
+/** pg's own client, with the `release` of this checkout. */
+function checkOut(lease: Lease<pg.Client>): pg.PoolClient {
+  const client = lease.resource as pg.PoolClient;
+  client.release = (discard?: Error | boolean): void => lease.release(discard);
+  return client;
+}
 
 type PgErrorCallback<T> = (error: Error, result: T) => void;
 
@@ -90,16 +99,16 @@ export class DbPool extends pg.Pool {
         log.warn(`a connection came back ${text}`, { process_id: processIdOf(client) });
       },
     });
-    const settings = { ...resolved, timers: nodeTimers, validateTimeoutMs: VALIDATE_TIMEOUT_MS };
+    const settings = { ...resolved, ...SHARING, timers: nodeTimers, validateTimeoutMs: VALIDATE_TIMEOUT_MS };
     this.#pool = new ResourcePool(settings, factory, {
       created: () => log.dialed(),
       acquired: (client) => {
         if (resolved.allowExitOnIdle) keepProcessAlive(client, true);
-        this.emit("acquire", client);
+        if (this.listenerCount("acquire") > 0) this.emit("acquire", client);
       },
       released: (client, discard) => {
         if (resolved.allowExitOnIdle) keepProcessAlive(client, false);
-        this.emit("release", discard, client);
+        if (this.listenerCount("release") > 0) this.emit("release", discard, client);
       },
       removed: (client, reason) => {
         log.debug("connection closed", { process_id: processIdOf(client), reason });
@@ -175,7 +184,7 @@ export class DbPool extends pg.Pool {
   ): void;
   override query(input: unknown, second?: unknown, third?: unknown): unknown {
     if (isSubmittable(input)) {
-      submit(input, this.#lease({}));
+      submit(input, this.#pool.acquire({}));
       return input;
     }
     const values = typeof second === "function" ? undefined : second;
@@ -215,7 +224,7 @@ export class DbPool extends pg.Pool {
    */
   async acquire(options: QueryOptions = {}): Promise<DbConnection> {
     checkCallOptions(this.name, "acquire()", options, LIMITS);
-    return new DbConnection(this.name, await this.#lease(options), this.#options.queryTimeoutMs);
+    return new DbConnection(this.name, await this.#pool.acquire(options), this.#options.queryTimeoutMs);
   }
 
   /** pg.Pool's `acquire()`: pg's own client, with a `release(error?)` that destroys the connection for anything truthy. */
@@ -231,14 +240,12 @@ export class DbPool extends pg.Pool {
   override connect(
     callback?: (error: Error | undefined, client: pg.PoolClient | undefined, done: (release?: unknown) => void) => void,
   ): Promise<pg.PoolClient> | void {
-    const connected = this.#lease({}).then((lease) => {
-      const release = (discard?: unknown): void => lease.release(discard);
-      return { client: Object.assign(lease.resource, { release }) as pg.PoolClient, release };
-    });
-    if (callback === undefined) return connected.then(({ client }) => client);
+    const lease = this.#pool.take();
+    const connected = lease === undefined ? this.#pool.acquire().then(checkOut) : Promise.resolve(checkOut(lease));
+    if (callback === undefined) return connected;
     connected.then(
       // `done` is this checkout's own: at a late second call, `client.release` may be the next borrower's.
-      ({ client, release }) => process.nextTick(callback, undefined, client, release),
+      (client) => process.nextTick(callback, undefined, client, client.release),
       (error: Error) => process.nextTick(callback, error, undefined, () => undefined),
     );
   }
@@ -341,11 +348,6 @@ export class DbPool extends pg.Pool {
 
   // ---- Private -------------------------------------------------------------------------------------------------------
 
-  async #lease(limits: QueryOptions): Promise<Lease<pg.Client>> {
-    const lease = limits.signal?.aborted ? undefined : this.#pool.take();
-    return lease ?? this.#pool.acquire(limits);
-  }
-
   async #run<T extends object>(
     input: QueryInput,
     values: readonly unknown[] | undefined,
@@ -383,7 +385,7 @@ export class DbPool extends pg.Pool {
     const { signal, timeoutMs } = options;
     const { clock, queryTimeoutMs, acquireTimeoutMs } = this.#options;
     const since = clock.now();
-    const lease = await this.#lease({ signal, timeoutMs: Math.min(acquireTimeoutMs, timeoutMs ?? Infinity) });
+    const lease = await this.#pool.acquire({ signal, timeoutMs: Math.min(acquireTimeoutMs, timeoutMs ?? Infinity) });
     const remainingMs = timeoutMs === undefined ? queryTimeoutMs : Math.max(1, timeoutMs - (clock.now() - since));
     try {
       const limits = { signal, timeoutMs: remainingMs, allowedMs: timeoutMs };

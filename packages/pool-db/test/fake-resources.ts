@@ -103,20 +103,8 @@ export class FakeFactory implements ResourceFactory<FakeResource> {
   }
 }
 
-const quiet = {
-  created: (): void => undefined,
-  acquired: (): void => undefined,
-  released: (): void => undefined,
-  removed: (): void => undefined,
-  idleLost: (): void => undefined,
-  createFailed: (): void => undefined,
-};
-
 /** A pool of fakes; limits that a test does not name are out of its way. */
-export function fakePool(
-  settings: Partial<ResourcePoolSettings> = {},
-  listener: Partial<PoolListener<FakeResource>> = {},
-) {
+export function fakePool(settings: Partial<ResourcePoolSettings> = {}, listener: PoolListener<FakeResource> = {}) {
   const time = new FakeTime();
   const factory = new FakeFactory();
   const pool = new ResourcePool<FakeResource>(
@@ -128,6 +116,8 @@ export function fakePool(
       maxWaiting: Infinity,
       maxConnecting: 8,
       maxUses: Infinity,
+      maxShares: 1,
+      maxShareAgeMs: 100,
       acquireTimeoutMs: Infinity,
       createTimeoutMs: 10_000,
       maxLifetimeMs: Infinity,
@@ -142,7 +132,7 @@ export function fakePool(
       ...settings,
     },
     factory,
-    { ...quiet, ...listener },
+    listener,
   );
   /** Completes the dial that has waited longest. */
   const dialed = async (): Promise<void> => {

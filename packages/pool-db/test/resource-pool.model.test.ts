@@ -9,7 +9,7 @@ import { fakePool, settle, type FakeResource } from "./fake-resources.ts";
  * compared with what must hold in every state.
  */
 type Step =
-  | { do: "acquire"; timeoutMs: number }
+  | { do: "acquire"; timeoutMs: number; shared: boolean }
   | { do: "abort" | "lose"; which: number }
   | { do: "release"; which: number; how: "clean" | "dirty" | "broken" | "later" | "throws" | "discard" }
   | { do: "dial" | "validate" | "reset"; which: number; ok: boolean }
@@ -19,7 +19,11 @@ const which = fc.nat(20);
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 5,
-    arbitrary: fc.record({ do: fc.constant("acquire" as const), timeoutMs: fc.constantFrom(50, 500, 5_000) }),
+    arbitrary: fc.record({
+      do: fc.constant("acquire" as const),
+      timeoutMs: fc.constantFrom(50, 500, 5_000),
+      shared: fc.boolean(),
+    }),
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constantFrom("abort" as const, "lose" as const), which }) },
   {
@@ -54,6 +58,8 @@ const settings = fc.record({
   maxLifetimeMs: fc.constantFrom(1_500, Infinity),
   maxIdleTimeMs: fc.constantFrom(1_000, Infinity),
   maxUses: fc.constantFrom(2, Infinity),
+  maxShares: fc.constantFrom(1, 2, 4),
+  maxShareAgeMs: fc.constantFrom(0, 100, Infinity),
   minIdle: fc.constantFrom(0, 1),
   createTimeoutMs: fc.constantFrom(200, 10_000),
   /** How many of a step's events are answered with a call of the pool. */
@@ -68,15 +74,15 @@ function harness(given: Given) {
   /** What a listener may do: borrow and give back at once, or wait in the line. */
   const callBack = (): void => {
     if (callsLeft-- <= 0) return;
-    const lease = pool.take();
+    const shared = callsLeft % 2 === 0;
+    const lease = shared ? pool.takeShared() : pool.take();
     if (lease === undefined) {
-      acquire(50);
+      acquire(50, shared);
       return;
     }
     asked++;
-    expect(lease.resource.alive).toBe(true);
-    expect(held.map(({ resource }) => resource)).not.toContain(lease.resource);
-    lease.release();
+    got({ lease, shared });
+    release(held.length - 1);
   };
   const fake = fakePool(
     { ...limits, maxIdle: Math.min(given.maxOpen, 2), minIdle: Math.min(given.minIdle, given.maxOpen) },
@@ -90,25 +96,53 @@ function harness(given: Given) {
     },
   );
   const { pool, factory } = fake;
-  const held: Lease<FakeResource>[] = [];
-  const waiting: { id: number; controller: AbortController }[] = [];
+  const held: { lease: Lease<FakeResource>; shared: boolean }[] = [];
+  const waiting: { id: number; shared: boolean; controller: AbortController }[] = [];
+  /** For each resource: since when its present holder has had its turn, and whether it was released as unusable. */
+  const turnSince = new Map<FakeResource, number>();
+  const condemned = new Set<FakeResource>();
   let asked = 0;
   let lastServed = -1;
   let before: DbPoolStats = pool.getStats();
   let failing = false;
 
-  function acquire(timeoutMs: number): void {
-    const waiter = { id: asked++, controller: new AbortController() };
+  const holdersOf = (resource: FakeResource) => held.filter(({ lease }) => lease.resource === resource);
+
+  function got(holder: (typeof held)[0]): void {
+    const { resource } = holder.lease;
+    const others = holdersOf(resource);
+    expect(resource.alive).toBe(true);
+    if (others.length === 0) turnSince.set(resource, fake.time.now());
+    else {
+      // Nobody is lent what another has, unless all of them are content to share it.
+      expect(holder.shared && others.every(({ shared }) => shared)).toBe(true);
+      expect(others.length).toBeLessThan(given.maxShares);
+      expect(condemned.has(resource)).toBe(false);
+      expect(fake.time.now() - (turnSince.get(resource) as number)).toBeLessThanOrEqual(given.maxShareAgeMs);
+    }
+    held.push(holder);
+  }
+
+  function release(index: number, discard?: Error): void {
+    const [holder] = held.splice(index, 1);
+    if (holder === undefined) return;
+    const { resource } = holder.lease;
+    if (discard !== undefined) condemned.add(resource);
+    turnSince.set(resource, fake.time.now());
+    holder.lease.release(discard);
+  }
+
+  function acquire(timeoutMs: number, shared: boolean): void {
+    const waiter = { id: asked++, shared, controller: new AbortController() };
     waiting.push(waiter);
     const leave = (): void => void waiting.splice(waiting.indexOf(waiter), 1);
-    pool.acquire({ timeoutMs, signal: waiter.controller.signal }).then((lease) => {
+    const bounds = { timeoutMs, signal: waiter.controller.signal };
+    (shared ? pool.acquireShared(bounds) : pool.acquire(bounds)).then((lease) => {
       leave();
       // First come, first served.
       expect(waiter.id).toBeGreaterThan(lastServed);
       lastServed = waiter.id;
-      expect(lease.resource.alive).toBe(true);
-      expect(held.map(({ resource }) => resource)).not.toContain(lease.resource);
-      held.push(lease);
+      got({ lease, shared });
     }, leave);
   }
 
@@ -116,7 +150,7 @@ function harness(given: Given) {
     callsLeft = reentrantCalls;
     const pick = <T>(list: T[], index: number): T | undefined =>
       list.length === 0 ? undefined : list.splice(index % list.length, 1)[0];
-    if (action.do === "acquire") acquire(action.timeoutMs);
+    if (action.do === "acquire") acquire(action.timeoutMs, action.shared);
     else if (action.do === "abort") waiting[action.which % Math.max(1, waiting.length)]?.controller.abort();
     else if (action.do === "wait") await fake.time.advance(action.ms);
     else if (action.do === "dial") {
@@ -126,9 +160,8 @@ function harness(given: Given) {
     } else if (action.do === "validate") pick(factory.validations, action.which)?.resolve(action.ok);
     else if (action.do === "reset") pick(factory.resets, action.which)?.resolve(action.ok ? "clean" : "dirty");
     else if (action.do === "release") {
-      const lease = pick(held, action.which);
       factory.nextReset = action.how === "discard" ? "clean" : action.how;
-      lease?.release(action.how === "discard" ? new Error("unusable") : undefined);
+      release(action.which % Math.max(1, held.length), action.how === "discard" ? new Error("unusable") : undefined);
       factory.nextReset = "clean";
     } else {
       const alive = factory.made.filter((resource) => resource.alive);
@@ -141,6 +174,15 @@ function harness(given: Given) {
     await settle();
   }
 
+  const hasRoom = (resource: FakeResource): boolean => {
+    const holders = holdersOf(resource);
+    const age = fake.time.now() - (turnSince.get(resource) as number);
+    const young = age <= given.maxShareAgeMs;
+    return (
+      young && holders.length < given.maxShares && holders.every(({ shared }) => shared) && !condemned.has(resource)
+    );
+  };
+
   function check(): void {
     const stats = pool.getStats();
     expect(stats.open_connections).toBe(stats.in_use + stats.idle);
@@ -148,19 +190,28 @@ function harness(given: Given) {
     expect(stats.connecting).toBeLessThanOrEqual(given.maxConnecting);
     expect(stats.acquire_count - stats.release_count).toBe(stats.in_use);
     // A holder whose resource died does not count any more; one whose resource is being reset still does.
-    expect(held.filter(({ resource }) => resource.alive).length).toBeLessThanOrEqual(stats.in_use);
+    const inHand = new Set(held.map(({ lease }) => lease.resource).filter(({ alive }) => alive));
+    expect(inHand.size).toBeLessThanOrEqual(stats.in_use);
     expect(stats.pending).toBe(waiting.length);
     expect(factory.made.filter((resource) => resource.alive).length).toBe(stats.open_connections);
     // Nobody waits beside something free, and nobody waits without an end to it.
     if (stats.pending > 0 && given.validateAfterIdleMs === Infinity) expect(stats.idle).toBe(0);
     if (stats.pending > 0) expect(fake.time.armed).toBe(1);
+    if (waiting[0]?.shared === true && given.maxLifetimeMs === Infinity && given.maxUses === Infinity) {
+      expect([...inHand].filter(hasRoom)).toEqual([]);
+    }
     // Who waits has something on its way, or everything is in use; only after a failed dial there may be a pause.
     if (stats.create_count > before.create_count) failing = false;
     if (stats.create_error_count > before.create_error_count) failing = true;
     if (stats.pending > 0 && !failing) {
       expect(stats.connecting + stats.idle > 0 || stats.in_use === given.maxOpen).toBe(true);
     }
-    const ended = stats.acquire_count + stats.timeout_count + stats.canceled_count + stats.rejected_count;
+    // Who has to share has another resource on its way.
+    if (pool.state === "open" && !failing && [...inHand].some((resource) => holdersOf(resource).length > 1)) {
+      expect(stats.connecting + stats.idle > 0 || stats.in_use === given.maxOpen).toBe(true);
+    }
+    const { acquire_count, pipelined_count } = stats;
+    const ended = acquire_count + pipelined_count + stats.timeout_count + stats.canceled_count + stats.rejected_count;
     expect(ended + stats.pending).toBeLessThanOrEqual(asked);
     for (const [name, value] of Object.entries(stats)) {
       if (/_count$|_closed$/.test(name)) expect(value).toBeGreaterThanOrEqual(before[name as keyof DbPoolStats]);
@@ -198,7 +249,9 @@ test("whatever happened, every slot comes back: afterwards the pool can lend its
       for (const action of steps) await run.play(action);
       run.calm();
       for (const { controller } of waiting) controller.abort();
-      for (const lease of held.splice(0)) lease.release();
+      // Who leaves may have stood in the way of the next.
+      await settle();
+      for (const { lease } of held.splice(0)) lease.release();
       // What hangs now hangs for ever, and has to be given up by the pool's own deadlines.
       for (const hung of [factory.dials, factory.validations, factory.resets]) hung.length = 0;
       await run.time.advance(15_000);

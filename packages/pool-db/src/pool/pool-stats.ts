@@ -19,9 +19,15 @@ export interface DbPoolStats {
   readonly pending: number;
   /** The same as `in_use`. */
   readonly active_conns: number;
-  /** Successful acquires; every query, exec, begin, connect and health check is one. */
+  /**
+   * Successful acquires; every query, exec, begin, connect and health check is one, unless it joins others on a shared
+   * connection: those are in `pipelined_count`.
+   */
   readonly acquire_count: number;
+  /** Connections that came back, or died while they were lent. */
   readonly release_count: number;
+  /** Queries that were sent on a connection on which others were under way. */
+  readonly pipelined_count: number;
   /**
    * Acquires that could not be served by what was free (queue, dial) and whose wait has ended, however. An acquire that
    * got a free connection after its check is none, unless that check was silent for 250 ms.
@@ -90,6 +96,7 @@ export interface PoolGauges {
 export class PoolCounters {
   acquired = 0;
   released = 0;
+  pipelined = 0;
   timedOut = 0;
   canceled = 0;
   rejected = 0;
@@ -137,6 +144,7 @@ export class PoolCounters {
       active_conns: inUse,
       acquire_count: this.acquired,
       release_count: this.released,
+      pipelined_count: this.pipelined,
       wait_count: wait.count,
       wait_duration_ms: wait.sum,
       avg_wait_time_ms: wait.mean,

@@ -20,16 +20,22 @@ export interface ResourceFactory<R> {
 
 /**
  * Told after the pool's state has changed, so they may call the pool. What they throw is reported as an uncaught error
- * and harms no slot.
+ * and harms no slot. A shared resource is `acquired` by its first holder and `released` by its last.
  */
 export interface PoolListener<R> {
-  created(resource: R): void;
-  acquired(resource: R): void;
-  released(resource: R, discard: unknown): void;
-  removed(resource: R, reason: RemovalReason): void;
+  created?(resource: R): void;
+  acquired?(resource: R): void;
+  released?(resource: R, discard: unknown): void;
+  removed?(resource: R, reason: RemovalReason): void;
   /** A resource that nobody held ended by itself. */
-  idleLost(resource: R, error: Error): void;
-  createFailed(error: unknown): void;
+  idleLost?(resource: R, error: Error): void;
+  createFailed?(error: unknown): void;
+}
+
+/** What bounds one acquire. */
+export interface AcquireLimits {
+  readonly signal?: AbortSignal | undefined;
+  readonly timeoutMs?: number | undefined;
 }
 
 /** Where a limit may be absent, it is `Infinity`. */
@@ -41,6 +47,10 @@ export interface ResourcePoolSettings {
   maxWaiting: number;
   maxConnecting: number;
   maxUses: number;
+  /** How many may hold a shared resource at the same time; 1 is no sharing. */
+  maxShares: number;
+  /** Nobody joins a shared resource whose holders have waited for an answer (a release) for longer. */
+  maxShareAgeMs: number;
   acquireTimeoutMs: number;
   createTimeoutMs: number;
   maxLifetimeMs: number;

@@ -1,9 +1,19 @@
-import { Slot, type SlotState } from "./slot.ts";
+import { SharedSlots } from "./shared-slots.ts";
+import { Slot, type Lender, type SlotState } from "./slot.ts";
 
 /** Every slot that is not gone, and how many of them are in each state. The only place that changes a slot's state. */
 export class SlotTable<R> {
+  readonly shared: SharedSlots<R> = new SharedSlots();
   readonly #slots = new Set<Slot<R>>();
-  readonly #in: Record<SlotState, number> = { connecting: 0, idle: 0, validating: 0, leased: 0, resetting: 0, gone: 0 };
+  readonly #in: Record<SlotState, number> = {
+    connecting: 0,
+    idle: 0,
+    validating: 0,
+    leased: 0,
+    shared: 0,
+    resetting: 0,
+    gone: 0,
+  };
   #doubtful = 0;
 
   get size(): number {
@@ -12,7 +22,7 @@ export class SlotTable<R> {
 
   /** Lent, or being cleaned after it. */
   get inUse(): number {
-    return this.#in.leased + this.#in.resetting;
+    return this.#in.leased + this.#in.shared + this.#in.resetting;
   }
 
   /** Free, or being checked. */
@@ -40,20 +50,24 @@ export class SlotTable<R> {
   }
 
   /** A new slot, connecting. */
-  open(): Slot<R> {
-    const slot = new Slot<R>();
+  open(lender: Lender<R>): Slot<R> {
+    const slot = new Slot(lender);
     this.#slots.add(slot);
     this.move(slot, "connecting");
     return slot;
   }
 
   move(slot: Slot<R>, state: SlotState): void {
+    if (slot.state === "shared") this.shared.remove(slot);
+    if (state === "shared") this.shared.add(slot);
     this.#in[slot.state]--;
     this.#in[state]++;
     slot.state = state;
     slot.deadline = Infinity;
-    if (slot.doubtful) this.#doubtful--;
-    slot.doubtful = false;
+    if (slot.doubtful) {
+      slot.doubtful = false;
+      this.#doubtful--;
+    }
     if (state === "gone") this.#slots.delete(slot);
   }
 
@@ -66,8 +80,8 @@ export class SlotTable<R> {
   /** How long the longest lease has lasted; `undefined` when nothing is lent. */
   oldestLeaseMs(now: number): number | undefined {
     let oldest: number | undefined;
-    for (const { lease, acquiredAt } of this.#slots) {
-      if (lease !== undefined) oldest = Math.max(oldest ?? 0, now - acquiredAt);
+    for (const slot of this.#slots) {
+      if (isInUse(slot)) oldest = Math.max(oldest ?? 0, now - slot.acquiredAt);
     }
     return oldest;
   }
@@ -78,4 +92,9 @@ export class SlotTable<R> {
     for (const { expiresAt } of this.#slots) if (expiresAt <= now) count++;
     return count;
   }
+}
+
+/** Lent, or being cleaned after it. */
+export function isInUse({ state }: { readonly state: SlotState }): boolean {
+  return state === "leased" || state === "shared" || state === "resetting";
 }

@@ -6,14 +6,21 @@ import { LeaseReleasedError } from "../errors.ts";
  *     connecting ──► idle ◄──► validating
  *                     ▲ │
  *           resetting │ ▼
- *                 ▲── leased
+ *                 ▲── leased or shared
  *
  * and from each of them to `gone`, which is final. Every slot but a gone one counts against the pool's maximum.
  */
-export type SlotState = "connecting" | "idle" | "validating" | "leased" | "resetting" | "gone";
+export type SlotState = "connecting" | "idle" | "validating" | "leased" | "shared" | "resetting" | "gone";
+
+/** Where a lease goes back to. */
+export interface Lender<R> {
+  readonly name: string;
+  takeBack(slot: Slot<R>, discard: unknown): void;
+}
 
 /** One place in the pool, from the first attempt to open a resource until it has left. Only the pool writes to it. */
 export class Slot<R> {
+  readonly lender: Lender<R>;
   state: SlotState = "gone";
   /** Set from the end of `connecting` on. */
   resource: R | undefined = undefined;
@@ -24,27 +31,36 @@ export class Slot<R> {
   /** The end of its life, drawn once: a jitter that is drawn at every look would shorten every life to its minimum. */
   expiresAt: number = Infinity;
   idleSince = 0;
+  /** Since when it has been lent without a break. */
   acquiredAt = 0;
   uses = 0;
+  /** Leases that have not been released: 1 when leased, up to the pool's `maxShares` when shared. */
+  holders = 0;
+  /** While shared: since when the one whose turn it is has been at it. */
+  turnSince = 0;
+  /** What a holder said when it released the resource as unusable. */
+  condemned: unknown = undefined;
   /** Stops the dial. */
   readonly dialing: AbortController = new AbortController();
-  lease: Lease<R> | undefined = undefined;
+
+  constructor(lender: Lender<R>) {
+    this.lender = lender;
+  }
 }
 
 /**
- * The right to use a resource until `release()`. A resource that dies while it is lent leaves the pool at once, so a
- * holder that never releases cannot drain the pool; its release is then only noted.
+ * The right to use a resource until `release()`: alone, or together with others if it was asked for as shared. When a
+ * resource dies while it is lent its slot is free at once, so a holder that never releases cannot drain the pool; the
+ * release is then only noted.
  */
 export class Lease<R> {
   readonly resource: R;
-  readonly #poolName: string;
-  readonly #onRelease: (lease: Lease<R>, discard: unknown) => void;
+  readonly #slot: Slot<R>;
   #released = false;
 
-  constructor(resource: R, poolName: string, onRelease: (lease: Lease<R>, discard: unknown) => void) {
+  constructor(slot: Slot<R>, resource: R) {
+    this.#slot = slot;
     this.resource = resource;
-    this.#poolName = poolName;
-    this.#onRelease = onRelease;
   }
 
   get released(): boolean {
@@ -56,13 +72,14 @@ export class Lease<R> {
    * @throws {LeaseReleasedError} at the second call
    */
   release(discard?: unknown): void {
+    const { lender } = this.#slot;
     if (this.#released) {
       throw new LeaseReleasedError(
-        this.#poolName,
+        lender.name,
         "release() called on a connection which has already been released to the pool. Release each connection once, in one finally block.",
       );
     }
     this.#released = true;
-    this.#onRelease(this, discard);
+    lender.takeBack(this.#slot, discard);
   }
 }

@@ -1,14 +1,49 @@
 /** One acquire that waits for a resource. `previous` and `next` belong to the queue. */
-export interface Waiter<T> {
+export class Waiter<T> {
   readonly since: number;
   /** The time, on the pool's clock, at which the wait is given up. */
   readonly deadline: number;
-  resolve(value: T): void;
-  reject(error: unknown): void;
-  /** Ends the waiter's attention to its AbortSignal. */
-  detach(): void;
-  previous: Waiter<T> | undefined;
-  next: Waiter<T> | undefined;
+  /** Whether it is content with a share. */
+  readonly shared: boolean;
+  readonly resolve: (value: T) => void;
+  readonly reject: (error: unknown) => void;
+  readonly #signal: AbortSignal | undefined;
+  readonly #leave: (waiter: Waiter<T>, reason: unknown) => void;
+  previous: Waiter<T> | undefined = undefined;
+  next: Waiter<T> | undefined = undefined;
+
+  constructor(
+    { since, timeoutMs, shared, signal }: WaitRequest,
+    leave: (waiter: Waiter<T>, reason: unknown) => void,
+    resolve: (value: T) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.since = since;
+    this.deadline = since + timeoutMs;
+    this.shared = shared;
+    this.resolve = resolve;
+    this.reject = reject;
+    this.#signal = signal;
+    this.#leave = leave;
+    signal?.addEventListener("abort", this);
+  }
+
+  /** The signal was aborted. An object with this method is a listener, and costs no closure. */
+  handleEvent(): void {
+    this.#leave(this, this.#signal?.reason);
+  }
+
+  /** Ends the attention to the signal. */
+  detach(): void {
+    this.#signal?.removeEventListener("abort", this);
+  }
+}
+
+export interface WaitRequest {
+  readonly since: number;
+  readonly timeoutMs: number;
+  readonly shared: boolean;
+  readonly signal: AbortSignal | undefined;
 }
 
 /** A strict first-in, first-out line that anybody may leave from the middle: both in constant time. */
@@ -31,12 +66,6 @@ export class WaiterQueue<T> {
     else this.#last.next = waiter;
     this.#last = waiter;
     this.#size++;
-  }
-
-  shift(): Waiter<T> | undefined {
-    const waiter = this.#first;
-    if (waiter !== undefined) this.remove(waiter);
-    return waiter;
   }
 
   /** `waiter` must be in this queue. */

@@ -1,47 +1,34 @@
 import type { PoolCounters } from "./pool-stats.ts";
-import { WaiterQueue, type Waiter } from "./waiter-queue.ts";
+import { Waiter, WaiterQueue, type WaitRequest } from "./waiter-queue.ts";
 
 /** The acquires that wait, first come, first served, and the books of their waits. */
 export class WaitingLine<T> {
   readonly #queue: WaiterQueue<T> = new WaiterQueue();
   readonly #counters: PoolCounters;
+  readonly #onAbort: (waiter: Waiter<T>, reason: unknown) => void;
 
-  constructor(counters: PoolCounters) {
+  /** `onAbort` is called after a waiter has left because of its signal. */
+  constructor(counters: PoolCounters, now: () => number, onAbort: () => void) {
     this.#counters = counters;
+    this.#onAbort = (waiter, reason) => {
+      counters.canceled++;
+      this.#dismiss(waiter, reason, now());
+      onAbort();
+    };
   }
 
   get size(): number {
     return this.#queue.size;
   }
 
-  /** Since when the one at the head has waited; `undefined` when nobody waits. */
-  get firstSince(): number | undefined {
-    return this.#queue.first?.since;
+  /** The one who has waited longest; `undefined` when nobody waits. */
+  get first(): Pick<Waiter<T>, "since" | "shared"> | undefined {
+    return this.#queue.first;
   }
 
-  /** Waits until `since + timeoutMs`. `onAbort` is called after a waiter has left because of its signal. */
-  join(
-    since: number,
-    { signal, timeoutMs }: { signal: AbortSignal | undefined; timeoutMs: number },
-    { now, onAbort }: { now: () => number; onAbort: () => void },
-  ): Promise<T> {
+  join(request: WaitRequest): Promise<T> {
     return new Promise((resolve, reject) => {
-      const abort = (): void => {
-        this.#counters.canceled++;
-        this.#dismiss(waiter, signal?.reason, now());
-        onAbort();
-      };
-      const waiter: Waiter<T> = {
-        since,
-        deadline: since + timeoutMs,
-        resolve,
-        reject,
-        detach: () => signal?.removeEventListener("abort", abort),
-        previous: undefined,
-        next: undefined,
-      };
-      signal?.addEventListener("abort", abort, { once: true });
-      this.#queue.push(waiter);
+      this.#queue.push(new Waiter(request, this.#onAbort, resolve, reject));
     });
   }
 
@@ -50,7 +37,8 @@ export class WaitingLine<T> {
    * was asked for and only had to be checked, which is no wait.
    */
   serve(value: T, now: number, checked: boolean): void {
-    const waiter = this.#queue.shift() as Waiter<T>;
+    const waiter = this.#queue.first as Waiter<T>;
+    this.#queue.remove(waiter);
     waiter.detach();
     if (!checked) this.#counters.waited(now - waiter.since);
     waiter.resolve(value);
