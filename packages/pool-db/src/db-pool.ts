@@ -47,8 +47,6 @@ export interface DbHealth {
 const CLOSE_DEADLINE_MS = 10_000;
 const HEALTH_TIMEOUT_MS = 5_000;
 const VALIDATE_TIMEOUT_MS = 2_000;
-/** Nobody shares yet. */
-const SHARING = { maxShares: 1, maxShareAgeMs: 100 };
 const HEALTH_OPTIONS = ["timeoutMs"] as const;
 const CLOSE_OPTIONS = ["deadlineMs"] as const;
 
@@ -64,6 +62,7 @@ type PgErrorCallback<T> = (error: Error, result: T) => void;
 export class DbPool extends pg.Pool {
   readonly #options: ResolvedOptions;
   readonly #log: PoolLog;
+  readonly #statements: Statements;
   readonly #pool: ResourcePool<pg.Client>;
 
   /**
@@ -83,10 +82,12 @@ export class DbPool extends pg.Pool {
       cacheSize: resolved.statementCacheSize,
       threshold: resolved.prepareThreshold,
       transactionPooler: resolved.transactionPooler,
+      askEarly: resolved.maxShares > 1,
       onPooler: () => {
-        log.info("a transaction pooler was found; statements are not prepared by themselves", {});
+        log.info("a transaction pooler was found: statements are neither prepared nor pipelined by themselves", {});
       },
     });
+    this.#statements = statements;
     const factory = new ClientFactory({
       statements,
       Client: resolved.Client,
@@ -99,7 +100,7 @@ export class DbPool extends pg.Pool {
         log.warn(`a connection came back ${text}`, { process_id: processIdOf(client) });
       },
     });
-    const settings = { ...resolved, ...SHARING, timers: nodeTimers, validateTimeoutMs: VALIDATE_TIMEOUT_MS };
+    const settings = { ...resolved, timers: nodeTimers, validateTimeoutMs: VALIDATE_TIMEOUT_MS };
     this.#pool = new ResourcePool(settings, factory, {
       created: () => log.dialed(),
       acquired: (client) => {
@@ -360,17 +361,21 @@ export class DbPool extends pg.Pool {
     const { signal, timeoutMs } = call;
     if (signal?.aborted) return this.#pool.acquire({ signal }) as Promise<never>;
     const { clock, queryTimeoutMs, acquireTimeoutMs, discardOnQueryError } = this.#options;
+    const pool = this.#pool;
     let remainingMs = timeoutMs ?? queryTimeoutMs;
-    let lease = this.#pool.take();
+    const known = call.pgOnly ? undefined : this.#statements.book.look(call.text);
+    const shared = known?.shareable === true && remainingMs === Infinity && this.#mayShare(call);
+    let lease = shared ? pool.takeShared() : pool.take();
     if (lease === undefined) {
       const since = clock.now();
-      lease = await this.#pool.acquire({ signal, timeoutMs: Math.min(acquireTimeoutMs, timeoutMs ?? Infinity) });
+      const wait = { signal, timeoutMs: Math.min(acquireTimeoutMs, timeoutMs ?? Infinity) };
+      lease = await (shared ? pool.acquireShared(wait) : pool.acquire(wait));
       if (timeoutMs !== undefined) remainingMs = Math.max(1, timeoutMs - (clock.now() - since));
     }
     let discard: unknown;
     try {
       const limits = { signal, timeoutMs: remainingMs, allowedMs: timeoutMs };
-      return await runQuery<T>(this.name, lease.resource, call, limits);
+      return await runQuery<T>(this.name, lease.resource, call, limits, { known, shared });
     } catch (error) {
       if (discardOnQueryError || endsConnection(error)) discard = error;
       leadToCaller(error);
@@ -378,6 +383,11 @@ export class DbPool extends pg.Pool {
     } finally {
       lease.release(discard);
     }
+  }
+
+  /** A query that may be given up has a connection of its own: to cancel it must not hit a neighbour. */
+  #mayShare({ share, signal }: QueryCall): boolean {
+    return this.#options.maxShares > 1 && share && signal === undefined && this.#statements.pooler === false;
   }
 
   /** `during` holds from BEGIN on; the options' own signal and time are for the beginning. */

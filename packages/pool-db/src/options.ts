@@ -57,6 +57,15 @@ export interface DbPoolOptions extends pg.PoolConfig {
    * server: then nothing is prepared or pipelined by itself. Default: found out before the first statement is prepared.
    */
   transactionPooler?: boolean | undefined;
+  /**
+   * Whether plain statements of `query`, `queryRow` and `exec` may share a connection when none is free, each sent before the
+   * one in front of it is answered. Default false.
+   */
+  pipeline?: boolean | undefined;
+  /** With `pipeline`: how many statements share a connection at a time; 2 to 1000, default 16. */
+  pipelineDepth?: number | undefined;
+  /** With `pipeline`: no statement joins behind one that has run for longer; default 100 ms. */
+  pipelineMaxAgeMs?: number | undefined;
   /** pg-pool's habit: `pool.query` destroys the connection on any error, a unique violation included. Default false. */
   discardOnQueryError?: boolean | undefined;
   /** pg.Pool's hook: runs on each new connection before anybody gets it; may be async; a failure closes the connection. */
@@ -99,6 +108,9 @@ export interface ResolvedOptions {
   maxIdleTrimDelayMs: number;
   validateAfterIdleMs: number;
   resetTimeoutMs: number;
+  /** 1 where pipelining is off. */
+  maxShares: number;
+  maxShareAgeMs: number;
   statementCacheSize: number;
   prepareThreshold: number;
   transactionPooler: boolean | undefined;
@@ -208,7 +220,13 @@ export function resolveOptions(options: DbPoolOptions): ResolvedOptions {
   if (check.raw("Promise") !== undefined && check.raw("Promise") !== Promise) {
     throw fail("options: Promise must be the built-in one. Leave the option out.");
   }
-  if (check.raw("pipeline")) throw fail("options: pipeline is not supported yet. Leave the option out.");
+
+  const pipelineDepth = check.integer("pipelineDepth", {
+    fallback: 16,
+    min: 2,
+    max: 1_000,
+    hint: "To turn it off, leave pipeline out.",
+  });
 
   const clientConfig: Record<string, unknown> = { keepAlive: true };
   for (const name of CLIENT_OPTIONS) {
@@ -233,6 +251,8 @@ export function resolveOptions(options: DbPoolOptions): ResolvedOptions {
     maxIdleTrimDelayMs: check.number("maxIdleTrimDelayMs", { fallback: 5_000, max: Infinity }),
     validateAfterIdleMs: check.number("validateAfterIdleMs", { fallback: 1_000, max: Infinity }),
     resetTimeoutMs: check.durationMs("resetTimeoutMs", { fallback: 5_000, min: 1 }),
+    maxShares: check.boolean("pipeline", { fallback: false }) ? pipelineDepth : 1,
+    maxShareAgeMs: check.number("pipelineMaxAgeMs", { fallback: 100, max: Infinity }),
     statementCacheSize: check.integer("statementCacheSize", { fallback: 100, max: 10_000 }),
     prepareThreshold: check.integer("prepareThreshold", { fallback: 2 }),
     transactionPooler:

@@ -7,7 +7,7 @@ import type { DbPoolOptions, ResolvedOptions } from "./options.ts";
  * password is there to be read but not enumerable, so that no log line or inspection shows it.
  */
 export function compatibleOptions(given: DbPoolOptions, resolved: ResolvedOptions): pg.PoolOptions {
-  const { dsn: _dsn, connectionString: _connectionString, password: _password, ...rest } = given;
+  const { dsn: _dsn, connectionString: _connectionString, password: _password, pipeline: _pipeline, ...rest } = given;
   const { host, port, user, database, ssl, password } = resolved.server;
   const options = {
     ...rest,

@@ -38,7 +38,7 @@ test("a value that cannot be right is refused with its name, what was given, wha
   expect(refusal({ connMaxLifetimeMs: "30m" })).toContain('got "30m"');
   expect(refusal({ logger: { info: () => undefined } })).toContain("debug(), info(), warn(), error()");
   expect(refusal({ discardOnQueryError: "yes" })).toContain("true or false");
-  expect(refusal({ pipeline: true })).toContain("pipeline is not supported yet");
+
   expect(refusal(null)).toContain("options must be an object");
 });
 

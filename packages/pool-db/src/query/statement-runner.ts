@@ -34,6 +34,8 @@ export interface StatementSettings {
   readonly threshold: number;
   /** Whether a pooler between us and the server gives each transaction another session; `undefined`: find out. */
   readonly transactionPooler: boolean | undefined;
+  /** Find out with the first statement, not only when one is worth preparing. */
+  readonly askEarly: boolean;
   /** Told once, when one is found. */
   readonly onPooler: () => void;
 }
@@ -64,6 +66,12 @@ export class Statements {
   isHot({ plain, uses }: KnownStatement): boolean {
     const { cacheSize, threshold } = this.#settings;
     return plain && cacheSize > 0 && this.#pooler !== true && uses > threshold;
+  }
+
+  /** Whether it is time to find out about a pooler. */
+  shouldAsk(known: readonly KnownStatement[]): boolean {
+    if (this.#pooler !== undefined || !known.every(({ plain }) => plain)) return false;
+    return this.#settings.askEarly || known.some((statement) => this.isHot(statement));
   }
 
   /** The session behind a connection is, or is not, the one that its login was answered by. */
@@ -169,7 +177,8 @@ export class StatementRunner {
       planned.push(plan);
     }
     const statements = planned.map(({ statement }) => statement);
-    const probing = this.#mustProbe(known);
+    // Never inside of a failed transaction, where it would fail.
+    const probing = this.#shared.shouldAsk(known) && transactionStatusOf(this.#client) !== "E";
     if (probing) statements.unshift(this.#probe());
     const done = (outcome: ExchangeOutcome): void => {
       const { error, status } = outcome;
@@ -247,17 +256,6 @@ export class StatementRunner {
   }
 
   // ---- Whether there is a pooler ---------------------------------------------------------------------------------------
-
-  /** The first time that something is worth preparing, and never inside of a failed transaction. */
-  #mustProbe(known: readonly KnownStatement[]): boolean {
-    const { pooler } = this.#shared;
-    return (
-      pooler === undefined &&
-      known.some((statement) => this.#shared.isHot(statement)) &&
-      known.every(({ plain }) => plain) &&
-      transactionStatusOf(this.#client) !== "E"
-    );
-  }
 
   #probe(): WireStatement {
     const call = { text: PROBE, values: [], name: undefined, asArray: true, types: undefined, prepare: false };
