@@ -52,6 +52,8 @@ export class Wire implements StandIn {
   #partialLength = 0;
   /** The client's active query, as pg sees it. */
   #standIn: StandIn = this;
+  /** It has been cut: whatever still comes from the server counts no more. */
+  #isCut = false;
   /** An error that comes from pg's reader now is the server's answer, and not the connection's end. */
   #serverSpeaks = false;
 
@@ -103,6 +105,7 @@ export class Wire implements StandIn {
   // ---- Reading -------------------------------------------------------------------------------------------------------
 
   #read(chunk: Buffer): void {
+    if (this.#isCut) return;
     if (this.#exchanges.length === 0 || !this.#boundaries.between) {
       const own = this.#exchanges.length === 0 ? chunk.length : this.#boundaries.finish(chunk);
       if (own === chunk.length) return this.#handOver(chunk, 0);
@@ -121,12 +124,12 @@ export class Wire implements StandIn {
   #readMessages(chunk: Buffer, from: number): void {
     let at = from;
     const { length } = chunk;
-    while (at < length) {
+    while (at < length && !this.#isCut) {
       if (this.#exchanges.length === 0) return this.#handOver(chunk, at);
       if (length - at < HEADER) return this.#keep(chunk, at, HEADER);
       const size = chunk.readInt32BE(at + 1);
       if (size < 4 || size > MAX_MESSAGE) {
-        return this.#inside.cut(new Error(`the server sent a message whose length cannot be right (${size} bytes)`));
+        return this.#cut(new Error(`the server sent a message whose length cannot be right (${size} bytes)`));
       }
       const end = at + 1 + size;
       if (end > length) return this.#keep(chunk, at, end - at);
@@ -196,8 +199,14 @@ export class Wire implements StandIn {
     if (this.#exchanges.length === 0) this.#inside.end(status);
     exchange.end(status);
     if (status !== "I" && exchange.shared) {
-      this.#inside.cut(new Error("a statement left a transaction open on a connection that others share"));
+      this.#cut(new Error("a statement left a transaction open on a connection that others share"));
     }
+  }
+
+  /** Those under way fail with this error. */
+  #cut(error: Error): void {
+    this.#isCut = true;
+    this.#inside.cut(error);
   }
 
   // ---- What pg's client tells its active query -------------------------------------------------------------------------
