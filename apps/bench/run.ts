@@ -1,5 +1,5 @@
 /**
- * node apps/bench/run.ts [cache|logging|pool-db|pool-http|guide|cache-memory|cache-latency|all] [--quick] [--rounds N] [--noise] [--no-build] [--write]
+ * node apps/bench/run.ts [cache|logging|pool-db|pool-http|guide|pool-db-acquire|pool-db-latency|cache-memory|cache-latency|all] [--quick] [--rounds N] [--noise] [--no-build] [--write]
  *
  * Compares the @vg packages with what their users would pick instead. See README.md.
  */
@@ -9,7 +9,15 @@ import { describeMachine, packageVersions, type Machine } from "./harness/machin
 import { buildPackages, installRivals } from "./harness/prepare.ts";
 import { Progress } from "./harness/progress.ts";
 import { publish, writeResults } from "./harness/publish.ts";
-import { machineText, reportChart, reportMarkdown, resultsText, warnings, type Report } from "./harness/report.ts";
+import {
+  machineText,
+  reportChart,
+  reportMarkdown,
+  resultsText,
+  warnings,
+  yardstickText,
+  type Report,
+} from "./harness/report.ts";
 import { messageOf } from "./harness/values.ts";
 
 const COMPARISONS = ["cache", "logging", "pool-db", "pool-http"];
@@ -18,6 +26,14 @@ const OTHERS: Record<string, Measurement> = {
   guide: {
     packages: ["@vg/demo^..."],
     measure: async (...args) => await (await import("./guide/guide.ts")).guide(...args),
+  },
+  "pool-db-acquire": {
+    packages: ["@vg/pool-db"],
+    measure: async (...args) => await (await import("./pools/acquire.ts")).poolDbAcquire(...args),
+  },
+  "pool-db-latency": {
+    packages: ["@vg/pool-db"],
+    measure: async (...args) => await (await import("./pools/query-latency.ts")).poolDbLatency(...args),
   },
   "cache-memory": {
     packages: ["@vg/cache"],
@@ -106,6 +122,10 @@ async function compare(name: string, machine: Machine, options: Arguments): Prom
     const cases = await runComparison(comparison, environment, { ...settings, ...own }, progress);
     console.log(resultsText(cases, versions));
     const report: Report = { comparison: name, title: comparison.title, quick, machine, versions, cases };
+    if (comparison.yardstick !== undefined) {
+      report.yardstick = await comparison.yardstick(environment, quick);
+      console.log(yardstickText(report.yardstick));
+    }
     console.log(machineText(report));
     for (const warning of warnings(report)) console.log(`NOTE: ${warning}`);
     const chart = reportChart(report);

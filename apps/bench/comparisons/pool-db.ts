@@ -1,65 +1,110 @@
-import { expectAnswer, type Case, type Comparison, type Environment } from "../harness/comparison.ts";
-import type { Answer } from "../harness/contender.ts";
-import { ITEMS, SCHEMA, violationsIn } from "./pool-db-workload.ts";
+import {
+  expectAnswer,
+  type Case,
+  type Comparison,
+  type ContenderSpec,
+  type Environment,
+} from "../harness/comparison.ts";
+import { textField } from "../harness/values.ts";
+import { startDatabase } from "./database-server.ts";
+import { measurePgbench } from "./pgbench.ts";
+import { PAGE, violationsIn, WORKS, type Work } from "./pool-db-workload.ts";
 
-const MAX = 10;
-const CONTENDERS = [
-  { name: "@vg/pool-db", library: "@vg/pool-db" },
-  { name: "pg.Pool", library: "pg" },
-  { name: "@vg/pool-db (named statements)", library: "@vg/pool-db" },
-  { name: "pg.Pool (named statements)", library: "pg", against: "@vg/pool-db (named statements)" },
+const CALLERS = [1, 25, 64, 256];
+/** What a quick run shows of each work. */
+const QUICK_CALLERS = { plain: 25, pipelined: 64 };
+const MAX = 25;
+const FEW = 4;
+/** At most half of pg.Pool's CPU time, where the server is the limit. */
+const CPU_BAR = 2;
+
+interface Setting {
+  readonly name: keyof typeof QUICK_CALLERS;
+  readonly title: string;
+  readonly ours: ContenderSpec;
+  readonly rivals: (work: Work, callers: number) => readonly ContenderSpec[];
+}
+
+const SETTINGS: readonly Setting[] = [
+  {
+    name: "plain",
+    title: `Pipelining off, ${MAX} connections each`,
+    ours: { name: "@vg/pool-db", library: "@vg/pool-db" },
+    rivals: (work, callers) => {
+      const bars = work === "point select" && callers === MAX ? { unnamed: 1.3, named: 1 } : {};
+      const bar = work === "1 % violations" ? 3 : bars.unnamed;
+      return [
+        { name: "pg.Pool", library: "pg", ...barsOf(bar, CPU_BAR) },
+        { name: "pg.Pool (named)", library: "pg", ...barsOf(bars.named) },
+      ];
+    },
+  },
+  {
+    name: "pipelined",
+    title: `Pipelined over ${FEW} connections; beside, pg.Pool with ${MAX}`,
+    ours: { name: "@vg/pool-db", library: "@vg/pool-db", creates: "@vg/pool-db pipelined" },
+    rivals: (work, callers) => {
+      const bars = work === "point select" && callers >= 64 ? { postgres: 1.15, pg: 4 } : {};
+      const bar = work === "1 % violations" ? 3 : bars.pg;
+      return [
+        { name: "postgres.js", library: "postgres", ...barsOf(bars.postgres) },
+        {
+          name: `pg.Pool (${MAX} connections)`,
+          library: "pg",
+          creates: "pg.Pool",
+          parameters: { connections: MAX },
+          ...barsOf(bar, CPU_BAR),
+        },
+      ];
+    },
+  },
 ];
 
-function check(mix: boolean) {
-  return (answer: Answer, operations: number): string | undefined => {
-    const violations = mix ? violationsIn(operations) : 0;
-    return expectAnswer(answer, { rows: operations - violations, violations, wrong: 0 });
-  };
+function barsOf(bar?: number, cpuBar?: number): Pick<ContenderSpec, "bar" | "cpuBar"> {
+  return { ...(bar !== undefined && { bar }), ...(cpuBar !== undefined && { cpuBar }) };
 }
 
-function select(concurrency: number, title: string, mix = false): Case {
+function makeCase({ name, title, ours, rivals }: Setting, work: Work, callers: number): Case {
   return {
-    name: `${mix ? "violations" : "select"}-${concurrency}`,
-    title,
-    parameters: { concurrency, mix, max: MAX },
-    contenders: CONTENDERS,
-    batch: 200,
-    check: check(mix),
+    name: `${name}-${work.replaceAll(/\W+/g, "-")}-${callers}`,
+    title: `${work}, ${callers} ${callers === 1 ? "caller" : "callers"}`,
+    setting: title,
+    fullOnly: callers !== QUICK_CALLERS[name],
+    parameters: { work, callers, connections: name === "plain" ? MAX : FEW },
+    server: { callers },
+    contenders: [ours, ...rivals(work, callers)],
+    // Some hundreds, so that the start and the end of a round, with fewer callers, are a small part of it.
+    batch: callers > 100 ? 600 : 200,
+    check: (answer, operations) => expectAnswer(answer, expected(work, operations)),
   };
 }
 
-/** A PostgreSQL server of its own, with a table of items. */
+function expected(work: Work, operations: number): Record<string, number> {
+  const violations = work === "1 % violations" ? violationsIn(operations) : 0;
+  const rows = work === "100 rows" ? PAGE * operations : operations - violations;
+  const left = work === "insert" ? { stored: operations, right: operations } : {};
+  return { rows, violations, wrong: 0, ...left };
+}
+
 async function start(): Promise<Environment> {
-  const [{ startEmbeddedPostgres }, { default: pg }] = await Promise.all([
-    import("@vg/internal/embedded-postgres"),
-    import("pg"),
-  ]);
-  console.error("Starting PostgreSQL …");
-  const server = await startEmbeddedPostgres();
-  const client = new pg.Client(server.dsn);
-  try {
-    await client.connect();
-    await client.query(SCHEMA);
-    const { rows } = await client.query<{ version: string }>("SELECT current_setting('server_version') AS version");
-    const versions = { PostgreSQL: rows[0]?.version ?? "unknown" };
-    return { parameters: { dsn: server.dsn }, versions, stop: () => server.stop() };
-  } catch (error) {
-    await server.stop();
-    throw error;
-  } finally {
-    await client.end();
-  }
+  const { dsn, versions, stop } = await startDatabase();
+  return { parameters: { dsn }, versions, stop };
 }
 
 export const comparison: Comparison = {
   name: "pool-db",
-  title: `PostgreSQL pool: one row of ${ITEMS} by its key, ${MAX} connections`,
+  title: "PostgreSQL pool: the same queries on the same server",
   packages: ["@vg/pool-db"],
   module: new URL("./pool-db-contenders.ts", import.meta.url),
   start,
-  cases: [
-    select(MAX, `${MAX} callers at a time, as many as connections`),
-    select(4 * MAX, `${4 * MAX} callers at a time, four for each connection`),
-    select(MAX, `${MAX} callers at a time, 1 % of the queries violate a unique key`, true),
-  ],
+  budgetMs: { full: 590_000, quick: 16_000 },
+  cases: SETTINGS.flatMap((setting) =>
+    WORKS.flatMap((work) => CALLERS.map((callers) => makeCase(setting, work, callers))),
+  ),
+  yardstick: (environment, quick) =>
+    measurePgbench({
+      dsn: textField(environment?.parameters, "dsn"),
+      rounds: quick ? 1 : 3,
+      secondsEach: quick ? 1 : 3,
+    }),
 };

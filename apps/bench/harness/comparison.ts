@@ -16,6 +16,8 @@ export interface Comparison {
   /** What all contenders share: a database, a server. Runs outside of their processes. */
   start?(): Promise<Environment>;
   readonly cases: readonly Case[];
+  /** Measured after the cases, on the same environment: what their figures can be held against. */
+  yardstick?(environment: Environment | undefined, quick: boolean): Promise<Yardstick>;
   /** Instead of the usual budget, where there are many cases: they get more time, not shorter rounds. */
   readonly budgetMs?: { readonly full: number; readonly quick: number };
   /** Instead of the usual warm-up, if that is longer: for code that is hot sooner. */
@@ -29,6 +31,14 @@ export interface Environment {
   stop(): Promise<void>;
 }
 
+/** What was reached on a comparison's environment by other means than a contender's. */
+export interface Yardstick {
+  readonly title: string;
+  /** Why there are no rows, or what they leave out. */
+  readonly note?: string;
+  readonly rows: readonly { readonly name: string; readonly nsPerOp: Summary }[];
+}
+
 export interface Case {
   readonly name: string;
   readonly title: string;
@@ -37,6 +47,8 @@ export interface Case {
   /** Left out of a quick run. */
   readonly fullOnly?: boolean;
   readonly parameters: Parameters;
+  /** What answers is a server in another process, with so many callers at a time: CPU time is half of the result. */
+  readonly server?: ServerSide;
   /** The first one is ours; each other one is compared with it, or with the one that it names. */
   readonly contenders: readonly ContenderSpec[];
   /** A round does a multiple of this many operations. */
@@ -49,6 +61,10 @@ export interface Case {
   checkVerified?(answer: Answer | null): string | undefined;
 }
 
+export interface ServerSide {
+  readonly callers: number;
+}
+
 export interface ContenderSpec {
   readonly name: string;
   /** The package whose version is shown; "node" for what Node.js itself brings. */
@@ -59,6 +75,10 @@ export interface ContenderSpec {
   readonly against?: string;
   /** How many times as fast as this one ours has to be. */
   readonly bar?: number;
+  /** How many times as much CPU time as ours this one has to take, where the server is the limit; see `serverIsLimit`. */
+  readonly cpuBar?: number;
+  /** Beside those of the case. */
+  readonly parameters?: Parameters;
   /** In a word or two: what it does less, so that its figures are beside the point. No bar, and `check` may be milder. */
   readonly differs?: string;
 }
@@ -84,6 +104,7 @@ export interface CaseResult {
   name: string;
   title: string;
   setting?: string;
+  server?: ServerSide;
   /** Operations of one round; 0 when none was measured. */
   operations: number;
   rounds: number;
@@ -103,6 +124,8 @@ export interface ContenderResult {
   nsPerOp?: Summary;
   /** CPU nanoseconds (user and system) of the contender's process per operation. */
   cpuNsPerOp?: Summary;
+  /** CPU time as a share of the wall-clock time; above 1 where other threads of the process work too. */
+  onCpu?: Summary;
   /** The contender of ours that the ratios are about. */
   against?: string;
   /** Ours against this one, round by round: above 1, ours was faster, or used less CPU time. */
@@ -110,6 +133,8 @@ export interface ContenderResult {
   cpuRatio?: Summary;
   /** What the median of `speedRatio` has to be at least. */
   bar?: number;
+  /** What the median of `cpuRatio` has to be at least, where the server is the limit. */
+  cpuBar?: number;
   /** What this contender does less than the others, and what it answered in the last round. */
   differs?: string;
   answerText?: string;
@@ -145,7 +170,7 @@ export async function runComparison(
 }
 
 function secondCopy(spec: ContenderSpec): ContenderSpec {
-  return { ...spec, name: `${spec.name} again`, creates: spec.name };
+  return { ...spec, name: `${spec.name} again`, creates: spec.creates ?? spec.name };
 }
 
 /** A contender of a running case, with its measurements so far. */
@@ -222,12 +247,10 @@ class CaseRun {
   async #start(entrant: Entrant): Promise<void> {
     const { spec } = entrant;
     try {
-      entrant.handle = await ContenderHandle.start(
-        spec.name,
-        this.#comparison.module,
-        spec.creates ?? spec.name,
-        this.#parameters,
-      );
+      entrant.handle = await ContenderHandle.start(spec.name, this.#comparison.module, spec.creates ?? spec.name, {
+        ...this.#parameters,
+        ...spec.parameters,
+      });
       const verified = await entrant.handle.verify();
       const wrong = this.#case.checkVerified?.(verified);
       if (wrong !== undefined) entrant.disqualified = `wrong answer: ${wrong}`;
@@ -306,19 +329,21 @@ class CaseRun {
 
   #result(operations: number, rounds: number): CaseResult {
     const contenders = this.#entrants.map((entrant) => this.#contenderResult(entrant, operations));
-    const { name, title, setting } = this.#case;
+    const { name, title, setting, server } = this.#case;
     const right = this.#running().filter(({ spec }) => spec.differs === undefined);
     const answer = right.at(-1)?.lastAnswer ?? null;
     const result: CaseResult = { name, title, operations, rounds, answer, contenders };
     if (setting !== undefined) result.setting = setting;
+    if (server !== undefined) result.server = server;
     if (answer !== null) Object.assign(result, this.#described(answer, operations));
     return result;
   }
 
   #contenderResult({ spec, disqualified, ns, cpuNs, lastAnswer }: Entrant, operations: number): ContenderResult {
-    const { name, library, against, bar, differs } = spec;
+    const { name, library, against, bar, cpuBar, differs } = spec;
     if (disqualified !== undefined) return { name, library, disqualified };
     const result: ContenderResult = { name, library, nsPerOp: summarise(ns), cpuNsPerOp: summarise(cpuNs) };
+    result.onCpu = speedRatios(ns, cpuNs);
     if (differs !== undefined) {
       result.differs = differs;
       if (lastAnswer !== null) Object.assign(result, this.#described(lastAnswer, operations));
@@ -329,6 +354,7 @@ class CaseRun {
     result.speedRatio = speedRatios(ours.ns, ns);
     result.cpuRatio = speedRatios(ours.cpuNs, cpuNs);
     if (bar !== undefined) result.bar = bar;
+    if (cpuBar !== undefined) result.cpuBar = cpuBar;
     return result;
   }
 

@@ -35,7 +35,8 @@ async function measure(subject: Contender, operations: number): Promise<Measurem
   const result = await subject.run(operations);
   const elapsedMs = performance.now() - start;
   const { user, system } = process.cpuUsage(cpu);
-  return { elapsedMs, cpuMs: (user + system) / 1000, answer: result };
+  const left = await subject.after?.();
+  return { elapsedMs, cpuMs: (user + system) / 1000, answer: { ...result, ...left } };
 }
 
 function reply(message: Reply): void {

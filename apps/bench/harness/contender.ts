@@ -7,6 +7,8 @@ export interface Contender {
   prepare?(): void | Promise<void>;
   /** One round, measured: does `operations` operations and says what came of them. */
   run(operations: number): Answer | Promise<Answer>;
+  /** After each round, not measured: what the round left behind, which is added to its answer. */
+  after?(): Answer | Promise<Answer>;
   /** Once, before the warm-up, not measured: shows that the work is really done, where a round cannot show it. */
   verify?(): Answer | Promise<Answer>;
   close?(): void | Promise<void>;

@@ -7,11 +7,11 @@ const TIMEOUT_MS = 180_000;
 
 /**
  * Runs a module in a process of its own, with a collector that can be called, and returns the one message that it sends:
- * see `measured`. Rejects when it ends without one.
+ * see `measured`. Rejects when it ends without one. `flags` are Node.js's own, for that process.
  */
-export async function measureInProcess<T>(module: URL, task: object): Promise<T> {
+export async function measureInProcess<T>(module: URL, task: object, flags: readonly string[] = []): Promise<T> {
   const child = fork(fileURLToPath(module), [JSON.stringify(task)], {
-    execArgv: ["--expose-gc"],
+    execArgv: ["--expose-gc", ...flags],
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
   const forget = atExit(() => child.kill("SIGKILL"));

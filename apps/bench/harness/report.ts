@@ -1,8 +1,8 @@
-import type { CaseResult, ContenderResult } from "./comparison.ts";
+import type { CaseResult, ContenderResult, Yardstick } from "./comparison.ts";
 import { barChart, ratioChart, type BarGroup, type RatioGroup } from "./chart.ts";
 import { markdownTable, nanoseconds, perSecond, ratio, textTable } from "./format.ts";
 import type { Machine } from "./machine.ts";
-import type { Summary } from "./statistics.ts";
+import { nameOf, settingTable, spread } from "./setting-table.ts";
 
 /** One comparison as it is written to JSON. */
 export interface Report {
@@ -13,6 +13,7 @@ export interface Report {
   machine: Machine;
   versions: Record<string, string>;
   cases: CaseResult[];
+  yardstick?: Yardstick;
 }
 
 const HEAD = ["", "time/op", "min..max", "op/s", "CPU/op", "ours is … as fast", "CPU: rival / ours"];
@@ -33,48 +34,9 @@ export function caseText(result: CaseResult, versions: Record<string, string>): 
   return `${result.title}\n${textTable(rows)}\n  ${rounds(result)}\n${answer}${verdicts}`;
 }
 
-const SETTING_HEAD = [
-  "",
-  "ours",
-  "beside",
-  "its time/op",
-  "ours is … as fast",
-  "CPU: rival / ours",
-  "bar",
-  "median ≥ bar",
-];
-
 function settingText(setting: string, cases: readonly CaseResult[], versions: Record<string, string>): string {
   const bad = disqualifications(cases).map((why) => `  DISQUALIFIED ${why}\n`);
-  return `${setting}\n${textTable([SETTING_HEAD, ...settingRows(cases, versions)])}\n  ${settingRounds(cases)}\n${bad.join("")}`;
-}
-
-/** A line for each rival in each case: ours beside it. */
-function settingRows(cases: readonly CaseResult[], versions: Record<string, string>): string[][] {
-  return cases.flatMap((one) => {
-    const [ours, ...rivals] = one.contenders;
-    return rivals.map((rival, index) => {
-      const isFirst = index === 0;
-      return [
-        isFirst ? one.title : "",
-        isFirst ? time(ours) : "",
-        nameOf(rival, versions),
-        time(rival),
-        spread(rival.speedRatio),
-        spread(rival.cpuRatio),
-        rival.bar === undefined ? "" : ratio(rival.bar),
-        verdict(one, rival),
-      ];
-    });
-  });
-}
-
-/** Whether the bar is met, or why there is none. */
-function verdict(one: CaseResult, { bar, speedRatio, differs, answerText }: ContenderResult): string {
-  if (bar !== undefined && speedRatio !== undefined) return speedRatio.median >= bar ? "met" : "missed";
-  if (differs === undefined) return "";
-  if (answerText === undefined || answerText === one.answerText) return differs;
-  return `${differs}: ${answerText}, exact ${one.answerText}`;
+  return `${setting}\n${textTable(settingTable(cases, versions))}\n  ${settingRounds(cases)}\n${bad.join("")}`;
 }
 
 function settingRounds(cases: readonly CaseResult[]): string {
@@ -94,6 +56,28 @@ function disqualifications(cases: readonly CaseResult[]): string[] {
   );
 }
 
+export function yardstickText({ title, note, rows }: Yardstick): string {
+  const table = rows.length === 0 ? "" : `${textTable(yardstickRows(rows))}\n`;
+  return `${title}\n${table}${note === undefined ? "" : `  ${note}\n`}`;
+}
+
+function yardstickMarkdown({ title, note, rows }: Yardstick): string {
+  const table = rows.length === 0 ? [] : [markdownTable(yardstickRows(rows))];
+  return [`**${title}**`, ...table, ...(note === undefined ? [] : [note])].join("\n\n");
+}
+
+function yardstickRows(rows: Yardstick["rows"]): string[][] {
+  return [
+    ["", "time/op", "min..max", "op/s"],
+    ...rows.map(({ name, nsPerOp: { median, min, max } }) => [
+      name,
+      nanoseconds(median),
+      `${nanoseconds(min)}..${nanoseconds(max)}`,
+      perSecond(median),
+    ]),
+  ];
+}
+
 /** The cases that belong to a setting, by its title. */
 function bySetting(cases: readonly CaseResult[]): Map<string, CaseResult[]> {
   const settings = new Map<string, CaseResult[]>();
@@ -105,17 +89,17 @@ function bySetting(cases: readonly CaseResult[]): Map<string, CaseResult[]> {
 
 /** The measured section of the README for one comparison; `chart` is where its picture lies. */
 export function reportMarkdown(report: Report, chart: string): string {
-  const { cases, versions, title } = report;
+  const { cases, versions, title, yardstick } = report;
   const settings = bySetting(cases);
   const caseTables = cases.map((one) => {
     const rows = one.contenders.map((row) => cells(row, versions));
     return `**${one.title}** (${rounds(one)})\n\n${markdownTable([HEAD, ...rows])}`;
   });
   const settingTables = [...settings].map(
-    ([setting, of]) =>
-      `**${setting}** (${settingRounds(of)})\n\n${markdownTable([SETTING_HEAD, ...settingRows(of, versions)])}`,
+    ([setting, of]) => `**${setting}** (${settingRounds(of)})\n\n${markdownTable(settingTable(of, versions))}`,
   );
   const tables = settings.size === 0 ? caseTables : [...settingTables, ...disqualifications(cases)];
+  if (yardstick !== undefined) tables.push(yardstickMarkdown(yardstick));
   const notes = warnings(report).map((warning) => `**${warning}**`);
   const picture = settings.size === 0 ? "time per operation" : "how many times as fast ours is";
   return [`![${title}: ${picture}](${chart})`, ...tables, machineText(report), ...notes].join("\n\n");
@@ -191,14 +175,6 @@ function ratioGroup(title: string, cases: readonly CaseResult[]): RatioGroup {
   return { title, rows };
 }
 
-function time(one: ContenderResult | undefined): string {
-  return one?.nsPerOp === undefined ? "disqualified" : nanoseconds(one.nsPerOp.median);
-}
-
-function nameOf(one: ContenderResult, versions: Record<string, string>): string {
-  return one.library.startsWith("@vg/") ? one.name : withVersion(one.name, versions[one.library]);
-}
-
 function cells(one: ContenderResult, versions: Record<string, string>): string[] {
   const name = nameOf(one, versions);
   if (one.nsPerOp === undefined || one.cpuNsPerOp === undefined) return [name, "disqualified", "", "", "", "", ""];
@@ -212,17 +188,6 @@ function cells(one: ContenderResult, versions: Record<string, string>): string[]
     spread(one.speedRatio),
     spread(one.cpuRatio),
   ];
-}
-
-/** "pg.Pool (named)" becomes "pg.Pool 8.23.1 (named)". */
-function withVersion(name: string, version: string | undefined): string {
-  const [library = "", ...rest] = name.split(" ");
-  return [library, ...(version === undefined ? [] : [version]), ...rest].join(" ");
-}
-
-function spread(value: Summary | undefined): string {
-  if (value === undefined) return "";
-  return `${ratio(value.median)} (${value.min.toFixed(2)}..${value.max.toFixed(2)})`;
 }
 
 function rounds(result: CaseResult): string {

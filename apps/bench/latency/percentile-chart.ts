@@ -27,13 +27,13 @@ const RIVALS = ["#d1702a", "#2a9d6f", "#a05ac8", "#8a94a3"];
 
 /**
  * Durations by percentile: to the right ten times as rare at each step, upwards ten times as long. The last point of a
- * line is the longest of all.
+ * line is the longest of all. What is above the limit, where there is one, is too long.
  */
 export function percentileChart(
   title: string,
   note: string,
   shares: readonly number[],
-  limitNs: number,
+  limitNs: number | undefined,
   panels: readonly PercentilePanel[],
 ): string {
   const all = panels.flatMap(({ lines }) => lines);
@@ -71,7 +71,7 @@ function panelAt(
   { title, lines }: PercentilePanel,
   y: number,
   shares: readonly number[],
-  limitNs: number,
+  limitNs: number | undefined,
   colour: (label: string) => string,
 ): string[] {
   const top = y + HEADING;
@@ -82,7 +82,8 @@ function panelAt(
   const toX = (at: number): number => LEFT + (at / last) * (WIDTH - LEFT - RIGHT);
   // Whole powers of ten around all that is shown.
   const least = 10 ** Math.floor(Math.log10(Math.max(1, Math.min(...lines.flatMap(({ ns }) => ns)))));
-  const most = 10 ** Math.ceil(Math.log10(Math.max(limitNs * 2, ...lines.map(({ maxNs }) => maxNs))));
+  const most =
+    10 ** Math.ceil(Math.log10(Math.max((limitNs ?? 0) * 2, 10 * least, ...lines.map(({ maxNs }) => maxNs))));
   const toY = (ns: number): number =>
     bottom - (Math.log10(Math.max(ns, least) / least) / Math.log10(most / least)) * HEIGHT;
 
@@ -103,11 +104,13 @@ function panelAt(
       `<text x="${at === last ? WIDTH - RIGHT : place}" y="${bottom + 18}" text-anchor="${anchor}">${label}</text>`,
     );
   }
-  const limitY = toY(limitNs);
-  parts.push(
-    `<line class="limit" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${limitY.toFixed(1)}" y2="${limitY.toFixed(1)}"/>`,
-    `<text class="limit-text" x="${LEFT + 6}" y="${(limitY - 5).toFixed(1)}">${nanoseconds(limitNs).replace(".00", "")}</text>`,
-  );
+  if (limitNs !== undefined) {
+    const limitY = toY(limitNs);
+    parts.push(
+      `<line class="limit" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${limitY.toFixed(1)}" y2="${limitY.toFixed(1)}"/>`,
+      `<text class="limit-text" x="${LEFT + 6}" y="${(limitY - 5).toFixed(1)}">${nanoseconds(limitNs).replace(".00", "")}</text>`,
+    );
+  }
   // Ours last, on top.
   for (const { label, ours, ns, maxNs } of lines.toSorted((a, b) => Number(a.ours) - Number(b.ours))) {
     const points = [...shares.map((share, i) => [steps(share), ns[i]!] as const), [last, maxNs] as const];

@@ -34,10 +34,13 @@ async function runWith(
         parameters,
         contenders: contenders.map((one) => (typeof one === "string" ? { name: one, library: one } : one)),
         batch: 1000,
-        check: (answer, operations, { differs }) =>
-          differs === undefined
+        server: { callers: 4 },
+        check: (answer, operations, { differs, name }) => {
+          if (name === "leaves too much" && answer["left"] === 2) return "left 2";
+          return differs === undefined
             ? expectAnswer({ operations: answer["operations"] ?? null }, { operations })
-            : undefined,
+            : undefined;
+        },
         describe: (answer, operations) => `${JSON.stringify(answer["operations"])} of ${operations}`,
         checkVerified: (answer) => expectAnswer(answer ?? {}, { greeting: "hello" }),
       },
@@ -141,4 +144,27 @@ void test("the noise run puts a second copy of each rival beside it", async () =
     contenders.map(({ name }) => name),
     ["ours", "rival", "rival again"],
   );
+});
+
+void test("the copies of a noise run are of the same contender, whatever its row is called", async () => {
+  const { contenders } = await runWith(["ours", { name: "rival", library: "rival", creates: "wrong later" }], {
+    ...SETTINGS,
+    noise: true,
+  });
+  assert.match(contenders[2]?.disqualified ?? "", /^wrong answer/);
+});
+
+void test("what a round leaves behind is part of its answer, and a contender may have parameters of its own", async () => {
+  const tidy = { name: "tidy", library: "tidy", parameters: { leaves: 1 } };
+  const untidy = { name: "leaves too much", library: "untidy", parameters: { leaves: 2 } };
+  const { contenders, answer } = await runWith(["ours", untidy, tidy]);
+  assert.equal(contenders[1]?.disqualified, "wrong answer: left 2");
+  assert.equal(answer?.["left"], 1);
+});
+
+void test("a process that only computes is on the CPU all the time, and the case says who serves it", async () => {
+  const { contenders, server } = await runWith(["ours", { name: "rival", library: "rival", cpuBar: 2 }]);
+  assert.equal(server?.callers, 4);
+  assert.ok((contenders[0]?.onCpu?.max ?? 0) > 0);
+  assert.equal(contenders[1]?.cpuBar, 2);
 });

@@ -11,6 +11,8 @@ export function createContender(name: string, parameters: Parameters): Contender
   if (typeof folder === "string") writeFileSync(join(folder, String(process.pid)), "");
   let rounds = 0;
   return {
+    // What a round left behind, and what only this contender was given.
+    ...(parameters["leaves"] !== undefined && { after: () => ({ left: parameters["leaves"] ?? null }) }),
     verify: () => ({ greeting: name === "wrong at the start" ? "bye" : textField(parameters, "greeting") }),
     run(operations) {
       rounds++;

@@ -56,3 +56,9 @@ void test("the picture has each line's longest time, the limit, and names that c
   assert.ok(!svg.includes("NaN"));
   assert.equal(percentileText(0.999999), "p99.9999");
 });
+
+void test("a picture without a limit has none", () => {
+  const line = { label: "a", ours: true, ns: [100, 100], maxNs: 100 };
+  const svg = percentileChart("t", "n", [0.5, 0.9], undefined, [{ title: "p", lines: [line] }]);
+  assert.ok(!svg.includes('class="limit"') && !svg.includes("NaN") && !svg.includes("Infinity"));
+});

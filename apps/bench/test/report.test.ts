@@ -3,7 +3,8 @@ import { test } from "node:test";
 import { barChart } from "../harness/chart.ts";
 import { markdownTable, nanoseconds, perSecond } from "../harness/format.ts";
 import { replaceSection } from "../harness/publish.ts";
-import { caseText, reportChart, reportMarkdown, resultsText, warnings } from "../harness/report.ts";
+import { caseText, reportChart, reportMarkdown, resultsText, warnings, yardstickText } from "../harness/report.ts";
+import { serverIsLimit, settingTable } from "../harness/setting-table.ts";
 
 const summary = { median: 100, min: 90, max: 120 };
 
@@ -116,4 +117,60 @@ void test("figures that are not fit to be quoted say so", () => {
     }),
     [],
   );
+});
+
+void test("where a server does the work, CPU time stands beside the time, with its bar where the server is the limit", () => {
+  const at = (median: number) => ({ median, min: median, max: median });
+  const caseOf = (callers: number, onCpu: number, cpuRatio: number) => ({
+    name: `c${callers}`,
+    title: `${callers} callers`,
+    setting: "s",
+    server: { callers },
+    operations: 100,
+    rounds: 3,
+    answer: null,
+    contenders: [
+      { name: "@vg/x", library: "@vg/x", nsPerOp: at(1000), cpuNsPerOp: at(1000 * onCpu), onCpu: at(onCpu) },
+      {
+        name: "r (as it comes)",
+        library: "r",
+        nsPerOp: at(2000),
+        cpuNsPerOp: at(900),
+        onCpu: at(0.45),
+        speedRatio: at(2),
+        bar: 1.5,
+        cpuRatio: at(cpuRatio),
+        cpuBar: 2,
+      },
+    ],
+  });
+  const cases = [caseOf(64, 0.69, 2), caseOf(63, 0.5, 1.99), caseOf(62, 0.7, 3), caseOf(1, 0.3, 3)];
+  assert.deepEqual(cases.map(serverIsLimit), [true, true, false, false]);
+  const [head, ...lines] = settingTable(cases, { r: "1.2.3" });
+  assert.deepEqual(lines[0], [
+    "64 callers",
+    "1.00 µs",
+    "690 ns (69 %)",
+    "r 1.2.3 (as it comes)",
+    "2.00 µs",
+    "900 ns (45 %)",
+    "2.00× (2.00..2.00)",
+    "1.50× met",
+    "2.00× (2.00..2.00)",
+    "2.00× met",
+  ]);
+  assert.equal(head?.length, lines[0]?.length);
+  assert.deepEqual(
+    lines.slice(1).map((line) => line.at(-1)),
+    ["2.00× missed", "client limits", "round trips limit"],
+  );
+});
+
+void test("a yardstick is a table of its own, or says why there is none", () => {
+  const machine = { cpu: "", cores: 2, memoryGb: 1, system: "", node: "", v8: "", loadBefore: 0 };
+  const report = { comparison: "c", title: "t", quick: false, machine, versions: {}, cases: [] };
+  const yardstick = { title: "y", note: "a note", rows: [{ name: "four", nsPerOp: summary }] };
+  assert.match(yardstickText(yardstick), /^y\n[^]*four +100 ns[^]*a note\n$/);
+  assert.match(reportMarkdown({ ...report, yardstick }, "c.svg"), /\*\*y\*\*\n\n\| {2}\| time\/op/);
+  assert.equal(yardstickText({ title: "y", note: "none here", rows: [] }), "y\n  none here\n");
 });
