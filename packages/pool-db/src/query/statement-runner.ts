@@ -170,9 +170,11 @@ export class StatementRunner {
     for (let index = 0; index < calls.length; index++) {
       const plan = this.#plan(calls[index] as PlainCall, known[index] as KnownStatement, planned);
       if (plan instanceof Error) {
-        for (const { prepared, statement } of planned)
-          if (statement.parse && prepared) this.#prepared.drop(prepared, false);
-        return void process.nextTick(answer, plan, [], index);
+        for (const { prepared, statement } of planned) {
+          if (statement.parse && prepared !== undefined) this.#prepared.drop(prepared, false);
+        }
+        process.nextTick(answer, plan, [], index);
+        return;
       }
       planned.push(plan);
     }
