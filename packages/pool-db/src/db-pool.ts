@@ -19,8 +19,9 @@ import type { CloseOutcome } from "./pool/resource.ts";
 import { ResourcePool } from "./pool/resource-pool.ts";
 import type { Lease } from "./pool/slot.ts";
 import { keepProcessAlive, processIdOf } from "./protocol/pg-client.ts";
-import { LIMITS, RETRIED_TRANSACTION_OPTIONS, TRANSACTION_OPTIONS, checkCallOptions } from "./query/call-options.ts";
+import { LIMITS, checkCallOptions } from "./query/call-options.ts";
 import { readBatch, type BatchItem } from "./query/batch.ts";
+import { CancelCounts } from "./query/cancellation.ts";
 import { ClientFactory } from "./query/client-factory.ts";
 import { DbConnection } from "./query/connection.ts";
 import { Deadline } from "./query/deadline.ts";
@@ -33,7 +34,8 @@ import { leadToCaller } from "./query/lead-to-caller.ts";
 import { runQuery } from "./query/run-query.ts";
 import { Statements } from "./query/statement-runner.ts";
 import { endsConnection } from "./query/sql-state.ts";
-import { Tx, beginStatement, type TransactionOptions } from "./query/transaction.ts";
+import { Tx } from "./query/transaction.ts";
+import { beginStatement, checkTransactionOptions, type TransactionOptions } from "./query/transaction-options.ts";
 
 /** One answer of `health()`. */
 export interface DbHealth {
@@ -64,6 +66,7 @@ export class DbPool extends pg.Pool {
   readonly #log: PoolLog;
   readonly #statements: Statements;
   readonly #pool: ResourcePool<pg.Client>;
+  readonly #cancels: CancelCounts = new CancelCounts();
 
   /**
    * Checks the options; connects to nothing until the first use.
@@ -94,6 +97,11 @@ export class DbPool extends pg.Pool {
       config: resolved.clientConfig,
       prepare: onConnect === undefined && verify === undefined ? undefined : (client) => prepare(client, resolved),
       allowExitOnIdle: resolved.allowExitOnIdle,
+      cancellation: {
+        timeoutMs: resolved.cancelTimeoutMs,
+        counts: this.#cancels,
+        stream: resolved.clientConfig.stream,
+      },
       announce: (client) => tell(() => this.emit("connect", client)),
       onUnclean: (client, state) => {
         const text = state === "busy" ? "while a query ran on it" : "inside a transaction; it is rolled back";
@@ -136,8 +144,8 @@ export class DbPool extends pg.Pool {
    * with pg's result (`rows`, `rowCount`, `fields`, `command`). pg.Pool's other forms work as there: a config object, a
    * callback as the last argument, a cursor or other submittable.
    *
-   * The connection survives an error of the statement. When a limit is hit, the caller is rejected at once and the
-   * connection is destroyed, with a request to the server to cancel what runs on it.
+   * The connection survives an error of the statement. When a limit is hit, the caller is rejected at once, the server is
+   * asked to cancel the statement, and the connection is lent again when all is quiet, or closed after `cancelTimeoutMs`.
    *
    * @throws pg.DatabaseError, AcquireTimeoutError, QueryTimeoutError, ConnectError, ConnectionLostError, QueueFullError,
    *   PoolClosedError, or the signal's reason
@@ -256,15 +264,15 @@ export class DbPool extends pg.Pool {
    * with `await using`, which rolls back what was not committed.
    */
   async begin(options: TransactionOptions = {}): Promise<Tx> {
-    checkCallOptions(this.name, "begin()", options, TRANSACTION_OPTIONS);
+    checkTransactionOptions(this.name, "begin()", options);
     return this.#begin(options, options.signal);
   }
 
   /**
    * Runs `work` in a transaction, commits, and resolves with what `work` did; an error rolls back and is thrown.
    *
-   * When `timeoutMs` is over or the signal is aborted, the call rejects at once, the transaction is rolled back and its
-   * connection is free; what `work` still sends is refused.
+   * When `timeoutMs` is over or the signal is aborted, the call rejects at once; what runs is cancelled and the transaction
+   * rolled back, after which its connection is free; what `work` still sends is refused.
    *
    * With `retries` (default 0), the whole of `work` runs again when the server rolled it back for reasons of
    * concurrency: SQLSTATE class 40, which is what "repeatable read" and "serializable" ask their users to do. So `work`
@@ -274,7 +282,7 @@ export class DbPool extends pg.Pool {
     work: (tx: Tx) => Promise<T>,
     options: TransactionOptions & { retries?: number | undefined } = {},
   ): Promise<T> {
-    checkCallOptions(this.name, "transaction()", options, RETRIED_TRANSACTION_OPTIONS);
+    checkTransactionOptions(this.name, "transaction()", options);
     if (typeof work !== "function") {
       throw new PoolConfigError(this.name, `transaction() takes an async function first, got a ${typeof work}.`);
     }
@@ -287,7 +295,9 @@ export class DbPool extends pg.Pool {
         if (!tx.ended) await tx.commit({ timeoutMs: deadline.remainingMs });
         return result;
       } finally {
-        await tx[Symbol.asyncDispose]();
+        const ended = tx[Symbol.asyncDispose]();
+        // Who has run out of time does not wait for the server; the rollback has its own deadline.
+        if (deadline.signal?.aborted !== true) await ended;
       }
     };
     try {

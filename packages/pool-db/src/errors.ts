@@ -52,8 +52,8 @@ export class ConnectionLostError extends PoolError {
 }
 
 /**
- * A query outlasted its `timeoutMs`: its connection was destroyed and the server asked to cancel it. Or a `transaction()`
- * outlasted its own, and was rolled back.
+ * A query outlasted its `timeoutMs`: the server was asked to cancel it; whether it took effect all the same is unknown. Or
+ * it did not get its turn in that time, and was never sent. Or a `transaction()` outlasted its own, and was rolled back.
  */
 export class QueryTimeoutError extends PoolError {
   override name = "QueryTimeoutError";

@@ -23,4 +23,5 @@ export type { BatchItem } from "./query/batch.ts";
 export type { QueryOptions } from "./query/limits.ts";
 export type { QueryConfig, QueryInput } from "./query/query-call.ts";
 export type { Savepoint } from "./query/savepoint.ts";
-export type { IsolationLevel, TransactionOptions, Tx } from "./query/transaction.ts";
+export type { Tx } from "./query/transaction.ts";
+export type { IsolationLevel, TransactionOptions } from "./query/transaction-options.ts";

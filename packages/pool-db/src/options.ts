@@ -48,6 +48,11 @@ export interface DbPoolOptions extends pg.PoolConfig {
   validateAfterIdleMs?: number | undefined;
   /** The most that cleaning a connection (ROLLBACK) may take at its release; above 0, default 5 s. */
   resetTimeoutMs?: number | undefined;
+  /**
+   * What a connection gets to recover from a query that was given up (timeout, abort): until the server has cancelled it
+   * and all is quiet. When it takes longer the connection is closed; 0 closes at once; default 1 s.
+   */
+  cancelTimeoutMs?: number | undefined;
   /** Statements that each connection keeps prepared by itself, the least recently used leave; 0 prepares none; default 100. */
   statementCacheSize?: number | undefined;
   /** A statement is prepared once it was run more often than this, by whatever connection; 0 or more, default 2. */
@@ -108,6 +113,7 @@ export interface ResolvedOptions {
   maxIdleTrimDelayMs: number;
   validateAfterIdleMs: number;
   resetTimeoutMs: number;
+  cancelTimeoutMs: number;
   /** 1 where pipelining is off. */
   maxShares: number;
   maxShareAgeMs: number;
@@ -251,6 +257,7 @@ export function resolveOptions(options: DbPoolOptions): ResolvedOptions {
     maxIdleTrimDelayMs: check.number("maxIdleTrimDelayMs", { fallback: 5_000, max: Infinity }),
     validateAfterIdleMs: check.number("validateAfterIdleMs", { fallback: 1_000, max: Infinity }),
     resetTimeoutMs: check.durationMs("resetTimeoutMs", { fallback: 5_000, min: 1 }),
+    cancelTimeoutMs: check.durationMs("cancelTimeoutMs", { fallback: 1_000 }),
     maxShares: check.boolean("pipeline", { fallback: false }) ? pipelineDepth : 1,
     maxShareAgeMs: check.number("pipelineMaxAgeMs", { fallback: 100, max: Infinity }),
     statementCacheSize: check.integer("statementCacheSize", { fallback: 100, max: 10_000 }),

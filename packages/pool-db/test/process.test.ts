@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { expect, test } from "vitest";
 import { usePostgres } from "./support.ts";
+import { watchedPath } from "./watched-path.ts";
 
 const postgres = usePostgres();
 
@@ -71,4 +72,20 @@ test("a backend that is terminated under idle and lent connections does not end 
   `);
   expect(output).toBe("8\n");
   expect(code).toBe(0);
+});
+
+test("a query that was given up, and a CancelRequest that nobody answers, keep no process alive", async () => {
+  const path = await watchedPath(postgres.server, { onCancel: () => undefined });
+  const { output, code } = await run(`
+    const path = new URL(dsn);
+    path.port = ${path.port};
+    const pool = new DbPool({ dsn: String(path), allowExitOnIdle: true, cancelTimeoutMs: 600_000, resetTimeoutMs: 600_000 });
+    await pool.query("select 1");
+    const stuck = pool.query("select pg_sleep(600)", [], { timeoutMs: 50 });
+    console.log(await stuck.catch((error) => error.name), pool.getStats().in_use);
+  `);
+  expect(output).toBe("QueryTimeoutError 1\n");
+  expect(code).toBe(0);
+  await path.close();
+  await postgres.watch("select pg_terminate_backend(pid) from pg_stat_activity where query = 'select pg_sleep(600)'");
 });

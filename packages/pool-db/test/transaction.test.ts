@@ -7,8 +7,11 @@ import {
   TransactionAbortedError,
   TransactionStateError,
   type IsolationLevel,
+  type Tx,
 } from "../src/index.ts";
+import { transactionStatusOf } from "../src/protocol/pg-client.ts";
 import { backendPid, until, usePostgres } from "./support.ts";
+import { watchedPath } from "./watched-path.ts";
 
 const postgres = usePostgres();
 
@@ -48,6 +51,19 @@ test("isolation and readOnly reach the server", async () => {
   await expect(pool.begin({ isolation: "serializable; drop table users" as IsolationLevel })).rejects.toThrow(
     PoolConfigError,
   );
+});
+
+test("deferrable reaches the server, and is refused where it would have no effect", async () => {
+  const pool = postgres.pool();
+  await using tx = await pool.begin({ isolation: "serializable", readOnly: true, deferrable: true });
+  expect(await tx.queryRow("show transaction_deferrable")).toEqual({ transaction_deferrable: "on" });
+  await pool.transaction(async (plain) => expect(await plain.exec("select 1")).toBe(1), { deferrable: false });
+  for (const options of [{}, { isolation: "serializable" }, { readOnly: true }] as const) {
+    const refused = pool.begin({ ...options, deferrable: true });
+    await expect(refused).rejects.toThrow('only with isolation: "serializable" and readOnly: true');
+  }
+  await expect(pool.transaction(async () => 1, { deferrable: 1 as never })).rejects.toThrow(PoolConfigError);
+  expect(pool.getStats()).toMatchObject({ in_use: 1, open_connections: 2 });
 });
 
 test("after its end every use of a transaction is refused, and its statement never runs", async () => {
@@ -320,9 +336,10 @@ test("a transaction that outlasts its timeoutMs rejects at once, rolls back and 
   goOn();
   await until("the late statement is refused", () => late !== undefined);
   expect(await late).toBeInstanceOf(TransactionStateError);
+  const pid = await backendPid(pool);
   const stuckInQuery = pool.transaction((tx) => tx.query("select pg_sleep(600)"), { timeoutMs: 500, retries: 3 });
   await expect(stuckInQuery).rejects.toThrow("the transaction did not end within 500 ms");
-  expect(await pool.queryRow("select 1 as n")).toEqual({ n: 1 });
+  expect(await backendPid(pool)).toBe(pid);
   expect(pool.getStats().in_use).toBe(0);
 });
 
@@ -337,4 +354,238 @@ test("a commit that outlasts its timeoutMs leaves the outcome open, and says so"
   } finally {
     process.kill(pid, "SIGCONT");
   }
+});
+
+// ---- Beginnings that fail -----------------------------------------------------------------------------------------------
+
+test("a BEGIN that the server refuses, that is given up, or whose connection dies gives its slot back", async () => {
+  const error = Buffer.from("SERROR\0C0A000\0Mno transactions today\0\0");
+  const refusal = Buffer.concat([
+    Buffer.from([0x45, 0, 0, 0, error.length + 4]),
+    error,
+    Buffer.from([0x5a, 0, 0, 0, 5, 0x49]),
+  ]);
+  let refuse = true;
+  const path = await watchedPath(postgres.server, {
+    answer: (message) => (refuse && message.includes("BEGIN") ? refusal : undefined),
+  });
+  const dsn = postgres.server.dsn.replace(`:${postgres.server.port}/`, `:${path.port}/`);
+  const pool = postgres.pool({ dsn, maxOpenConns: 1 });
+  const pid = await backendPid(pool);
+  const work = (): Promise<void> => Promise.reject(new Error("it never runs"));
+  await expect(pool.begin()).rejects.toThrow("no transactions today");
+  await expect(pool.transaction(work)).rejects.toMatchObject({ code: "0A000" });
+  refuse = false;
+  process.kill(pid, "SIGSTOP");
+  try {
+    await expect(pool.begin({ timeoutMs: 20 })).rejects.toThrow(QueryTimeoutError);
+    expect(pool.getStats()).toMatchObject({ in_use: 1 });
+  } finally {
+    process.kill(pid, "SIGCONT");
+  }
+  expect(await backendPid(pool)).toBe(pid);
+  const client = await pool.connect();
+  expect(transactionStatusOf(client)).toBe("I");
+  client.release();
+  process.kill(pid, "SIGSTOP");
+  const dying = Promise.allSettled([pool.begin(), pool.transaction(work)]);
+  await postgres.watch("select pg_terminate_backend($1)", [pid]);
+  process.kill(pid, "SIGCONT");
+  const [first, second] = await dying;
+  expect(first).toMatchObject({ status: "rejected", reason: { code: "57P01" } });
+  expect(second).toMatchObject({ status: "rejected", reason: { message: "it never runs" } });
+  const { acquire_count, release_count, in_use, open_connections } = pool.getStats();
+  expect({ in_use, open_connections, leaked: acquire_count - release_count }).toEqual({
+    in_use: 0,
+    open_connections: 1,
+    leaked: 0,
+  });
+  await pool.close();
+  await path.close();
+});
+
+// ---- Nested -------------------------------------------------------------------------------------------------------------
+
+test("a nested transaction stays with the one around it, or undoes itself only, to any depth", async () => {
+  const pool = postgres.pool({ maxOpenConns: 1 });
+  await pool.exec("create table layers (n int)");
+  const failure = new Error("the third layer says no");
+  const result = await pool.transaction(async (tx) => {
+    await tx.exec("insert into layers values (1)");
+    const inner = await tx.transaction(async (second) => {
+      await second.exec("insert into layers values (2)");
+      const third = second.transaction(async (deep) => {
+        await deep.exec("insert into layers values (3)");
+        await deep.transaction((deeper) => deeper.exec("insert into layers values (4)"));
+        throw failure;
+      });
+      await expect(third).rejects.toBe(failure);
+      await second.exec("insert into layers values (5)");
+      return "from the second layer";
+    });
+    await tx.exec("insert into layers values (6)");
+    return inner;
+  });
+  expect(result).toBe("from the second layer");
+  const { rows } = await pool.query<{ n: number }>("select n from layers order by n");
+  expect(rows.map(({ n }) => n)).toEqual([1, 2, 5, 6]);
+  expect(pool.getStats()).toMatchObject({ in_use: 0, create_count: 1, dirty_closed: 0 });
+});
+
+test("while a nested transaction is open the ones around it refuse all but a rollback, which ends it too", async () => {
+  const pool = postgres.pool({ maxOpenConns: 1 });
+  await pool.exec("create table one_at_a_time (n int)");
+  const tx = await pool.begin();
+  const savepoint = await tx.savepoint();
+  let nested: Tx | undefined;
+  let goOn = (): void => undefined;
+  const running = tx.transaction((inner) => {
+    nested = inner;
+    return new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+  });
+  // From the call on, not from when the server has answered.
+  for (const use of [
+    () => tx.query("select 1"),
+    () => tx.transaction(async () => undefined),
+    () => tx.savepoint(),
+    () => savepoint.rollback(),
+    () => tx.commit(),
+  ]) {
+    await expect(use()).rejects.toMatchObject({
+      code: "ERR_VG_DB_TRANSACTION_STATE",
+      message: expect.stringContaining("while one that is nested in it is open") as string,
+    });
+  }
+  await nested?.exec("insert into one_at_a_time values (1)");
+  await tx.rollback();
+  expect(nested?.ended).toBe(true);
+  await expect(nested?.exec("insert into one_at_a_time values (2)")).rejects.toThrow("was rolled back");
+  goOn();
+  await expect(running).rejects.toThrow(TransactionStateError);
+  expect(await pool.queryRow("select count(*)::int as n from one_at_a_time")).toEqual({ n: 0 });
+  expect(pool.getStats()).toMatchObject({ in_use: 0, create_count: 1 });
+});
+
+test("two nested transactions that overlap: the second is refused, and the whole rolls back with its error", async () => {
+  const pool = postgres.pool({ maxOpenConns: 1 });
+  await pool.exec("create table overlapping (n int)");
+  const both = pool.transaction((tx) =>
+    Promise.all([1, 2].map((n) => tx.transaction((inner) => inner.exec("insert into overlapping values ($1)", [n])))),
+  );
+  await expect(both).rejects.toThrow(TransactionStateError);
+  expect(await pool.queryRow("select count(*)::int as n from overlapping")).toEqual({ n: 0 });
+  expect(pool.getStats()).toMatchObject({ in_use: 0, create_count: 1 });
+});
+
+test("a nested transaction whose failed statement nobody noticed is undone and says so; the outer one goes on", async () => {
+  const pool = postgres.pool({ maxOpenConns: 1 });
+  await pool.exec("create table unnoticed (n int)");
+  await pool.transaction(async (tx) => {
+    await tx.exec("insert into unnoticed values (1)");
+    const nested = tx.transaction(async (inner) => {
+      await inner.exec("insert into unnoticed values (2)");
+      await inner.query("select 1 / 0").catch(() => undefined);
+    });
+    const error = await nested.catch((caught: unknown) => caught as Error);
+    expect(error).toBeInstanceOf(TransactionAbortedError);
+    expect((error as Error).cause).toMatchObject({ code: "22012" });
+    await tx.exec("insert into unnoticed values (3)");
+  });
+  expect((await pool.query("select n from unnoticed order by n")).rows).toEqual([{ n: 1 }, { n: 3 }]);
+});
+
+test("a nested transaction may end itself, have savepoints, and is refused after its end", async () => {
+  const pool = postgres.pool({ maxOpenConns: 1 });
+  await pool.exec("create table by_hand (n int)");
+  await pool.transaction(async (tx) => {
+    let late: Tx | undefined;
+    await tx.transaction(async (inner) => {
+      late = inner;
+      await inner.exec("insert into by_hand values (1)");
+      await inner.rollback();
+      // Its end is the end of its hold on the outer one.
+      await tx.exec("insert into by_hand values (2)");
+    });
+    await tx.transaction(async (inner) => {
+      const savepoint = await inner.savepoint();
+      await inner.exec("insert into by_hand values (3)");
+      await savepoint.rollback();
+      await inner.exec("insert into by_hand values (4)");
+      await inner.commit();
+      await expect(inner.commit()).rejects.toThrow("was committed");
+    });
+    for (const use of [() => late?.query("select 1"), () => late?.rollback(), () => late?.transaction(async () => 1)]) {
+      await expect(use()).rejects.toThrow(TransactionStateError);
+    }
+    await expect(tx.transaction("no function" as never)).rejects.toThrow(PoolConfigError);
+  });
+  expect((await pool.query("select n from by_hand order by n")).rows).toEqual([{ n: 2 }, { n: 4 }]);
+});
+
+test("a COMMIT sent as a statement of a nested transaction ends all of them, and nothing runs outside", async () => {
+  const pool = postgres.pool({ maxOpenConns: 1 });
+  await pool.exec("create table raw_nested (n int)");
+  const run = pool.transaction(async (tx) => {
+    await tx.transaction((inner) => inner.query("commit"));
+  });
+  await expect(run).rejects.toThrow("COMMIT or ROLLBACK of its own statements");
+  const swallowing = pool.transaction(async (tx) => {
+    await tx.transaction(async (inner) => {
+      await inner.query("rollback");
+      await expect(inner.rollback()).rejects.toThrow(TransactionStateError);
+    });
+    await tx.exec("insert into raw_nested values (1)");
+  });
+  await expect(swallowing).rejects.toThrow(TransactionStateError);
+  expect(await pool.queryRow("select count(*)::int as n from raw_nested")).toEqual({ n: 0 });
+  expect(pool.getStats()).toMatchObject({ in_use: 0, create_count: 1 });
+});
+
+test("a statement that is given up in a nested transaction undoes that one only", async () => {
+  const pool = postgres.pool({ maxOpenConns: 1, cancelTimeoutMs: 60_000 });
+  await pool.exec("create table patient (n int)");
+  await pool.transaction(async (tx) => {
+    await tx.exec("insert into patient values (1)");
+    const nested = tx.transaction(async (inner) => {
+      await inner.exec("insert into patient values (2)");
+      await inner.query("select pg_sleep(600)", [], { timeoutMs: 20 });
+    });
+    await expect(nested).rejects.toThrow(QueryTimeoutError);
+    await tx.exec("insert into patient values (3)");
+  });
+  expect((await pool.query("select n from patient order by n")).rows).toEqual([{ n: 1 }, { n: 3 }]);
+  expect(pool.getStats()).toMatchObject({ in_use: 0, create_count: 1 });
+});
+
+test("a connection that dies in a nested transaction ends all of them with the first error", async () => {
+  const pool = postgres.pool({ maxOpenConns: 1 });
+  const run = pool.transaction(async (tx) => {
+    await tx.transaction(async (inner) => {
+      const pid = await backendPid({ query: (text) => inner.query(text) });
+      await inner.query("select pg_terminate_backend($1)", [pid]);
+    });
+  });
+  await expect(run).rejects.toMatchObject({ code: "57P01" });
+  expect(await pool.queryRow("select 1 as n")).toEqual({ n: 1 });
+  const { acquire_count, release_count, in_use } = pool.getStats();
+  expect({ in_use, leaked: acquire_count - release_count }).toEqual({ in_use: 0, leaked: 0 });
+});
+
+test("a serialization failure within a nested transaction runs the whole again", async () => {
+  const pool = postgres.pool({ random: () => 0 });
+  await pool.exec("create table counter as select 0 as n");
+  let attempts = 0;
+  await pool.transaction(
+    async (tx) => {
+      attempts++;
+      await tx.query("select n from counter");
+      if (attempts === 1) await pool.exec("update counter set n = n + 1");
+      await tx.transaction((inner) => inner.exec("update counter set n = n + 1"));
+    },
+    { isolation: "repeatable read", retries: 1 },
+  );
+  expect(attempts).toBe(2);
+  expect(await pool.queryRow("select n from counter")).toEqual({ n: 2 });
 });

@@ -20,6 +20,7 @@ export type TransactionStatus = "I" | "T" | "E" | null;
 interface Stream {
   destroyed?: boolean;
   writable?: boolean;
+  remoteAddress?: string | undefined;
   destroy(error?: Error): void;
   write?(bytes: Buffer): boolean;
   on?(event: "data", listener: (chunk: Buffer) => void): unknown;
@@ -41,6 +42,7 @@ interface Internals {
   readyForQuery?: boolean;
   processID?: number | null;
   secretKey?: unknown;
+  sslNegotiation?: unknown;
   hasExecuted?: boolean;
   binary?: boolean;
   pipeline?: boolean;
@@ -68,10 +70,15 @@ export function activityOf(client: pg.ClientBase): Activity {
   if (stream !== undefined && (stream.destroyed === true || stream.writable === false)) return "dead";
   // Newer versions warn at the public names.
   const active = "_activeQuery" in inner ? inner._activeQuery : inner.activeQuery;
-  const queue = "_queryQueue" in inner ? inner._queryQueue : inner.queryQueue;
-  const queued = (queue?.length ?? 0) + (inner._sentQueryQueue?.length ?? 0);
-  if (queued > 0 || (active !== null && active !== undefined)) return "busy";
+  if (hasQueue(client) || (active !== null && active !== undefined)) return "busy";
   return inner.readyForQuery === false ? "settling" : "ready";
+}
+
+/** Whether queries wait behind the one that runs. */
+export function hasQueue(client: pg.ClientBase): boolean {
+  const inner = internals(client);
+  const queue = "_queryQueue" in inner ? inner._queryQueue : inner.queryQueue;
+  return (queue?.length ?? 0) + (inner._sentQueryQueue?.length ?? 0) > 0;
 }
 
 /**
@@ -122,11 +129,25 @@ export function processIdOf(client: pg.ClientBase): number | undefined {
   return internals(client).processID ?? undefined;
 }
 
-/** What a CancelRequest has to show, or `undefined` where there is none. */
-export function cancelKeyOf(client: pg.ClientBase): { processId: number; secretKey: number } | undefined {
+/** What a CancelRequest has to show, or `undefined` where there is none. Since protocol 3.2 a key has up to 256 bytes. */
+export function cancelKeyOf(client: pg.ClientBase): { processId: number; secretKey: Uint8Array } | undefined {
   const { processID, secretKey } = internals(client);
-  if (typeof processID !== "number" || typeof secretKey !== "number") return undefined;
-  return { processId: processID, secretKey };
+  if (typeof processID !== "number") return undefined;
+  if (secretKey instanceof Uint8Array) return { processId: processID, secretKey };
+  if (typeof secretKey !== "number") return undefined;
+  const bytes = Buffer.alloc(4);
+  bytes.writeInt32BE(secretKey);
+  return { processId: processID, secretKey: bytes };
+}
+
+/** The address of the server behind the client; `undefined` for a Unix socket, and for what is no socket. */
+export function remoteAddressOf(client: pg.ClientBase): string | undefined {
+  return internals(client).connection?.stream?.remoteAddress;
+}
+
+/** Whether TLS begins at once, `sslnegotiation=direct`, without asking the server first. */
+export function negotiatesDirectly(client: pg.ClientBase): boolean {
+  return internals(client).sslNegotiation === "direct";
 }
 
 /** Cuts the connection. What ran on it fails with "Connection terminated". */

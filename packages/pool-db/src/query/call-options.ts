@@ -11,6 +11,7 @@ type OptionName =
   | "deadlineMs"
   | "isolation"
   | "readOnly"
+  | "deferrable"
   | "retries";
 
 interface Rule {
@@ -42,6 +43,7 @@ const RULES: Record<OptionName, Rule> = {
     text: `one of ${ISOLATION_LEVELS.join(", ")}`,
   },
   readOnly: TRUE_OR_FALSE,
+  deferrable: TRUE_OR_FALSE,
   prepare: TRUE_OR_FALSE,
   exclusive: TRUE_OR_FALSE,
   retries: {
@@ -52,7 +54,13 @@ const RULES: Record<OptionName, Rule> = {
 
 export const LIMITS: readonly OptionName[] = ["signal", "timeoutMs"];
 export const QUERY_OPTIONS: readonly OptionName[] = [...LIMITS, "prepare", "exclusive"];
-export const TRANSACTION_OPTIONS: readonly OptionName[] = ["isolation", "readOnly", "signal", "timeoutMs"];
+export const TRANSACTION_OPTIONS: readonly OptionName[] = [
+  "isolation",
+  "readOnly",
+  "deferrable",
+  "signal",
+  "timeoutMs",
+];
 export const RETRIED_TRANSACTION_OPTIONS: readonly OptionName[] = [...TRANSACTION_OPTIONS, "retries"];
 
 /**

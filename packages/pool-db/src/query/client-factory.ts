@@ -11,6 +11,7 @@ import {
   transactionStatusOf,
   whenReady,
 } from "../protocol/pg-client.ts";
+import { recovery, setCancellation, type CancellationSettings } from "./cancellation.ts";
 
 /** How long a goodbye may take before the socket is cut. */
 const GOODBYE_MS = 1_000;
@@ -29,6 +30,7 @@ export interface ClientFactorySettings {
   statements: Statements;
   /** Whether a free connection lets the process end. */
   allowExitOnIdle: boolean;
+  cancellation: CancellationSettings;
   /** Told how a connection came back that needs work before anybody else may have it. */
   onUnclean: (client: pg.Client, state: "busy" | "in a transaction") => void;
 }
@@ -42,8 +44,9 @@ export class ClientFactory implements ResourceFactory<pg.Client> {
   }
 
   async create(signal: AbortSignal, lost: (error: Error) => void): Promise<pg.Client> {
-    const { Client, config } = this.#settings;
+    const { Client, config, cancellation } = this.#settings;
     const client = await dial(Client, config, signal, lost);
+    setCancellation(client, cancellation);
     // The dial no longer listens to the signal, and what follows may wait for the server.
     const abort = (): void => destroyNow(client);
     signal.addEventListener("abort", abort, { once: true });
@@ -72,6 +75,8 @@ export class ClientFactory implements ResourceFactory<pg.Client> {
   }
 
   reset(client: pg.Client): Verdict | Promise<Verdict> {
+    const recovering = recovery(client);
+    if (recovering !== undefined) return recovering.then((usable) => (usable ? this.reset(client) : "broken"));
     const activity = activityOf(client);
     if (activity === "dead") return "broken";
     if (activity === "ready") return this.#leaveTransaction(client);

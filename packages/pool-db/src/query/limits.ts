@@ -17,6 +17,11 @@ export interface QueryOptions {
 export interface Limits extends QueryOptions {
   /** What `timeoutMs` was before a wait took its part; for the error. */
   allowedMs?: number | undefined;
+  /**
+   * "close": at a limit the connection is closed, and what runs on it is left alone, where it would else be cancelled
+   * and the connection kept. For COMMIT, whose cancellation leaves nobody knowing its outcome.
+   */
+  atLimit?: "close" | undefined;
 }
 
 const MAX_DELAY_MS = 2 ** 31 - 1;

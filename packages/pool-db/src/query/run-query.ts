@@ -1,8 +1,8 @@
 import type pg from "pg";
 import { ConnectionLostError, QueryTimeoutError, describeError } from "../errors.ts";
-import { sendCancelRequest } from "../protocol/cancel-request.ts";
 import { activityOf, destroyNow } from "../protocol/pg-client.ts";
 import { markFailed, runBatchByPg } from "./batch.ts";
+import { giveUp } from "./cancellation.ts";
 import { watchLimits, type Limits } from "./limits.ts";
 import type { QueryCall } from "./query-call.ts";
 import { sqlStateOf } from "./sql-state.ts";
@@ -13,8 +13,8 @@ import { runnerOf, type StatementRunner } from "./statement-runner.ts";
 /**
  * Runs one query on a client that is the caller's alone, and resolves with pg's result.
  *
- * When a limit is hit the caller is rejected at once; the server is asked to cancel the query and the connection is
- * destroyed, because its answer would otherwise reach whoever uses it next. Afterwards `activityOf(client)` is "dead".
+ * When a limit is hit the caller is rejected at once and the query given up: `recovery(client)` says when the client can
+ * be used again. With `atLimit: "close"` the connection is closed instead.
  */
 export function runQuery<T extends object>(
   pool: string,
@@ -35,10 +35,10 @@ export function runQuery<T extends object>(
       return;
     }
     const off = watchLimits(limits, timeoutError(pool, limits), (error) => {
-      // The rejection comes first: destroying the socket makes pg reject this query too, with an error that says less.
+      // The rejection comes first: what follows makes pg reject this query too, with an error that says less.
       reject(error);
-      sendCancelRequest(client);
-      destroyNow(client);
+      if (limits.atLimit === "close") destroyNow(client);
+      else giveUp(client);
     });
     const done = (error: unknown, result: unknown): void => {
       off();
@@ -106,12 +106,12 @@ function watched(
 
 type QueryWithCallback = (query: string | object, values: readonly unknown[], callback: Done) => void;
 
-/** The error of a query whose time was up, whether it ran or waited for the one before it. */
-export function timeoutError(pool: string, { timeoutMs, allowedMs = timeoutMs }: Limits): () => QueryTimeoutError {
+/** The error of a query whose time was up while it ran. */
+function timeoutError(pool: string, { timeoutMs, allowedMs = timeoutMs }: Limits): () => QueryTimeoutError {
   return () =>
     new QueryTimeoutError(
       pool,
-      `the query did not end within ${allowedMs} ms and was given up; its connection was destroyed. Raise timeoutMs, or make the query faster.`,
+      `the query did not end within ${allowedMs} ms and was given up; the server is asked to cancel it. Raise timeoutMs, or make the query faster.`,
     );
 }
 

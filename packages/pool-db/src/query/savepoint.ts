@@ -6,6 +6,15 @@ interface Owner {
   run(text: string): Promise<void>;
 }
 
+export function releaseStatement(name: string): string {
+  return `RELEASE SAVEPOINT ${name}`;
+}
+
+/** A savepoint outlives a rollback to it, so it is released as well. */
+export function rollbackStatement(name: string): string {
+  return `ROLLBACK TO SAVEPOINT ${name}; ${releaseStatement(name)}`;
+}
+
 /**
  * A point within a transaction. It ends once, with `release()`, with `rollback()`, or when one that was made before it
  * ends. Leaving an `await using` block without either rolls back to it.
@@ -23,13 +32,13 @@ export class Savepoint {
   /** Keeps what happened since; it becomes part of the transaction. */
   async release(): Promise<void> {
     this.#owner.end("release()");
-    await this.#owner.run(`RELEASE SAVEPOINT ${this.name}`);
+    await this.#owner.run(releaseStatement(this.name));
   }
 
   /** Undoes what happened since, failed statements included; the transaction goes on. */
   async rollback(): Promise<void> {
     this.#owner.end("rollback()");
-    await this.#owner.run(`ROLLBACK TO SAVEPOINT ${this.name}; RELEASE SAVEPOINT ${this.name}`);
+    await this.#owner.run(rollbackStatement(this.name));
   }
 
   /** Rolls back to it, unless it or the transaction has ended. */

@@ -1,9 +1,17 @@
 import type pg from "pg";
-import { activityOf, destroyNow, whenReady } from "../protocol/pg-client.ts";
+import { QueryTimeoutError } from "../errors.ts";
+import { activityOf, whenReady } from "../protocol/pg-client.ts";
+import { recovery } from "./cancellation.ts";
 import { watchLimits, type Limits } from "./limits.ts";
 import type { QueryCall } from "./query-call.ts";
 import { leadToCaller } from "./lead-to-caller.ts";
-import { runQuery, timeoutError } from "./run-query.ts";
+import { runQuery } from "./run-query.ts";
+
+/** A statement of a session. */
+export interface SessionCall extends QueryCall, Pick<Limits, "atLimit"> {
+  /** Called just before it is sent; not called where it never is. */
+  readonly onSend?: (() => void) | undefined;
+}
 
 /**
  * The queries of one borrower on one connection, one at a time and in the order of the calls. A connection runs them
@@ -31,16 +39,20 @@ export class Session {
   }
 
   /** Runs a query when it is its turn; its limits hold from the call. */
-  async run<T extends object>(call: QueryCall): Promise<T> {
-    const { signal, timeoutMs } = call;
-    const limits: Limits = { signal, timeoutMs: timeoutMs ?? this.#defaultTimeoutMs };
+  async run<T extends object>(call: SessionCall): Promise<T> {
+    const { signal, timeoutMs, atLimit } = call;
+    const limits: Limits = { signal, timeoutMs: timeoutMs ?? this.#defaultTimeoutMs, atLimit };
     if (signal?.aborted) throw signal.reason;
     if (this.#running) await spend(limits, this.#turn(limits));
     this.#running = true;
     try {
+      // The one before may have been given up: then the connection is being made whole, or closed.
+      const recovering = recovery(this.#client);
+      if (recovering !== undefined) await spend(limits, this.#within(limits, recovering));
       // After a failure, how the connection stands is known when the server is ready again.
-      if (activityOf(this.#client) === "settling") await spend(limits, this.#settled(limits));
+      if (activityOf(this.#client) === "settling") await spend(limits, this.#within(limits, whenReady(this.#client)));
       this.#beforeEach();
+      if (activityOf(this.#client) !== "dead") call.onSend?.();
       return await runQuery<T>(this.#pool, this.#client, call, limits);
     } catch (error) {
       leadToCaller(error);
@@ -54,7 +66,7 @@ export class Session {
 
   #turn(limits: Limits): Promise<void> {
     return new Promise((resolve, reject) => {
-      const off = watchLimits(limits, timeoutError(this.#pool, limits), (error) => {
+      const off = watchLimits(limits, this.#neverSent(limits), (error) => {
         this.#line.splice(this.#line.indexOf(entry), 1);
         reject(error);
       });
@@ -69,17 +81,22 @@ export class Session {
     });
   }
 
-  #settled(limits: Limits): Promise<void> {
+  #within(limits: Limits, quiet: Promise<boolean>): Promise<void> {
     return new Promise((resolve, reject) => {
-      const off = watchLimits(limits, timeoutError(this.#pool, limits), (error) => {
-        reject(error);
-        destroyNow(this.#client);
-      });
-      void whenReady(this.#client).then(() => {
+      const off = watchLimits(limits, this.#neverSent(limits), reject);
+      void quiet.then(() => {
         off();
         resolve();
       });
     });
+  }
+
+  #neverSent({ timeoutMs, allowedMs = timeoutMs }: Limits): () => QueryTimeoutError {
+    return () =>
+      new QueryTimeoutError(
+        this.#pool,
+        `the query did not end within ${allowedMs} ms and was never sent: its connection was still busy with the one before it. Raise timeoutMs, or make the one before it faster.`,
+      );
   }
 }
 

@@ -2,6 +2,7 @@ import type pg from "pg";
 import {
   CommitUnknownError,
   ConnectionLostError,
+  PoolConfigError,
   TransactionAbortedError,
   TransactionStateError,
   describeError,
@@ -11,70 +12,73 @@ import { activityOf, transactionStatusOf } from "../protocol/pg-client.ts";
 import { readBatch, type BatchItem } from "./batch.ts";
 import { checkCallOptions } from "./call-options.ts";
 import type { QueryOptions } from "./limits.ts";
-import { ownStatement, readQueryCall, type QueryCall, type QueryInput } from "./query-call.ts";
+import { ownStatement, readQueryCall, type QueryInput } from "./query-call.ts";
 import { affectedRows, firstRow } from "./results.ts";
-import { Savepoint } from "./savepoint.ts";
-import { Session } from "./session.ts";
-import { endsConnection } from "./sql-state.ts";
-
-export type IsolationLevel = "read uncommitted" | "read committed" | "repeatable read" | "serializable";
-
-export interface TransactionOptions {
-  /** Default: the server's, usually "read committed". */
-  isolation?: IsolationLevel | undefined;
-  /** Default false. */
-  readOnly?: boolean | undefined;
-  /** Covers the wait for a connection and every statement; when it is aborted the transaction can only be rolled back. */
-  signal?: AbortSignal | undefined;
-  /**
-   * Above 0. For `begin()`: the most that the wait for a connection and BEGIN take together; default `acquireTimeoutMs`
-   * for the one and `queryTimeoutMs` for the other. For `transaction()`: the most that all of it takes, with its waits,
-   * retries and COMMIT; default none.
-   */
-  timeoutMs?: number | undefined;
-}
+import { Savepoint, releaseStatement, rollbackStatement } from "./savepoint.ts";
+import { Session, type SessionCall } from "./session.ts";
+import { endsConnection, sqlStateOf } from "./sql-state.ts";
 
 const COMMIT_OPTIONS = ["timeoutMs"] as const;
 
 /** The time that a ROLLBACK gets before the connection is destroyed, which rolls back as well. */
 const ROLLBACK_TIMEOUT_MS = 5_000;
 
-export function beginStatement({ isolation, readOnly }: TransactionOptions): string {
-  const level = isolation === undefined ? "" : ` ISOLATION LEVEL ${isolation.toUpperCase()}`;
-  return `BEGIN${level}${readOnly === true ? " READ ONLY" : ""}`;
-}
-
+/** "left": by a COMMIT or ROLLBACK that was sent as a statement. */
 type TxState = "open" | "committed" | "rolled back" | "lost" | "left";
 
 /**
- * A transaction on a connection of its own, from `pool.begin()`. It ends once, with `commit()` or `rollback()`; leaving
- * an `await using` block without a commit rolls back. From the call that ends it on, every method rejects with
- * `TransactionStateError`, so a statement that comes too late never runs outside of the transaction.
+ * A transaction on a connection of its own, from `pool.begin()`; or one that is nested in another, from
+ * `tx.transaction()`. It ends once, with `commit()` or `rollback()`; leaving an `await using` block without a commit rolls
+ * back. From the call that ends it on, every method rejects with `TransactionStateError`, so a statement that comes too
+ * late never runs outside of the transaction.
+ *
+ * A statement that was given up while it ran (timeout, abort) fails the transaction, as one does that the server refuses:
+ * all that is left is a rollback, to a savepoint or of the whole.
  */
 export class Tx {
   readonly #pool: string;
   readonly #lease: Lease<pg.Client>;
   readonly #session: Session;
   readonly #signal: AbortSignal | undefined;
-  /** "left": by a COMMIT or ROLLBACK that was sent as a statement. */
+  /** The one that this is nested in; both have the connection and its session in common. */
+  readonly #parent: Tx | undefined;
+  /** The last one that was nested in this. */
+  #child: Tx | undefined;
+  /** What this one is on the server, where it is nested. */
+  readonly #point: string;
   #state: TxState = "open";
-  /** The first statement that failed: the reason for a COMMIT that the server answers with ROLLBACK. */
+  /** The first statement that failed, unless that was undone: the reason for a COMMIT that the server answers with ROLLBACK. */
   #failure: unknown;
   /** Those that are open, in the order in which they were made. */
   readonly #savepoints: Savepoint[] = [];
-  #savepointCount = 0;
+  /** Of the outermost: how many names have been given to savepoints. */
+  #names = 0;
 
   /** @internal Use `pool.begin()`. The lease's connection has answered BEGIN. */
-  constructor(pool: string, lease: Lease<pg.Client>, queryTimeoutMs: number, signal: AbortSignal | undefined) {
+  constructor(
+    pool: string,
+    lease: Lease<pg.Client>,
+    queryTimeoutMs: number,
+    signal: AbortSignal | undefined,
+    parent?: Tx,
+  ) {
     this.#pool = pool;
     this.#lease = lease;
-    this.#session = new Session(pool, lease.resource, queryTimeoutMs, () => this.#checkStatus());
     this.#signal = signal;
+    this.#parent = parent;
+    this.#session =
+      parent === undefined
+        ? new Session(pool, lease.resource, queryTimeoutMs, () => this.#checkStatus())
+        : parent.#session;
+    this.#point = parent === undefined ? "" : this.#newName();
   }
 
-  /** Whether it was committed or rolled back, by whatever means, or lost its connection in COMMIT. */
+  /**
+   * Whether it was committed or rolled back, by whatever means, or lost its connection in COMMIT; and, nested, whether
+   * one around it was.
+   */
   get ended(): boolean {
-    return this.#state !== "open";
+    return this.#state !== "open" || (this.#parent?.ended ?? false);
   }
 
   /** As `pool.query`, in this transaction. Calls that overlap run in the order of the calls. */
@@ -110,10 +114,43 @@ export class Tx {
     return this.#run({ ...call, signal: anyOf(call.signal, this.#signal) });
   }
 
+  /**
+   * Runs `work` in a transaction within this one, to any depth: a savepoint that is released when `work` has succeeded,
+   * and rolled back to when it has failed. Then the error is thrown, and this transaction can go on. `work` uses the
+   * handle that it gets.
+   *
+   * While it is open this one refuses everything but `rollback()`, a second nested one included: what is sent here would
+   * be undone with the nested one without anybody knowing.
+   *
+   * @throws {TransactionAbortedError} `work` succeeded although a statement of it had failed; it was rolled back
+   */
+  async transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
+    this.#check("transaction()");
+    if (typeof work !== "function") {
+      throw new PoolConfigError(this.#pool, `transaction() takes an async function first, got a ${typeof work}.`);
+    }
+    // It has the session of this one, and with it the default of its statements.
+    const nested = new Tx(this.#pool, this.#lease, Infinity, this.#signal, this);
+    this.#child = nested;
+    try {
+      await this.#run(ownStatement(`SAVEPOINT ${nested.#point}`, { signal: this.#signal }));
+    } catch (error) {
+      nested.#state = "rolled back";
+      throw error;
+    }
+    try {
+      const result = await work(nested);
+      if (nested.#stateNow() === "open") await nested.commit();
+      return result;
+    } finally {
+      await nested[Symbol.asyncDispose]();
+    }
+  }
+
   /** A point to roll back to without giving up the transaction. Ending it ends those that were made after it. */
   async savepoint(): Promise<Savepoint> {
     this.#check("savepoint()");
-    const name = `vg_savepoint_${++this.#savepointCount}`;
+    const name = this.#newName();
     const savepoint = new Savepoint(name, {
       end: (what) => this.#endSavepoint(savepoint, `${what} of a savepoint`),
       isOpen: () => !this.ended && !this.#lost && this.#savepoints.includes(savepoint),
@@ -132,9 +169,11 @@ export class Tx {
   }
 
   /**
-   * Commits, after the statements that were called before it. `timeoutMs` bounds it; default `queryTimeoutMs`.
-   * @throws {TransactionAbortedError} a statement had failed, so the server rolled back instead
-   * @throws {CommitUnknownError} the connection was lost meanwhile: the transaction may be committed or not
+   * Commits, after the statements that were called before it; nested, it becomes a part of the one around it.
+   * `timeoutMs` bounds it; default `queryTimeoutMs`. A COMMIT that takes longer is not cancelled; its connection is closed.
+   * @throws {TransactionAbortedError} a statement had failed, so this was rolled back instead
+   * @throws {CommitUnknownError} the connection was lost meanwhile, or the time was up: the transaction may be committed
+   *   or not
    */
   async commit(options: { timeoutMs?: number | undefined } = {}): Promise<void> {
     checkCallOptions(this.#pool, "commit()", options, COMMIT_OPTIONS);
@@ -144,43 +183,20 @@ export class Tx {
       throw this.#signal.reason;
     }
     this.#state = "committed";
-    let result: pg.QueryResult;
-    try {
-      // Without the signal: a COMMIT that is cut off leaves nobody knowing its outcome.
-      result = await this.#session.run(ownStatement("COMMIT", { timeoutMs: options.timeoutMs }));
-    } catch (error) {
-      if (this.#stateNow() === "left") throw error;
-      // A server that answers with an error (a deferred constraint, a serialization failure) has rolled back.
-      const answered = !this.#lost && !endsConnection(error);
-      this.#state = answered ? "rolled back" : "lost";
-      this.#release(error);
-      if (answered) throw error;
-      throw new CommitUnknownError(
-        this.#pool,
-        `the connection was lost during COMMIT: ${describeError(error)}. Look in the database whether the transaction took effect before repeating it.`,
-        { cause: error },
-      );
-    }
-    if (result.command === "ROLLBACK") this.#state = "rolled back";
-    this.#release();
-    if (this.#state === "rolled back") {
-      throw new TransactionAbortedError(
-        this.#pool,
-        `nothing was committed: the server answered COMMIT with ROLLBACK because a statement had failed before: ${describeError(this.#failure)}. Let errors out of the transaction, or use a savepoint around statements that may fail.`,
-        { cause: this.#failure },
-      );
-    }
+    await (this.#parent === undefined ? this.#commit(options) : this.#commitNested(options));
   }
 
   /**
    * Rolls back, after the statements that were called before it. Does not fail where the connection has been lost, or
-   * does not answer in time: it is destroyed, and the server rolls back by itself.
+   * does not answer in time: it is destroyed, and the server rolls back by itself. Nested, it undoes itself only, and the
+   * one around it goes on.
    */
   async rollback(): Promise<void> {
     this.#check("rollback()");
     this.#state = "rolled back";
+    if (this.#parent !== undefined) return this.#undo();
     try {
-      await this.#session.run(ownStatement("ROLLBACK", { timeoutMs: ROLLBACK_TIMEOUT_MS }));
+      await this.#session.run(lastStatement("ROLLBACK"));
     } catch (error) {
       if (this.#stateNow() === "left") throw error;
       this.#release(error);
@@ -191,16 +207,70 @@ export class Tx {
 
   /** Rolls back, unless the transaction has ended. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#state !== "open") return;
+    if (this.ended) return;
     await this.rollback().catch((error: unknown) => {
       // A COMMIT or ROLLBACK of its own has ended it: there is nothing to roll back.
       if (!(error instanceof TransactionStateError)) throw error;
     });
   }
 
-  async #run<T extends object>(call: QueryCall): Promise<T> {
+  async #commit({ timeoutMs }: QueryOptions): Promise<void> {
+    let sent = false;
+    let result: pg.QueryResult;
     try {
-      return await this.#session.run<T>(call);
+      // Without the signal, and never cancelled: after a COMMIT that is cut off nobody knows its outcome.
+      result = await this.#session.run({
+        ...ownStatement("COMMIT", { timeoutMs }),
+        atLimit: "close",
+        onSend: () => {
+          sent = true;
+        },
+      });
+    } catch (error) {
+      if (this.#stateNow() === "left") throw error;
+      // A server that answers with an error (a deferred constraint, a serialization failure) has rolled back.
+      const certain = !sent || (!this.#lost && !endsConnection(error));
+      this.#state = certain ? "rolled back" : "lost";
+      this.#release(error);
+      if (certain) throw error;
+      throw new CommitUnknownError(
+        this.#pool,
+        `the connection was lost during COMMIT: ${describeError(error)}. Look in the database whether the transaction took effect before repeating it.`,
+        { cause: error },
+      );
+    }
+    if (result.command === "ROLLBACK") this.#state = "rolled back";
+    this.#release();
+    if (this.#state === "rolled back") throw this.#aborted("the server answered COMMIT with ROLLBACK");
+  }
+
+  async #commitNested({ timeoutMs }: QueryOptions): Promise<void> {
+    try {
+      await this.#session.run(ownStatement(releaseStatement(this.#point), { timeoutMs }));
+    } catch (error) {
+      this.#state = "rolled back";
+      await this.#undo();
+      // 25P02: the transaction had failed before.
+      throw sqlStateOf(error) === "25P02" ? this.#aborted("the nested transaction was rolled back") : error;
+    }
+  }
+
+  /** Rolls back to the point where this nested transaction began, unless its connection is lost. */
+  async #undo(): Promise<void> {
+    try {
+      await this.#session.run(lastStatement(rollbackStatement(this.#point)));
+    } catch (error) {
+      if (this.#outermost.#stateNow() === "left") throw error;
+      if (this.#parent !== undefined) this.#parent.#failure ??= error;
+    }
+  }
+
+  async #run<T extends object>(call: SessionCall): Promise<T> {
+    try {
+      const result = await this.#session.run<T>(call);
+      // A success shows that what had failed before was undone since.
+      this.#failure = undefined;
+      return result;
     } catch (error) {
       this.#failure ??= error;
       throw error;
@@ -211,23 +281,38 @@ export class Tx {
     return activityOf(this.#lease.resource) === "dead";
   }
 
+  get #outermost(): Tx {
+    return this.#parent === undefined ? this : this.#parent.#outermost;
+  }
+
+  #newName(): string {
+    return `vg_savepoint_${++this.#outermost.#names}`;
+  }
+
   #release(error?: unknown): void {
     this.#lease.release(error !== undefined && endsConnection(error) ? error : undefined);
   }
 
   #check(what: string): void {
-    if (this.#state === "open") {
-      if (!this.#lost || what === "rollback()") return;
+    if (this.ended) throw this.#ended(what);
+    if (what === "rollback()") return;
+    if (this.#child?.ended === false) {
+      throw new TransactionStateError(
+        this.#pool,
+        `${what} called on a transaction while one that is nested in it is open. Use the handle that the nested one's function gets, and await its end before going on here.`,
+      );
+    }
+    if (this.#lost) {
       throw new ConnectionLostError(
         this.#pool,
         `${what} called on a transaction whose connection is gone; the server rolls it back. ${describeError(this.#failure ?? "")}`,
         { cause: this.#failure },
       );
     }
-    throw this.#ended(what);
   }
 
   #ended(what: string): TransactionStateError {
+    if (this.#state === "open" && this.#parent !== undefined) return this.#parent.#ended(what);
     if (this.#state === "left") {
       return new TransactionStateError(
         this.#pool,
@@ -238,6 +323,14 @@ export class Tx {
     return new TransactionStateError(
       this.#pool,
       `${what} called on a transaction that ${ended}. Await every statement before commit() or rollback(), and end a transaction once.`,
+    );
+  }
+
+  #aborted(what: string): TransactionAbortedError {
+    return new TransactionAbortedError(
+      this.#pool,
+      `nothing was committed: ${what} because a statement had failed before: ${describeError(this.#failure)}. Let errors out of the transaction, or use a savepoint around statements that may fail.`,
+      { cause: this.#failure },
     );
   }
 
@@ -267,6 +360,11 @@ export class Tx {
     }
     this.#savepoints.splice(index);
   }
+}
+
+/** One that undoes: when it does not end in time the connection is closed, which undoes as well. */
+function lastStatement(text: string): SessionCall {
+  return { ...ownStatement(text, { timeoutMs: ROLLBACK_TIMEOUT_MS }), atLimit: "close" };
 }
 
 function anyOf(a: AbortSignal | undefined, b: AbortSignal | undefined): AbortSignal | undefined {
