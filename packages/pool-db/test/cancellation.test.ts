@@ -9,6 +9,7 @@ import {
   type DbPool,
   type DbPoolOptions,
 } from "../src/index.ts";
+import { requestCancel } from "../src/protocol/cancel-request.ts";
 import { CancelCounts, giveUp, recovery, setCancellation } from "../src/query/cancellation.ts";
 import { backendPid, until, usePostgres } from "./support.ts";
 import { watchedPath, type WatchedPath } from "./watched-path.ts";
@@ -179,61 +180,84 @@ test("a cancellation that comes after its query has ended is absorbed, and hits 
 });
 
 test("a query that ends before the side connection stands is not cancelled at all", async () => {
-  const { pool, pid } = await single();
-  const sent: string[] = [];
+  const path = await watchedPath(postgres.server);
+  const { pool } = await singleOver(path);
   const conn = await pool.acquire();
-  conn.client.on("error", (error) => sent.push(error.message));
-  const controller = new AbortController();
-  const running = caught(conn.query("select 1 as n", [], { signal: controller.signal }));
-  controller.abort();
-  expect(await running).toBe(controller.signal.reason);
-  expect(await conn.queryRow("select pg_backend_pid() as pid")).toEqual({ pid });
-  expect(sent).toEqual([]);
+  let asked = 0;
+  const isWanted = (): boolean => ++asked === 0;
+  expect(await requestCancel(conn.client, { timeoutMs: 10_000, isWanted })).toBe("unsent");
+  expect(asked).toBe(1);
   conn.release();
+  await pool.close();
+  await path.close();
+  expect(path.cancels).toBe(0);
 });
 
-test("thousands of short queries with random aborts on few connections: no other one is ever cancelled", async () => {
-  const pool = postgres.pool({ maxOpenConns: 3 });
-  // Deterministic, so that a failure can be had again.
-  let state = 4_711;
-  const random = (): number => {
-    state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fff_ffff;
-    return state / 0x7fff_ffff;
-  };
-  const counts = { answered: 0, aborted: 0 };
-  const work = async (query: (signal?: AbortSignal) => Promise<pg.QueryResult>): Promise<void> => {
-    if (random() < 0.5) {
-      await query();
-      counts.answered++;
-      return;
-    }
-    const controller = new AbortController();
-    const reason = new Error("given up");
-    const outcome = caught(query(controller.signal));
-    // From before the query is sent to after it is answered.
-    if (random() < 0.5) await delay(random() * 3);
-    else for (let turns = Math.floor(random() * 12); turns > 0; turns--) await nextTurn();
-    controller.abort(reason);
-    const result = await outcome;
-    if (result === reason) counts.aborted++;
-    else expect(result).toHaveProperty("value");
-  };
-  const text = (): string => (random() < 0.5 ? "select 1" : `select pg_sleep(${(random() * 0.002).toFixed(4)})`);
-  const worker = async (): Promise<void> => {
-    for (let i = 0; i < 600; i++) await work((signal) => pool.query(text(), [], { signal }));
-  };
-  const holder = async (): Promise<void> => {
-    const conn = await pool.acquire();
-    for (let i = 0; i < 600; i++) await work((signal) => conn.query(text(), [], { signal }));
-    conn.release();
-  };
-  await Promise.all([...Array.from({ length: 6 }, worker), holder()]);
-  expect(counts.answered).toBeGreaterThan(1_500);
-  expect(counts.aborted).toBeGreaterThan(700);
-  await until("all is quiet", () => pool.getStats().in_use === 0);
-  const { create_count, broken_closed, dirty_closed, acquire_count, release_count } = pool.getStats();
-  expect({ create_count, broken_closed, dirty_closed }).toEqual({ create_count: 3, broken_closed: 0, dirty_closed: 0 });
-  expect(acquire_count).toBe(release_count);
+for (const pipeline of [false, true]) {
+  const how = pipeline ? ", those without a signal pipelined" : "";
+  test(`thousands of short queries with random aborts on few connections${how}: no other one is ever cancelled`, async () => {
+    const pool = postgres.pool({ maxOpenConns: 3, pipeline, cancelTimeoutMs: 60_000, resetTimeoutMs: 60_000 });
+    // Deterministic, so that a failure can be had again.
+    let state = 4_711;
+    const random = (): number => {
+      state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fff_ffff;
+      return state / 0x7fff_ffff;
+    };
+    const counts = { asked: 0, answered: 0, aborted: 0 };
+    type Query = (text: string, values: number[], options?: { signal: AbortSignal }) => Promise<pg.QueryResult>;
+    const ask = async (query: Query): Promise<void> => {
+      const n = counts.asked++;
+      const text = random() < 0.5 ? "select $1::int as n" : `select $1::int as n from pg_sleep($2)`;
+      const values = text.includes("$2") ? [n, random() * 0.002] : [n];
+      if (random() < 0.5) {
+        expect((await query(text, values)).rows).toEqual([{ n }]);
+        counts.answered++;
+        return;
+      }
+      const controller = new AbortController();
+      const reason = new Error("given up");
+      const outcome = caught(query(text, values, { signal: controller.signal }));
+      // From before the query is sent to after it is answered.
+      if (random() < 0.5) await delay(random() * 3);
+      else for (let turns = Math.floor(random() * 12); turns > 0; turns--) await nextTurn();
+      controller.abort(reason);
+      const result = await outcome;
+      if (result === reason) counts.aborted++;
+      else expect(result).toMatchObject({ value: { rows: [{ n }] } });
+    };
+    const worker = async (): Promise<void> => {
+      for (let i = 0; i < 400; i++) await ask((...call) => pool.query(...call));
+    };
+    const holder = async (): Promise<void> => {
+      await using conn = await pool.acquire();
+      for (let i = 0; i < 400; i++) await ask((...call) => conn.query(...call));
+    };
+    await Promise.all([...Array.from({ length: 6 }, worker), holder()]);
+    expect(counts.answered).toBeGreaterThan(1_000);
+    expect(counts.aborted).toBeGreaterThan(500);
+    await until("all is quiet", () => pool.getStats().in_use === 0);
+    const { create_count, broken_closed, dirty_closed, acquire_count, release_count } = pool.getStats();
+    expect({ broken_closed, dirty_closed }).toEqual({ broken_closed: 0, dirty_closed: 0 });
+    expect(create_count).toBeLessThanOrEqual(3);
+    expect(acquire_count).toBe(release_count);
+  });
+}
+
+test("a batch that was given up is cancelled as one, and costs no connection", async () => {
+  const { pool, pid } = await single();
+  await pool.exec("create table batched (n int)");
+  const batch = ["insert into batched values (1)", "select pg_sleep(600)", "insert into batched values (2)"];
+  await expect(pool.batch(batch, { timeoutMs: 20 })).rejects.toThrow(QueryTimeoutError);
+  // pg runs this one, statement by statement, because of what only pg understands.
+  const pgs = [...batch, Object.assign({ text: "select 1" }, { queryMode: "extended" })];
+  await expect(pool.batch(pgs, { timeoutMs: 20 })).rejects.toThrow(QueryTimeoutError);
+  await expect(
+    pool.transaction(async (tx) => {
+      await tx.batch(batch, { timeoutMs: 20 }).catch(() => undefined);
+    }),
+  ).rejects.toThrow(TransactionAbortedError);
+  expect(await pool.queryRow("select count(*)::int as n from batched")).toEqual({ n: 0 });
+  expect(await backendPid(pool)).toBe(pid);
 });
 
 test("the next statement on the same connection waits for the recovery, within its own limits", async () => {

@@ -35,6 +35,7 @@ test("a value that cannot be right is refused with its name, what was given, wha
     "acquireTimeoutMs must be a number above 0, got 0. Use Infinity for no limit.",
   );
   expect(refusal({ connMaxLifetimeMs: -1 })).toContain("connMaxLifetimeMs must be a number of at least 0, got -1");
+  expect(refusal({ cancelTimeoutMs: -1 })).toContain("cancelTimeoutMs");
   expect(refusal({ connMaxLifetimeMs: "30m" })).toContain('got "30m"');
   expect(refusal({ logger: { info: () => undefined } })).toContain("debug(), info(), warn(), error()");
   expect(refusal({ discardOnQueryError: "yes" })).toContain("true or false");
