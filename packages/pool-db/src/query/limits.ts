@@ -19,7 +19,8 @@ export interface Limits extends QueryOptions {
   allowedMs?: number | undefined;
   /**
    * "close": at a limit the connection is closed, and what runs on it is left alone, where it would else be cancelled
-   * and the connection kept. For COMMIT, whose cancellation leaves nobody knowing its outcome.
+   * and the connection kept. For COMMIT, whose cancellation leaves nobody knowing its outcome, and for ROLLBACK, which the
+   * end of the connection does as well.
    */
   atLimit?: "close" | undefined;
 }

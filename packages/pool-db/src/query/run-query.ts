@@ -107,11 +107,12 @@ function watched(
 type QueryWithCallback = (query: string | object, values: readonly unknown[], callback: Done) => void;
 
 /** The error of a query whose time was up while it ran. */
-function timeoutError(pool: string, { timeoutMs, allowedMs = timeoutMs }: Limits): () => QueryTimeoutError {
+function timeoutError(pool: string, { timeoutMs, allowedMs = timeoutMs, atLimit }: Limits): () => QueryTimeoutError {
+  const fate = atLimit === "close" ? "its connection was closed" : "the server is asked to cancel it";
   return () =>
     new QueryTimeoutError(
       pool,
-      `the query did not end within ${allowedMs} ms and was given up; the server is asked to cancel it. Raise timeoutMs, or make the query faster.`,
+      `the query did not end within ${allowedMs} ms and was given up; ${fate}. Raise timeoutMs, or make the query faster.`,
     );
 }
 

@@ -83,6 +83,8 @@ export class Session {
 
   #within(limits: Limits, quiet: Promise<boolean>): Promise<void> {
     return new Promise((resolve, reject) => {
+      // It may have been aborted since the turn came.
+      if (limits.signal?.aborted) return reject(limits.signal.reason);
       const off = watchLimits(limits, this.#neverSent(limits), reject);
       void quiet.then(() => {
         off();
