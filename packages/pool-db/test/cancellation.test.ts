@@ -40,9 +40,9 @@ const active = async (pid: number): Promise<boolean> => {
   return rows.length === 1;
 };
 
-/** A pool of one connection, and the process that serves it. */
+/** A pool of one connection, which may take its time to recover on a loaded machine, and the process that serves it. */
 async function single(options: DbPoolOptions = {}): Promise<{ pool: DbPool; pid: number }> {
-  const pool = postgres.pool({ maxOpenConns: 1, ...options });
+  const pool = postgres.pool({ maxOpenConns: 1, cancelTimeoutMs: 60_000, resetTimeoutMs: 60_000, ...options });
   return { pool, pid: await backendPid(pool) };
 }
 
@@ -101,7 +101,7 @@ test("a server that does not stop a query costs its connection after cancelTimeo
 });
 
 test("a CancelRequest that overtakes its query, and finds nothing to cancel, is repeated", async () => {
-  const { pool, pid } = await single({ cancelTimeoutMs: 60_000 });
+  const { pool, pid } = await single();
   await frozen(pid, async () => {
     // The backend finds the signal first when it wakes up, and reads the query then.
     await expect(pool.query("select pg_sleep(600)", [], { timeoutMs: 20 })).rejects.toThrow(QueryTimeoutError);
@@ -261,7 +261,7 @@ test("a batch that was given up is cancelled as one, and costs no connection", a
 });
 
 test("the next statement on the same connection waits for the recovery, within its own limits", async () => {
-  const { pool, pid } = await single({ cancelTimeoutMs: 60_000 });
+  const { pool, pid } = await single();
   const conn = await pool.acquire();
   await conn.exec("create temporary table kept (n int)");
   await expect(conn.query("select pg_sleep(600)", [], { timeoutMs: 20 })).rejects.toThrow(QueryTimeoutError);
@@ -298,7 +298,7 @@ test("what is put into pg's own queue after a query was given up runs after it, 
 
 test("a connection that is discarded, or dies, while it recovers is gone at once", async () => {
   const path = await watchedPath(postgres.server, { onCancel: () => undefined });
-  const { pool } = await singleOver(path, { cancelTimeoutMs: 60_000 });
+  const { pool } = await singleOver(path);
   const conn = await pool.acquire();
   await expect(conn.query("select pg_sleep(600)", [], { timeoutMs: 20 })).rejects.toThrow(QueryTimeoutError);
   conn.discard();
@@ -318,7 +318,7 @@ test("close() waits for a recovery, and cuts it off at its deadline", async () =
   const patient = await single();
   await expect(patient.pool.query("select pg_sleep(600)", [], { timeoutMs: 20 })).rejects.toThrow(QueryTimeoutError);
   expect(await patient.pool.close()).toMatchObject({ drained: true, killed_connections: 0 });
-  const stuck = await single({ cancelTimeoutMs: 60_000 });
+  const stuck = await single();
   await frozen(stuck.pid, async () => {
     await expect(stuck.pool.query("select 1", [], { timeoutMs: 20 })).rejects.toThrow(QueryTimeoutError);
     expect(await stuck.pool.close({ deadlineMs: 50 })).toMatchObject({ drained: false, killed_connections: 1 });

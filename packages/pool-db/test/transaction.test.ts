@@ -315,7 +315,7 @@ test("begin's timeoutMs bounds the wait for a connection", async () => {
 });
 
 test("a transaction that outlasts its timeoutMs rejects at once, rolls back and frees its connection", async () => {
-  const pool = postgres.pool({ maxOpenConns: 1 });
+  const pool = postgres.pool({ maxOpenConns: 1, cancelTimeoutMs: 60_000, resetTimeoutMs: 60_000 });
   await pool.exec("create table outlasted (n int)");
   let late: Promise<unknown> | undefined;
   let goOn = (): void => undefined;
@@ -370,7 +370,7 @@ test("a BEGIN that the server refuses, that is given up, or whose connection die
     answer: (message) => (refuse && message.includes("BEGIN") ? refusal : undefined),
   });
   const dsn = postgres.server.dsn.replace(`:${postgres.server.port}/`, `:${path.port}/`);
-  const pool = postgres.pool({ dsn, maxOpenConns: 1 });
+  const pool = postgres.pool({ dsn, maxOpenConns: 1, cancelTimeoutMs: 60_000, resetTimeoutMs: 60_000 });
   const pid = await backendPid(pool);
   const work = (): Promise<void> => Promise.reject(new Error("it never runs"));
   await expect(pool.begin()).rejects.toThrow("no transactions today");
