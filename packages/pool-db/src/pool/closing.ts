@@ -1,28 +1,65 @@
 import type { CloseOutcome } from "./resource.ts";
+import { isInUse } from "./slot-table.ts";
+import type { Stock } from "./stock.ts";
 
 /** The end of a pool, from `close()` on: until when it may take, and what it had to kill. */
 export class Closing<R> {
   readonly deadline: number;
   readonly outcome: Promise<CloseOutcome<R>>;
-  readonly killed: CloseOutcome<R>["killed"] = [];
-  rejectedWaiters = 0;
+  readonly #stock: Stock<R>;
+  readonly #killed: CloseOutcome<R>["killed"] = [];
+  #rejectedWaiters = 0;
   #finish: (() => void) | undefined;
 
-  /** `goodbyes` are under way, and more may join until `finish()`; the outcome waits for them all. */
-  constructor(deadlineMs: number, now: () => number, goodbyes: ReadonlySet<Promise<void>>) {
-    const since = now();
+  constructor(stock: Stock<R>, deadlineMs: number) {
+    const { clock, goodbyes } = stock;
+    const since = clock.now();
+    this.#stock = stock;
     this.deadline = since + deadlineMs;
     const finished = new Promise<void>((resolve) => {
       this.#finish = resolve;
     });
     this.outcome = finished.then(async () => {
       await Promise.all(goodbyes);
-      const { killed, rejectedWaiters } = this;
-      return { durationMs: now() - since, killed, rejectedWaiters };
+      return { durationMs: clock.now() - since, killed: this.#killed, rejectedWaiters: this.#rejectedWaiters };
     });
   }
 
-  finish(): void {
+  /** Nobody waits: closes whatever is free, and ends when nothing is lent. */
+  drain(): void {
+    const stock = this.#stock;
+    for (const slot of stock.slots) {
+      if (slot.state === "connecting") stock.abandonDial(slot);
+      else if (slot.state === "idle" || slot.state === "validating") stock.remove(slot, "pool_closed");
+    }
+    if (stock.slots.size === 0) this.#end();
+  }
+
+  /** Closes everything now, whoever holds it. `refuse` rejects those who wait and says how many they were. */
+  kill(refuse: (now: number) => number): void {
+    const stock = this.#stock;
+    if (stock.state === "closed") return;
+    stock.state = "closed";
+    const now = stock.clock.now();
+    this.#rejectedWaiters = refuse(now);
+    for (const slot of stock.slots) {
+      if (slot.state === "connecting") {
+        stock.abandonDial(slot);
+      } else if (isInUse(slot)) {
+        this.#killed.push({ resource: slot.resource as R, heldMs: now - slot.acquiredAt });
+        stock.removeUsed(slot, "pool_closed", now);
+      } else {
+        stock.remove(slot, "pool_closed");
+      }
+    }
+    this.#end();
+  }
+
+  #end(): void {
+    const { alarm } = this.#stock;
+    this.#stock.state = "closed";
+    alarm.cancel();
+    alarm.keepAlive(false);
     this.#finish?.();
   }
 }

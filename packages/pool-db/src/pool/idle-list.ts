@@ -1,5 +1,10 @@
 import type { Slot } from "./slot.ts";
 
+export interface IdleLimits {
+  readonly maxIdle: number;
+  readonly maxIdleTrimDelayMs: number;
+}
+
 /**
  * The free slots, the longest unused first. Lending from the end lets the surplus age at the beginning.
  *
@@ -9,16 +14,15 @@ import type { Slot } from "./slot.ts";
  */
 export class IdleList<R> {
   readonly #slots: Slot<R>[] = [];
-  readonly #maxIdle: number;
-  readonly #trimDelayMs: number;
+  readonly #limits: IdleLimits;
   /** The fewest that were free since the window began. */
   #fewest = 0;
   /** When the window ends; `Infinity` while nothing is surplus. */
   #trimAt = Infinity;
 
-  constructor(maxIdle: number, trimDelayMs: number) {
-    this.#maxIdle = maxIdle;
-    this.#trimDelayMs = trimDelayMs;
+  /** The limits may change; `limitsChanged()` says so. */
+  constructor(limits: IdleLimits) {
+    this.#limits = limits;
   }
 
   get size(): number {
@@ -39,10 +43,7 @@ export class IdleList<R> {
 
   push(slot: Slot<R>, now: number): void {
     this.#slots.push(slot);
-    if (this.#slots.length > this.#maxIdle && this.#trimAt === Infinity) {
-      this.#fewest = this.#slots.length;
-      this.#trimAt = now + this.#trimDelayMs;
-    }
+    if (this.#trimAt === Infinity) this.#watchSurplus(now);
   }
 
   pop(): Slot<R> | undefined {
@@ -61,10 +62,22 @@ export class IdleList<R> {
   /** Ends a window that is over, and returns the slots to close. They are still in the list. */
   surplus(now: number): Slot<R>[] {
     if (this.#trimAt > now) return [];
-    const surplus = this.#slots.slice(0, Math.max(0, this.#fewest - this.#maxIdle));
+    const surplus = this.#slots.slice(0, Math.max(0, this.#fewest - this.#limits.maxIdle));
     const left = this.#slots.length - surplus.length;
     this.#fewest = left;
-    this.#trimAt = left > this.#maxIdle ? now + this.#trimDelayMs : Infinity;
+    this.#trimAt = left > this.#limits.maxIdle ? now + this.#limits.maxIdleTrimDelayMs : Infinity;
     return surplus;
+  }
+
+  /** A window begins anew. */
+  limitsChanged(now: number): void {
+    this.#trimAt = Infinity;
+    this.#watchSurplus(now);
+  }
+
+  #watchSurplus(now: number): void {
+    if (this.#slots.length <= this.#limits.maxIdle) return;
+    this.#fewest = this.#slots.length;
+    this.#trimAt = now + this.#limits.maxIdleTrimDelayMs;
   }
 }

@@ -13,13 +13,13 @@ export class Waiter<T> {
   next: Waiter<T> | undefined = undefined;
 
   constructor(
-    { since, timeoutMs, shared, signal }: WaitRequest,
+    { since, deadline, shared, signal }: WaitRequest,
     leave: (waiter: Waiter<T>, reason: unknown) => void,
     resolve: (value: T) => void,
     reject: (error: unknown) => void,
   ) {
     this.since = since;
-    this.deadline = since + timeoutMs;
+    this.deadline = deadline;
     this.shared = shared;
     this.resolve = resolve;
     this.reject = reject;
@@ -41,7 +41,8 @@ export class Waiter<T> {
 
 export interface WaitRequest {
   readonly since: number;
-  readonly timeoutMs: number;
+  /** The time, on the pool's clock, at which the wait is given up. */
+  readonly deadline: number;
   readonly shared: boolean;
   readonly signal: AbortSignal | undefined;
 }
