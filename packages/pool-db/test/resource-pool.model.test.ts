@@ -13,7 +13,10 @@ type Step =
   | { do: "abort" | "lose"; which: number }
   | { do: "release"; which: number; how: "clean" | "dirty" | "broken" | "later" | "throws" | "discard" }
   | { do: "dial" | "validate" | "reset"; which: number; ok: boolean }
-  | { do: "wait"; ms: number };
+  | { do: "wait"; ms: number }
+  | { do: "configure"; maxOpen: number; maxIdle: number; maxShares: number; maxLifetimeMs: number }
+  | { do: "warm"; target: number }
+  | { do: "reset pool" };
 
 const which = fc.nat(20);
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -48,6 +51,20 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({ do: fc.constantFrom("validate" as const, "reset" as const), which, ok: fc.boolean() }),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("wait" as const), ms: fc.constantFrom(1, 40, 400, 3_000) }) },
+  {
+    weight: 1,
+    arbitrary: fc.oneof(
+      fc.record({
+        do: fc.constant("configure" as const),
+        maxOpen: fc.integer({ min: 1, max: 4 }),
+        maxIdle: fc.integer({ min: 0, max: 4 }),
+        maxShares: fc.constantFrom(1, 2, 4),
+        maxLifetimeMs: fc.constantFrom(1_500, Infinity),
+      }),
+      fc.record({ do: fc.constant("warm" as const), target: fc.integer({ min: 1, max: 4 }) }),
+      fc.record({ do: fc.constant("reset pool" as const) }),
+    ),
+  },
 );
 
 const settings = fc.record({
@@ -70,6 +87,8 @@ type Given = typeof settings extends fc.Arbitrary<infer T> ? T : never;
 
 function harness(given: Given) {
   const { reentrantCalls, ...limits } = given;
+  /** The limits in force; some change on the way. */
+  const inForce = { ...limits };
   let callsLeft: number = 0;
   /** What a listener may do: borrow and give back at once, or wait in the line. */
   const callBack = (): void => {
@@ -101,6 +120,10 @@ function harness(given: Given) {
   /** For each resource: since when its present holder has had its turn, and whether it was released as unusable. */
   const turnSince = new Map<FakeResource, number>();
   const condemned = new Set<FakeResource>();
+  /** Open when the pool was reset; and lent when its maximum fell, so that they may be closed when they return. */
+  const outdated = new Set<FakeResource>();
+  const surplus = new Set<FakeResource>();
+  let warming = 0;
   let asked = 0;
   let lastServed = -1;
   let before: DbPoolStats = pool.getStats();
@@ -112,11 +135,12 @@ function harness(given: Given) {
     const { resource } = holder.lease;
     const others = holdersOf(resource);
     expect(resource.alive).toBe(true);
+    expect(outdated.has(resource)).toBe(false);
     if (others.length === 0) turnSince.set(resource, fake.time.now());
     else {
       // Nobody is lent what another has, unless all of them are content to share it.
       expect(holder.shared && others.every(({ shared }) => shared)).toBe(true);
-      expect(others.length).toBeLessThan(given.maxShares);
+      expect(others.length).toBeLessThan(inForce.maxShares);
       expect(condemned.has(resource)).toBe(false);
       expect(fake.time.now() - (turnSince.get(resource) as number)).toBeLessThanOrEqual(given.maxShareAgeMs);
     }
@@ -153,7 +177,22 @@ function harness(given: Given) {
     if (action.do === "acquire") acquire(action.timeoutMs, action.shared);
     else if (action.do === "abort") waiting[action.which % Math.max(1, waiting.length)]?.controller.abort();
     else if (action.do === "wait") await fake.time.advance(action.ms);
-    else if (action.do === "dial") {
+    else if (action.do === "configure") {
+      const { do: _, ...changes } = action;
+      if (changes.maxOpen < inForce.maxOpen) for (const { lease } of held) surplus.add(lease.resource);
+      Object.assign(inForce, changes);
+      pool.configure(changes);
+    } else if (action.do === "warm") {
+      warming++;
+      const settled = (): void => void warming--;
+      pool.warm(action.target, { timeoutMs: 500 }).then((open) => {
+        expect(open).toBeGreaterThanOrEqual(Math.min(action.target, inForce.maxOpen));
+        settled();
+      }, settled);
+    } else if (action.do === "reset pool") {
+      for (const resource of factory.made) if (resource.alive) outdated.add(resource);
+      pool.reset();
+    } else if (action.do === "dial") {
       const dial = pick(factory.dials, action.which);
       if (action.ok) dial?.resolve();
       else dial?.reject(new Error("refused"));
@@ -174,19 +213,23 @@ function harness(given: Given) {
     await settle();
   }
 
+  const neverExpires = (): boolean => inForce.maxLifetimeMs === Infinity;
+
   const hasRoom = (resource: FakeResource): boolean => {
     const holders = holdersOf(resource);
     const age = fake.time.now() - (turnSince.get(resource) as number);
     const young = age <= given.maxShareAgeMs;
-    return (
-      young && holders.length < given.maxShares && holders.every(({ shared }) => shared) && !condemned.has(resource)
-    );
+    if ([condemned, outdated, surplus].some((closing) => closing.has(resource))) return false;
+    return young && holders.length < inForce.maxShares && holders.every(({ shared }) => shared);
   };
 
   function check(): void {
     const stats = pool.getStats();
     expect(stats.open_connections).toBe(stats.in_use + stats.idle);
-    expect(stats.open_connections + stats.connecting).toBeLessThanOrEqual(given.maxOpen);
+    const { maxOpen } = inForce;
+    // Over a maximum that has fallen there is only what is lent.
+    if (stats.in_use <= maxOpen) expect(stats.open_connections + stats.connecting).toBeLessThanOrEqual(maxOpen);
+    else expect(stats).toMatchObject({ idle: 0, connecting: 0 });
     expect(stats.connecting).toBeLessThanOrEqual(given.maxConnecting);
     expect(stats.acquire_count - stats.release_count).toBe(stats.in_use);
     // A holder whose resource died does not count any more; one whose resource is being reset still does.
@@ -197,18 +240,21 @@ function harness(given: Given) {
     // Nobody waits beside something free, and nobody waits without an end to it.
     if (stats.pending > 0 && given.validateAfterIdleMs === Infinity) expect(stats.idle).toBe(0);
     if (stats.pending > 0) expect(fake.time.armed).toBe(1);
-    if (waiting[0]?.shared === true && given.maxLifetimeMs === Infinity && given.maxUses === Infinity) {
+    if (waiting[0]?.shared === true && neverExpires() && given.maxUses === Infinity) {
       expect([...inHand].filter(hasRoom)).toEqual([]);
     }
     // Who waits has something on its way, or everything is in use; only after a failed dial there may be a pause.
     if (stats.create_count > before.create_count) failing = false;
     if (stats.create_error_count > before.create_error_count) failing = true;
     if (stats.pending > 0 && !failing) {
-      expect(stats.connecting + stats.idle > 0 || stats.in_use === given.maxOpen).toBe(true);
+      expect(stats.connecting + stats.idle > 0 || stats.in_use >= maxOpen).toBe(true);
+    }
+    if (warming > 0 && !failing) {
+      expect(stats.connecting + stats.idle > 0 || stats.in_use >= maxOpen).toBe(true);
     }
     // Who has to share has another resource on its way.
     if (pool.state === "open" && !failing && [...inHand].some((resource) => holdersOf(resource).length > 1)) {
-      expect(stats.connecting + stats.idle > 0 || stats.in_use === given.maxOpen).toBe(true);
+      expect(stats.connecting + stats.idle > 0 || stats.in_use >= maxOpen).toBe(true);
     }
     const { acquire_count, pipelined_count } = stats;
     const ended = acquire_count + pipelined_count + stats.timeout_count + stats.canceled_count + stats.rejected_count;
@@ -224,7 +270,7 @@ function harness(given: Given) {
     callsLeft = 0;
   };
 
-  return { ...fake, held, waiting, play, check, calm };
+  return { ...fake, inForce, held, waiting, play, check, calm };
 }
 
 test("in every order of events the pool's books balance, nobody is overtaken, and nothing is lent twice", async () => {
@@ -264,7 +310,9 @@ test("whatever happened, every slot comes back: afterwards the pool can lend its
       await answerAll();
       await run.time.advance(2_000);
       await answerAll();
-      const leases = Promise.all(Array.from({ length: given.maxOpen }, () => pool.acquire({ timeoutMs: 60_000 })));
+      const leases = Promise.all(
+        Array.from({ length: run.inForce.maxOpen }, () => pool.acquire({ timeoutMs: 60_000 })),
+      );
       let served = 0;
       void leases.then((all) => {
         served = all.length;
@@ -273,8 +321,8 @@ test("whatever happened, every slot comes back: afterwards the pool can lend its
         await answerAll();
         await run.time.advance(100);
       }
-      expect(served).toBe(given.maxOpen);
-      expect(pool.getStats()).toMatchObject({ in_use: given.maxOpen, pending: 0, connecting: 0 });
+      expect(served).toBe(run.inForce.maxOpen);
+      expect(pool.getStats()).toMatchObject({ in_use: run.inForce.maxOpen, pending: 0, connecting: 0 });
       for (const lease of await leases) lease.release();
     }),
     { numRuns: 200 },

@@ -62,6 +62,10 @@ export interface DbPoolStats {
   readonly create_error_count: number;
   /** Closed as surplus over `maxIdleConns`. */
   readonly max_idle_closed: number;
+  /** Closed because `configure()` lowered `maxOpenConns`. */
+  readonly max_open_closed: number;
+  /** Closed because of `reset()`. */
+  readonly reset_closed: number;
   /** Closed after `connMaxIdleTimeMs`. */
   readonly max_idle_time_closed: number;
   /** Closed after `connMaxLifetimeMs`. */
@@ -77,6 +81,8 @@ export interface DbPoolStats {
 /** Why a connection left the pool. */
 export type RemovalReason =
   | "max_idle"
+  | "max_open"
+  | "reset"
   | "max_idle_time"
   | "max_lifetime"
   | "max_uses"
@@ -107,6 +113,8 @@ export class PoolCounters {
   readonly #create = createHistogram();
   readonly #closed: Record<RemovalReason, number> = {
     max_idle: 0,
+    max_open: 0,
+    reset: 0,
     max_idle_time: 0,
     max_lifetime: 0,
     max_uses: 0,
@@ -164,6 +172,8 @@ export class PoolCounters {
       create_count: create.count,
       create_error_count: this.createErrors,
       max_idle_closed: closed.max_idle,
+      max_open_closed: closed.max_open,
+      reset_closed: closed.reset,
       max_idle_time_closed: closed.max_idle_time,
       max_lifetime_closed: closed.max_lifetime,
       max_uses_closed: closed.max_uses,

@@ -33,6 +33,21 @@ export function timedOut(
   );
 }
 
+export function notWarm(
+  name: string,
+  target: number,
+  elapsedMs: number,
+  gauges: PoolGauges,
+  connectError: unknown,
+): AcquireTimeoutError {
+  const lastError = connectError === undefined ? "" : `; last connect error: ${describeError(connectError)}`;
+  return new AcquireTimeoutError(
+    name,
+    `warm(${target}) was not done after ${Math.round(elapsedMs)} ms (${figures(gauges)}${lastError}). Check that the server is up, reachable and takes so many connections.`,
+    connectError === undefined ? undefined : { cause: connectError },
+  );
+}
+
 export function couldNotConnect(name: string, error: unknown): ConnectError {
   return new ConnectError(name, `could not connect: ${describeError(error)}`, { cause: error });
 }

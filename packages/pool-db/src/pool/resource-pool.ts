@@ -18,10 +18,11 @@
 import { Alarm } from "./alarm.ts";
 import { Closing } from "./closing.ts";
 import type { DbPoolStats, RemovalReason } from "./pool-stats.ts";
-import { poolClosed, queueFull, timedOut } from "./refusals.ts";
+import { notWarm, poolClosed, queueFull, timedOut } from "./refusals.ts";
 import type {
   AcquireLimits,
   CloseOutcome,
+  PoolLimits,
   PoolListener,
   ResourceFactory,
   ResourcePoolSettings,
@@ -31,7 +32,7 @@ import type { Lease, Lender, Slot } from "./slot.ts";
 import { isInUse } from "./slot-table.ts";
 import { Stock } from "./stock.ts";
 import { Supply } from "./supply.ts";
-import { nextSweep, sweep } from "./sweep.ts";
+import { nextSweep, shrink, sweep } from "./sweep.ts";
 import { WaitingLine } from "./waiting-line.ts";
 
 export class ResourcePool<R> implements Lender<R> {
@@ -108,6 +109,42 @@ export class ResourcePool<R> implements Lender<R> {
     return this.#acquire(true, limits);
   }
 
+  /** Takes effect at once, also for what is open, lent or waiting. What is surplus now and lent is closed as it returns. */
+  configure(changes: Partial<PoolLimits>): void {
+    const { settings, slots, idle, clock } = this.#stock;
+    const now = clock.now();
+    Object.assign(settings, changes);
+    for (const slot of slots) {
+      if (slot.resource !== undefined) slot.expiresAt = slot.openedAt + settings.maxLifetimeMs * slot.lifeShare;
+    }
+    shrink(this.#stock);
+    idle.limitsChanged(now);
+    this.#tick(now);
+  }
+
+  /**
+   * Dials until `target` are open, lent ones included, and resolves with how many are; `acquire()`'s limits hold. Once
+   * open they are kept as any others are: beyond `maxIdle` not for long.
+   */
+  warm(target: number, { signal, timeoutMs }: AcquireLimits = {}): Promise<number> {
+    const { settings, state, clock, alarm } = this.#stock;
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (state !== "open") return Promise.reject(poolClosed(this.name));
+    const now = clock.now();
+    this.#stock.used = true;
+    const limits = { target, since: now, deadline: now + (timeoutMs ?? settings.acquireTimeoutMs) };
+    const warm = this.#stock.warmUps.join(limits, signal, () => this.#tick(clock.now()));
+    alarm.atLatest(limits.deadline);
+    this.#pump(now);
+    return warm;
+  }
+
+  /** Closes all that is open now: what is free at once, what is lent when it returns. Dials under way begin anew. */
+  reset(): void {
+    for (const slot of this.#stock.slots) this.#stock.retire(slot, "reset");
+    this.#pump(this.#stock.clock.now());
+  }
+
   /**
    * No more acquires; those that wait already are served. Resolves when everything has come back and is closed, or,
    * after `deadlineMs`, when what was left has been killed.
@@ -116,6 +153,7 @@ export class ResourcePool<R> implements Lender<R> {
     if (this.#closing === undefined) {
       this.#closing = new Closing(this.#stock, deadlineMs);
       this.#stock.state = "draining";
+      this.#stock.warmUps.refuseAll(() => poolClosed(this.name));
       this.#stock.alarm.atLatest(this.#closing.deadline);
       this.#pump(this.#stock.clock.now());
     }
@@ -154,7 +192,7 @@ export class ResourcePool<R> implements Lender<R> {
       return Promise.resolve(lease);
     }
     // Whoever will be served by free capacity stands in the line too, for the time of a dial; the bound is for the rest.
-    if (this.#waiters.size >= settings.maxWaiting + (settings.maxOpen - this.inUse)) {
+    if (this.#waiters.size >= settings.maxWaiting + Math.max(0, settings.maxOpen - this.inUse)) {
       counters.rejected++;
       const refusal = queueFull(this.name, settings.maxWaiting, this.#stock.gauges(this.waiting));
       outbox.deliver();
@@ -178,17 +216,26 @@ export class ResourcePool<R> implements Lender<R> {
 
   /** Hands what there is to waiters, and gets more on the way while it is wanted. Called after every change. */
   #pump(now: number): void {
-    const { alarm, state, outbox } = this.#stock;
+    const { alarm, state, outbox, warmUps } = this.#stock;
     for (;;) {
       const { first } = this.#waiters;
       const lease = first === undefined ? undefined : this.#lendNow(first.shared, now);
       if (lease === undefined) break;
       this.#waiters.serve(lease, now, false);
     }
+    if (warmUps.size > 0) this.#settleWarmUps(now);
     this.#supply.getMore(now);
-    alarm.keepAlive(this.#waiters.size > 0 || state === "draining");
+    alarm.keepAlive(this.#waiters.size > 0 || warmUps.size > 0 || state === "draining");
     if (state === "draining" && this.#waiters.size === 0) this.#closing?.drain();
     outbox.deliver();
+  }
+
+  #settleWarmUps(now: number): void {
+    const { warmUps, idle, alarm, settings } = this.#stock;
+    warmUps.settle(this.idle + this.inUse, settings.maxOpen);
+    if (warmUps.size > 0) return;
+    idle.limitsChanged(now);
+    alarm.atLatest(idle.trimAt);
   }
 
   /** A free resource, else, for those who are content with it, a share of one. */
@@ -212,7 +259,10 @@ export class ResourcePool<R> implements Lender<R> {
   takeBack(slot: Slot<R>, discard: unknown): void {
     const now = this.#stock.clock.now();
     slot.holders--;
-    if (discard) slot.condemned ??= discard;
+    if (discard) {
+      slot.retired = "broken";
+      slot.discard ??= discard;
+    }
     if (slot.holders === 0) this.#release(slot, discard, now);
     else if (slot.state === "shared") this.#stock.slots.shared.leave(slot, now);
     this.#pump(now);
@@ -221,12 +271,12 @@ export class ResourcePool<R> implements Lender<R> {
   /** The last holder has let go. */
   #release(slot: Slot<R>, discard: unknown, now: number): void {
     const { slots, outbox, clock, settings } = this.#stock;
-    outbox.post("released", slot.resource, slot.condemned ?? discard);
+    outbox.post("released", slot.resource, slot.discard ?? discard);
     // It died meanwhile, and was counted as released then.
     if (slot.state === "gone") return;
     // Also for a reset without I/O: it may reach a logger, which may call the pool, which must not share this one.
     slots.move(slot, "resetting");
-    const verdict = slot.condemned === undefined ? this.#reset(slot.resource as R) : "broken";
+    const verdict = slot.retired ?? this.#clean(slot.resource as R);
     if (typeof verdict === "string") return this.#returned(slot, verdict, now);
     this.#stock.limit(slot, settings.resetTimeoutMs, now);
     const done = (outcome: Verdict): void => {
@@ -238,7 +288,7 @@ export class ResourcePool<R> implements Lender<R> {
     verdict.then(done, () => done("broken"));
   }
 
-  #reset(resource: R): Verdict | Promise<Verdict> {
+  #clean(resource: R): Verdict | Promise<Verdict> {
     try {
       return this.#stock.factory.reset(resource);
     } catch {
@@ -247,16 +297,19 @@ export class ResourcePool<R> implements Lender<R> {
   }
 
   /** Its resource has come back, and is kept or closed. */
-  #returned(slot: Slot<R>, verdict: Verdict, now: number): void {
+  #returned(slot: Slot<R>, verdict: Verdict | RemovalReason, now: number): void {
     const reason = verdict === "clean" ? this.#reasonToClose(slot, now) : verdict;
     if (reason !== undefined) return this.#stock.removeUsed(slot, reason, now);
     this.#stock.counters.used(now - slot.acquiredAt);
     this.#offer(slot, now);
   }
 
-  #reasonToClose({ expiresAt, uses }: Slot<R>, now: number): RemovalReason | undefined {
+  #reasonToClose({ retired, expiresAt, uses }: Slot<R>, now: number): RemovalReason | undefined {
+    const { slots, settings } = this.#stock;
+    if (retired !== undefined) return retired;
     if (expiresAt <= now) return "max_lifetime";
-    return uses >= this.#stock.settings.maxUses ? "max_uses" : undefined;
+    if (uses >= settings.maxUses) return "max_uses";
+    return slots.size > settings.maxOpen ? "max_open" : undefined;
   }
 
   /** The resource ended by itself. */
@@ -279,11 +332,13 @@ export class ResourcePool<R> implements Lender<R> {
   #tick(now: number): void {
     const stock = this.#stock;
     this.#waiters.expire(now, (waitedMs) => this.#timeoutError(waitedMs, now));
+    this.#stock.warmUps.expire(now, (target, waitedMs) => this.#notWarm(target, waitedMs));
     sweep(stock, this.#supply, now);
     if (stock.state === "draining" && this.#closingDeadline <= now) this.#kill();
     this.#pump(now);
     const end = stock.state === "draining" ? this.#closingDeadline : Infinity;
-    stock.alarm.atLatest(Math.min(this.#waiters.nextDeadline(), nextSweep(stock), end));
+    const waits = Math.min(this.#waiters.nextDeadline(), this.#stock.warmUps.nextDeadline());
+    stock.alarm.atLatest(Math.min(waits, nextSweep(stock), end));
   }
 
   get #closingDeadline(): number {
@@ -292,6 +347,10 @@ export class ResourcePool<R> implements Lender<R> {
 
   #kill(): void {
     this.#closing?.kill((now) => this.#waiters.refuseAll(() => poolClosed(this.name), now));
+  }
+
+  #notWarm(target: number, waitedMs: number): Error {
+    return notWarm(this.name, target, waitedMs, this.#stock.gauges(this.waiting), this.#supply.lastError);
   }
 
   #timeoutError(waitedMs: number, now: number): Error {

@@ -38,9 +38,15 @@ export interface AcquireLimits {
   readonly timeoutMs?: number | undefined;
 }
 
-/** Where a limit may be absent, it is `Infinity`. */
-export interface ResourcePoolSettings {
-  name: string;
+export interface ResourcePoolSettings extends PoolLimits {
+  readonly name: string;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: () => number;
+}
+
+/** What may change while the pool runs. Where a limit may be absent, it is `Infinity`. */
+export interface PoolLimits {
   maxOpen: number;
   maxIdle: number;
   minIdle: number;
@@ -59,9 +65,6 @@ export interface ResourcePoolSettings {
   validateAfterIdleMs: number;
   validateTimeoutMs: number;
   resetTimeoutMs: number;
-  clock: Clock;
-  timers: Timers;
-  random: () => number;
 }
 
 export interface CloseOutcome<R> {

@@ -43,14 +43,14 @@ export class SharedSlots<R> {
 
   /**
    * The one with the fewest holders that takes another, or `undefined`. Nobody joins behind something slow, and what is
-   * to be closed (condemned, used up, past its life) takes no new holders, or it would never come back.
+   * to be closed (retired, used up, past its life) takes no new holders, or it would never come back.
    */
   roomiest(now: number, { maxShares, maxShareAgeMs, maxUses }: SharingLimits): Slot<R> | undefined {
     let roomiest: Slot<R> | undefined;
     let fewest = maxShares;
     for (const slot of this.#slots) {
       if (slot.holders >= fewest || now - slot.turnSince > maxShareAgeMs) continue;
-      if (slot.condemned !== undefined || slot.expiresAt <= now || slot.uses >= maxUses) continue;
+      if (slot.retired !== undefined || slot.expiresAt <= now || slot.uses >= maxUses) continue;
       roomiest = slot;
       fewest = slot.holders;
     }

@@ -1,4 +1,5 @@
 import { LeaseReleasedError } from "../errors.ts";
+import type { RemovalReason } from "./pool-stats.ts";
 
 /**
  * The states of a slot:
@@ -28,7 +29,9 @@ export class Slot<R> {
   deadline: number = Infinity;
   /** Its check has been silent for so long that nobody counts on it any more. */
   doubtful = false;
-  /** The end of its life, drawn once: a jitter that is drawn at every look would shorten every life to its minimum. */
+  openedAt = 0;
+  /** Its part of the pool's `maxLifetimeMs`, drawn once: drawn at every look, it would shorten every life to its minimum. */
+  lifeShare = 1;
   expiresAt: number = Infinity;
   idleSince = 0;
   /** Since when it has been lent without a break. */
@@ -38,8 +41,10 @@ export class Slot<R> {
   holders = 0;
   /** While shared: since when the one whose turn it is has been at it. */
   turnSince = 0;
+  /** Why it will be closed when it comes back, whatever its state then. It takes no more holders. */
+  retired: RemovalReason | undefined = undefined;
   /** What a holder said when it released the resource as unusable. */
-  condemned: unknown = undefined;
+  discard: unknown = undefined;
   /** Stops the dial. */
   readonly dialing: AbortController = new AbortController();
 

@@ -4,7 +4,8 @@ import { Outbox } from "./outbox.ts";
 import { PoolCounters, type PoolGauges, type RemovalReason } from "./pool-stats.ts";
 import type { PoolListener, ResourceFactory, ResourcePoolSettings } from "./resource.ts";
 import { Lease, type Slot } from "./slot.ts";
-import { SlotTable } from "./slot-table.ts";
+import { SlotTable, isInUse } from "./slot-table.ts";
+import { WarmUps } from "./warm-ups.ts";
 
 /**
  * What a pool has: its slots, and what is done with one of them. Nothing here decides who gets what or what is dialled,
@@ -19,6 +20,7 @@ export class Stock<R> {
   readonly outbox: Outbox<R>;
   readonly slots: SlotTable<R> = new SlotTable();
   readonly idle: IdleList<R>;
+  readonly warmUps: WarmUps = new WarmUps();
   /** Goodbyes under way; the pool's end waits for them. */
   readonly goodbyes: Set<Promise<void>> = new Set();
   /** "draining": no more acquires; "closed": nothing is left, or it is being cut. */
@@ -93,7 +95,7 @@ export class Stock<R> {
         return new Lease(slot, resource);
       }
       // Its holders will learn of it; nobody else shall.
-      slot.condemned = true;
+      slot.retired = "broken";
     }
   }
 
@@ -101,12 +103,18 @@ export class Stock<R> {
     this.slots.move(slot, "idle");
     slot.idleSince = now;
     this.idle.push(slot, now);
-    if (this.idle.trimAt <= now) this.trim(now);
-    this.alarm.atLatest(Math.min(slot.expiresAt, now + this.settings.maxIdleTimeMs, this.idle.trimAt));
+    this.trim(now);
+    this.alarm.atLatest(Math.min(slot.expiresAt, now + this.settings.maxIdleTimeMs, this.trimAt));
   }
 
-  /** Closes what is surplus to `maxIdle`, if the time for that has come. */
+  /** When there will be something to trim. What a warm-up has opened is not surplus before it is done. */
+  get trimAt(): number {
+    return this.warmUps.size > 0 ? Infinity : this.idle.trimAt;
+  }
+
+  /** Closes what is surplus to `maxIdle`. */
   trim(now: number): void {
+    if (this.trimAt > now) return;
     for (const slot of this.idle.surplus(now)) this.remove(slot, "max_idle");
   }
 
@@ -131,6 +139,13 @@ export class Stock<R> {
   removeUsed(slot: Slot<R>, reason: RemovalReason, now: number): void {
     this.counters.used(now - slot.acquiredAt);
     this.remove(slot, reason);
+  }
+
+  /** Closes it now, or, if it is in use, when it comes back. */
+  retire(slot: Slot<R>, reason: RemovalReason): void {
+    if (slot.state === "connecting") this.abandonDial(slot);
+    else if (isInUse(slot)) slot.retired ??= reason;
+    else this.remove(slot, reason);
   }
 
   abandonDial(slot: Slot<R>): void {

@@ -22,8 +22,8 @@ interface Customer<R> {
 }
 
 /**
- * Gets resources ready, by checks and dials, as many as are wanted: by those who wait, by those who have to share, and
- * for `minIdle`. At most `maxConnecting` dials run at a time; the others begin only if they are still wanted then. After
+ * Gets resources ready, by checks and dials, as many as are wanted: by those who wait, by those who have to share, for
+ * `minIdle`, and to warm up. At most `maxConnecting` dials run at a time; the others begin only if they are still wanted then. After
  * a failure one dial at a time probes, with a growing pause between attempts.
  */
 export class Supply<R> {
@@ -46,8 +46,9 @@ export class Supply<R> {
 
   /** Begins the checks and dials that are wanted and allowed. */
   getMore(now: number): void {
-    const { slots, idle, settings } = this.#stock;
-    if (this.#waiters.size === 0 && slots.shared.joined === 0 && settings.minIdle === 0) return;
+    const { slots, idle, settings, warmUps } = this.#stock;
+    const { size: waiting } = this.#waiters;
+    if (waiting === 0 && slots.shared.joined === 0 && settings.minIdle === 0 && warmUps.size === 0) return;
     if (slots.size >= settings.maxOpen && idle.size === 0) return;
     // Silence makes the other unused ones suspect as well: then dials come first, and checks only where there is no
     // room for one.
@@ -72,9 +73,10 @@ export class Supply<R> {
   }
 
   #dialsWanted(now: number): number {
-    const { slots, settings, state, used } = this.#stock;
+    const { slots, settings, state, used, warmUps } = this.#stock;
     const spare = used && state === "open" ? Math.max(0, settings.minIdle - slots.idle) : 0;
-    return Math.max(0, this.#demand(now) - slots.promising) + spare - slots.connecting;
+    const wanted = Math.max(0, this.#demand(now) - slots.promising) + spare - slots.connecting;
+    return warmUps.size === 0 ? wanted : Math.max(wanted, warmUps.target - slots.size);
   }
 
   #mayDial(now: number): boolean {
@@ -118,20 +120,24 @@ export class Supply<R> {
     this.#backoff.succeeded();
     counters.created(durationMs);
     slot.resource = resource;
-    slot.expiresAt = now + settings.maxLifetimeMs * (1 - settings.random() * LIFETIME_JITTER);
+    slot.openedAt = now;
+    slot.lifeShare = 1 - settings.random() * LIFETIME_JITTER;
+    slot.expiresAt = now + settings.maxLifetimeMs * slot.lifeShare;
     outbox.post("created", resource);
     this.#customer.offer(slot, now);
   }
 
   dialFailed(slot: Slot<R>, error: unknown, now: number): void {
-    const { slots, counters, outbox, settings } = this.#stock;
+    const { slots, counters, outbox, settings, warmUps } = this.#stock;
     if (slot.state === "gone") return;
     this.#stock.abandonDial(slot);
     counters.createErrors++;
     this.#backoff.failed(error, now);
     outbox.post("createFailed", error);
     // As long as something is open or on its way, waiting is worth while. Otherwise the waiters learn why at once.
-    if (slots.size === 0) this.#waiters.refuseAll(() => couldNotConnect(settings.name, error), now);
+    if (slots.size > 0) return;
+    this.#waiters.refuseAll(() => couldNotConnect(settings.name, error), now);
+    warmUps.refuseAll(() => couldNotConnect(settings.name, error));
   }
 
   #validate(slot: Slot<R>, startedAt: number): void {

@@ -1,4 +1,4 @@
-import type { Slot } from "./slot.ts";
+import type { Slot, SlotState } from "./slot.ts";
 import type { Stock } from "./stock.ts";
 import { DOUBT_AFTER_MS, type Supply } from "./supply.ts";
 
@@ -17,9 +17,26 @@ export function sweep<R>(stock: Stock<R>, supply: Supply<R>, now: number): void 
   stock.trim(now);
 }
 
+/** Closes what is over `maxOpen`: dials first, then what is free, then, each when it returns, what is lent. */
+export function shrink<R>(stock: Stock<R>): void {
+  const { slots, settings } = stock;
+  let surplus = slots.size - settings.maxOpen;
+  for (const state of SHRINK_ORDER) {
+    for (const slot of slots) {
+      if (surplus <= 0) return;
+      if (slot.state !== state) continue;
+      stock.retire(slot, "max_open");
+      surplus--;
+    }
+  }
+  // A lease of one's own ends by itself, and is closed if there are too many then. Something shared might never end.
+}
+
+const SHRINK_ORDER: readonly SlotState[] = ["connecting", "validating", "idle", "shared"];
+
 /** When `sweep()` will have something to do; `Infinity` when never. */
-export function nextSweep<R>({ slots, idle, settings }: Stock<R>): number {
-  let due = idle.trimAt;
+export function nextSweep<R>({ slots, idle, settings, trimAt }: Stock<R>): number {
+  let due = trimAt;
   for (const slot of slots) {
     due = Math.min(due, slot.deadline);
     if (slot.state === "idle") due = Math.min(due, slot.expiresAt);
