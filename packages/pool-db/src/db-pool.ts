@@ -6,19 +6,23 @@
  * one, protocol/ how pg's client is driven. This class is where they meet, and the forms in which they are called.
  */
 import { inspect } from "node:util";
+import { describeValue } from "@vg/internal";
 import pg from "pg";
 import { closeReport, type CloseReport } from "./close-report.ts";
-import { PoolConfigError, describeError } from "./errors.ts";
-import { compatibleOptions, defineCounts, prepare } from "./pg-compat.ts";
+import { PoolConfigError } from "./errors.ts";
+import { askHealth, type DbHealth, type HealthOptions } from "./health.ts";
+import { changeLimits, type DbPoolChanges } from "./limit-options.ts";
+import { compatibleLimits, compatibleOptions, defineCounts, prepare } from "./pg-compat.ts";
 import { resolveOptions, type DbPoolOptions, type ResolvedOptions } from "./options.ts";
 import { PoolLog } from "./pool-log.ts";
+import { poolReports } from "./pool-reports.ts";
 import { nodeTimers } from "./pool/alarm.ts";
 import { tell } from "./pool/outbox.ts";
-import type { DbPoolStats } from "./pool/pool-stats.ts";
+import type { DbPoolHistograms, DbPoolStats } from "./pool/pool-stats.ts";
 import type { CloseOutcome } from "./pool/resource.ts";
 import { ResourcePool } from "./pool/resource-pool.ts";
 import type { Lease } from "./pool/slot.ts";
-import { keepProcessAlive, processIdOf } from "./protocol/pg-client.ts";
+import { processIdOf } from "./protocol/pg-client.ts";
 import { LIMITS, checkCallOptions } from "./query/call-options.ts";
 import { readBatch, type BatchItem } from "./query/batch.ts";
 import { CancelCounts } from "./query/cancellation.ts";
@@ -37,19 +41,8 @@ import { endsConnection } from "./query/sql-state.ts";
 import { Tx } from "./query/transaction.ts";
 import { beginStatement, checkTransactionOptions, type TransactionOptions } from "./query/transaction-options.ts";
 
-/** One answer of `health()`. */
-export interface DbHealth {
-  readonly ok: boolean;
-  /** How long the answer took, the wait for a connection included. */
-  readonly latency_ms: number;
-  /** What is wrong, when `ok` is false. */
-  readonly error?: string;
-}
-
 const CLOSE_DEADLINE_MS = 10_000;
-const HEALTH_TIMEOUT_MS = 5_000;
 const VALIDATE_TIMEOUT_MS = 2_000;
-const HEALTH_OPTIONS = ["timeoutMs"] as const;
 const CLOSE_OPTIONS = ["deadlineMs"] as const;
 
 /** pg's own client, with the `release` of this checkout. */
@@ -109,27 +102,7 @@ export class DbPool extends pg.Pool {
       },
     });
     const settings = { ...resolved, timers: nodeTimers, validateTimeoutMs: VALIDATE_TIMEOUT_MS };
-    this.#pool = new ResourcePool(settings, factory, {
-      created: () => log.dialed(),
-      acquired: (client) => {
-        if (resolved.allowExitOnIdle) keepProcessAlive(client, true);
-        if (this.listenerCount("acquire") > 0) this.emit("acquire", client);
-      },
-      released: (client, discard) => {
-        if (resolved.allowExitOnIdle) keepProcessAlive(client, false);
-        if (this.listenerCount("release") > 0) this.emit("release", discard, client);
-      },
-      removed: (client, reason) => {
-        log.debug("connection closed", { process_id: processIdOf(client), reason });
-        this.emit("remove", client);
-      },
-      idleLost: (client, error) => {
-        log.warn("an idle connection was lost", { process_id: processIdOf(client), error: describeError(error) });
-        // EventEmitter throws an "error" that nobody listens to; a connection that the server closed is no such case.
-        if (this.listenerCount("error") > 0) this.emit("error", Object.assign(error, { client }), client);
-      },
-      createFailed: (error) => log.dialFailed(error),
-    });
+    this.#pool = new ResourcePool(settings, factory, poolReports(this, resolved, log));
   }
 
   /** Stands in errors and log lines. */
@@ -309,22 +282,62 @@ export class DbPool extends pg.Pool {
 
   // ---- State ---------------------------------------------------------------------------------------------------------
 
-  /** Asks the server for an answer, through the pool as a query would. Never rejects. `timeoutMs`: default 5 s. */
-  async health(options: { timeoutMs?: number | undefined } = {}): Promise<DbHealth> {
-    const { clock } = this.#options;
-    const startedAt = clock.now();
-    try {
-      checkCallOptions(this.name, "health()", options, HEALTH_OPTIONS);
-      await this.#run("SELECT 1", undefined, { timeoutMs: options.timeoutMs ?? HEALTH_TIMEOUT_MS });
-      return Object.freeze({ ok: true, latency_ms: clock.now() - startedAt });
-    } catch (error) {
-      return Object.freeze({ ok: false, latency_ms: clock.now() - startedAt, error: describeError(error) });
-    }
+  /** Asks the server for an answer, in one round trip, through the pool as a query would. Never rejects. */
+  async health(options: HealthOptions = {}): Promise<DbHealth> {
+    const { name, clock } = this.#options;
+    const ask = (text: string, timeoutMs: number) => this.queryRow(text, undefined, { timeoutMs });
+    return askHealth({ name, clock, firstRow: ask }, options);
   }
 
   /** A frozen snapshot; see `DbPoolStats` for what each figure counts. */
   getStats(): DbPoolStats {
     return this.#pool.getStats();
+  }
+
+  /** How long waits, uses and dials took, as cumulative counts by upper bound; a frozen snapshot. */
+  histograms(): DbPoolHistograms {
+    return this.#pool.histograms();
+  }
+
+  // ---- While it runs -------------------------------------------------------------------------------------------------
+
+  /**
+   * Changes limits while the pool runs; what is not given stays. It takes effect at once: waiters are served where a
+   * maximum has risen; where it has fallen, free connections beyond it are closed at once and lent ones as they return.
+   * Timeouts hold for what begins from here on, ages and idle times also for what is open.
+   * @throws {PoolConfigError} as the constructor does, the limits in force included; then nothing has changed
+   */
+  configure(changes: DbPoolChanges): void {
+    const limits = changeLimits(this.name, changes, this.#options);
+    Object.assign(this.#options, limits);
+    Object.assign(this.options, compatibleLimits(limits));
+    this.#pool.configure(limits);
+  }
+
+  /**
+   * Opens connections until `count` are open, lent ones included, a few (`maxConnecting`) at a time, and resolves with
+   * how many are. `count`: by default `minIdleConns`, or `maxIdleConns` if that is 0. Those beyond `maxIdleConns` are
+   * closed again when they are not used.
+   * @throws ConnectError, AcquireTimeoutError after `timeoutMs` (default `acquireTimeoutMs`), PoolClosedError, or the
+   *   signal's reason
+   */
+  async warm(count?: number, options: Pick<QueryOptions, "signal" | "timeoutMs"> = {}): Promise<number> {
+    checkCallOptions(this.name, "warm()", options, LIMITS);
+    const { maxOpen, maxIdle, minIdle } = this.#options;
+    const target = count ?? (minIdle > 0 ? minIdle : maxIdle);
+    if (Number.isInteger(target) && target >= 0 && target <= maxOpen) return this.#pool.warm(target, options);
+    throw new PoolConfigError(
+      this.name,
+      `warm() takes a whole number from 0 to maxOpenConns (${maxOpen}), got ${describeValue(count)}. Leave it out for minIdleConns.`,
+    );
+  }
+
+  /**
+   * Closes every connection that is open now: free ones at once, lent ones when they are released. New ones are opened
+   * as they are wanted. For when the server has changed behind a name: a failover, new rights, a new `search_path`.
+   */
+  reset(): void {
+    this.#pool.reset();
   }
 
   // ---- The end -------------------------------------------------------------------------------------------------------

@@ -1,5 +1,14 @@
 export type { CloseReport } from "./close-report.ts";
-export { DbPool, type DbHealth } from "./db-pool.ts";
+export { DbPool } from "./db-pool.ts";
+export type {
+  DbAcquireMessage,
+  DbConnectMessage,
+  DbLeakMessage,
+  DbQueryMessage,
+  DbReleaseMessage,
+  DbRemoveMessage,
+  DbTimeoutMessage,
+} from "./diagnostics-messages.ts";
 export {
   AcquireTimeoutError,
   CommitUnknownError,
@@ -14,10 +23,12 @@ export {
   TransactionAbortedError,
   TransactionStateError,
 } from "./errors.ts";
+export type { DbHealth, HealthOptions } from "./health.ts";
+export type { DbPoolChanges } from "./limit-options.ts";
 export { openDbPool } from "./open-db-pool.ts";
 export { dbPoolOptionsFromEnv, type DbPoolOptions, type Logger } from "./options.ts";
 export type { Clock } from "./pool/alarm.ts";
-export type { DbPoolStats } from "./pool/pool-stats.ts";
+export type { DbHistogram, DbPoolHistograms, DbPoolStats } from "./pool/pool-stats.ts";
 export type { DbConnection } from "./query/connection.ts";
 export type { BatchItem } from "./query/batch.ts";
 export type { QueryOptions } from "./query/limits.ts";

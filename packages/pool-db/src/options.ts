@@ -3,6 +3,7 @@ import { checkOptions, monotonicClock, readEnvironment } from "@vg/internal";
 import { PoolConfigError } from "./errors.ts";
 import type { Clock } from "./pool/alarm.ts";
 import type { ClientConstructor } from "./protocol/dial.ts";
+import { LIMIT_NAMES, MAX_CONNS, either, resolveLimits, type ResolvedLimits } from "./limit-options.ts";
 import { checkDsn, describeServer, type ServerAddress } from "./dsn.ts";
 
 /** Takes (fields, message), the order of pino, which `@vg/logging` also accepts. */
@@ -71,6 +72,12 @@ export interface DbPoolOptions extends pg.PoolConfig {
   pipelineDepth?: number | undefined;
   /** With `pipeline`: no statement joins behind one that has run for longer; default 100 ms. */
   pipelineMaxAgeMs?: number | undefined;
+  /**
+   * A connection that is held for longer is reported to the logger as a leak, once, with the place of its acquire, and
+   * again when it is returned after all; it is not taken away. 0 is off, the default: knowing the place costs some
+   * microseconds an acquire.
+   */
+  leakDetectionThresholdMs?: number | undefined;
   /** pg-pool's habit: `pool.query` destroys the connection on any error, a unique violation included. Default false. */
   discardOnQueryError?: boolean | undefined;
   /** pg.Pool's hook: runs on each new connection before anybody gets it; may be async; a failure closes the connection. */
@@ -96,23 +103,9 @@ export function dbPoolOptionsFromEnv(env: Record<string, string | undefined> = p
   };
 }
 
-export interface ResolvedOptions {
+export interface ResolvedOptions extends ResolvedLimits {
   name: string;
   server: ServerAddress;
-  maxOpen: number;
-  maxIdle: number;
-  minIdle: number;
-  maxWaiting: number;
-  maxConnecting: number;
-  maxUses: number;
-  maxLifetimeMs: number;
-  maxIdleTimeMs: number;
-  acquireTimeoutMs: number;
-  createTimeoutMs: number;
-  queryTimeoutMs: number;
-  maxIdleTrimDelayMs: number;
-  validateAfterIdleMs: number;
-  resetTimeoutMs: number;
   cancelTimeoutMs: number;
   /** 1 where pipelining is off. */
   maxShares: number;
@@ -132,8 +125,6 @@ export interface ResolvedOptions {
   onConnect: ((client: pg.Client) => unknown) | undefined;
   verify: ((client: pg.Client, done: (error?: Error) => void) => void) | undefined;
 }
-
-const MAX_CONNS = 100_000;
 
 /** The options that are pg's Client's own and are passed on as they are; it knows best what it takes. */
 const CLIENT_OPTIONS = [
@@ -168,60 +159,9 @@ const CLIENT_OPTIONS = [
 export function resolveOptions(options: DbPoolOptions): ResolvedOptions {
   const fail = (message: string): PoolConfigError => new PoolConfigError(nameForErrors(options), message);
   const check = checkOptions("options", options, fail);
-  /** The one of two names that was given, and its rule. */
-  const either = (ours: keyof DbPoolOptions, theirs: string): string => {
-    if (check.raw(ours) !== undefined && check.raw(theirs) !== undefined) {
-      throw fail(`options: ${ours} and ${theirs} are two names of one option. Give one of them.`);
-    }
-    return check.raw(theirs) === undefined ? ours : theirs;
-  };
-  const unlimitedAtZero = (ms: number): number => (ms === 0 ? Infinity : ms);
-  const limit = (name: string, fallback: number): number => {
-    const value = check.raw(name);
-    if (value === undefined) return fallback;
-    if (typeof value === "number" && value > 0) return value;
-    throw check.refuse(name, "a number above 0", "Use Infinity for no limit.");
-  };
-
-  const dsn = checkDsn(check.raw(either("dsn", "connectionString")), fail);
-  if (check.raw("poolSize") !== undefined && check.raw("max") !== undefined) {
-    throw fail("options: max and poolSize are two names of one option. Give max.");
-  }
-  const maxName = check.raw("poolSize") === undefined ? "max" : "poolSize";
-  const maxOpen = check.integer(either("maxOpenConns", maxName), {
-    fallback: 25,
-    min: 1,
-    max: MAX_CONNS,
-    hint: "25 suits most services; the server's max_connections must hold the pools of all processes.",
-  });
-  const minIdle = check.integer(either("minIdleConns", "min"), {
-    fallback: 0,
-    max: maxOpen,
-    hint: "It cannot exceed maxOpenConns.",
-  });
-  const maxIdle = check.integer("maxIdleConns", {
-    fallback: Math.min(maxOpen, Math.max(5, minIdle)),
-    min: minIdle,
-    max: maxOpen,
-    hint: "It lies between minIdleConns and maxOpenConns.",
-  });
-
-  const lifetimeName = either("connMaxLifetimeMs", "maxLifetimeSeconds");
-  const lifetimeUnit = lifetimeName === "maxLifetimeSeconds" ? 1_000 : 1;
-  const lifetime = check.number(lifetimeName, { fallback: (30 * 60_000) / lifetimeUnit, max: Infinity });
-  const idleName = either("connMaxIdleTimeMs", "idleTimeoutMillis");
-  const idleTime = check.raw(idleName) === null ? 0 : check.number(idleName, { fallback: 5 * 60_000, max: Infinity });
-  const acquireName = either("acquireTimeoutMs", "connectionTimeoutMillis");
-  const acquire =
-    acquireName === "connectionTimeoutMillis"
-      ? unlimitedAtZero(check.number(acquireName, { fallback: 0, max: Infinity }))
-      : limit(acquireName, 30_000);
-  const queryName = either("queryTimeoutMs", "query_timeout");
-  const query =
-    queryName === "query_timeout"
-      ? unlimitedAtZero(check.number(queryName, { fallback: 0, max: Infinity }))
-      : limit(queryName, Infinity);
-
+  const dsn = checkDsn(check.raw(either(options, "dsn", "connectionString", fail)), fail);
+  const limits = resolveLimits("options", options, fail);
+  for (const name of LIMIT_NAMES) check.raw(name);
   const Client = check.function<never>("Client") as ClientConstructor | undefined;
   if (check.raw("Promise") !== undefined && check.raw("Promise") !== Promise) {
     throw fail("options: Promise must be the built-in one. Leave the option out.");
@@ -242,21 +182,7 @@ export function resolveOptions(options: DbPoolOptions): ResolvedOptions {
   if (dsn !== undefined) clientConfig["connectionString"] = dsn;
 
   const resolved = {
-    maxOpen,
-    maxIdle,
-    minIdle,
-    maxWaiting:
-      check.raw("maxWaiting") === Infinity ? Infinity : check.integer("maxWaiting", { fallback: Infinity, min: 0 }),
-    maxConnecting: check.integer("maxConnecting", { fallback: 8, min: 1 }),
-    maxUses: check.raw("maxUses") === Infinity ? Infinity : check.integer("maxUses", { fallback: Infinity, min: 1 }),
-    maxLifetimeMs: unlimitedAtZero(lifetime * lifetimeUnit),
-    maxIdleTimeMs: unlimitedAtZero(idleTime),
-    acquireTimeoutMs: acquire,
-    createTimeoutMs: check.durationMs("connectTimeoutMs", { fallback: 10_000, min: 1 }),
-    queryTimeoutMs: query,
-    maxIdleTrimDelayMs: check.number("maxIdleTrimDelayMs", { fallback: 5_000, max: Infinity }),
-    validateAfterIdleMs: check.number("validateAfterIdleMs", { fallback: 1_000, max: Infinity }),
-    resetTimeoutMs: check.durationMs("resetTimeoutMs", { fallback: 5_000, min: 1 }),
+    ...limits,
     cancelTimeoutMs: check.durationMs("cancelTimeoutMs", { fallback: 1_000 }),
     maxShares: check.boolean("pipeline", { fallback: false }) ? pipelineDepth : 1,
     maxShareAgeMs: check.number("pipelineMaxAgeMs", { fallback: 100, max: Infinity }),

@@ -1,5 +1,6 @@
 /** What code that was written for pg.Pool expects of its options. */
 import type pg from "pg";
+import type { ResolvedLimits } from "./limit-options.ts";
 import type { DbPoolOptions, ResolvedOptions } from "./options.ts";
 
 /**
@@ -16,12 +17,7 @@ export function compatibleOptions(given: DbPoolOptions, resolved: ResolvedOption
     user,
     database,
     ssl,
-    max: resolved.maxOpen,
-    min: resolved.minIdle,
-    maxUses: resolved.maxUses,
-    idleTimeoutMillis: orZero(resolved.maxIdleTimeMs),
-    connectionTimeoutMillis: orZero(resolved.acquireTimeoutMs),
-    maxLifetimeSeconds: orZero(resolved.maxLifetimeMs) / 1_000,
+    ...compatibleLimits(resolved),
     allowExitOnIdle: resolved.allowExitOnIdle,
   };
   const hidden = { configurable: true, enumerable: false, writable: true };
@@ -31,6 +27,18 @@ export function compatibleOptions(given: DbPoolOptions, resolved: ResolvedOption
     Object.defineProperty(options, "connectionString", { ...hidden, value: connectionString });
   }
   return options as pg.PoolOptions;
+}
+
+/** The limits among those options. */
+export function compatibleLimits(limits: ResolvedLimits): Partial<pg.PoolOptions> {
+  return {
+    max: limits.maxOpen,
+    min: limits.minIdle,
+    maxUses: limits.maxUses,
+    idleTimeoutMillis: orZero(limits.maxIdleTimeMs),
+    connectionTimeoutMillis: orZero(limits.acquireTimeoutMs),
+    maxLifetimeSeconds: orZero(limits.maxLifetimeMs) / 1_000,
+  };
 }
 
 /** pg.Pool's two hooks for a new connection. */

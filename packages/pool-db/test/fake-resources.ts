@@ -65,6 +65,8 @@ export class FakeFactory implements ResourceFactory<FakeResource> {
   readonly validations: Job<boolean>[] = [];
   readonly resets: Job<Verdict>[] = [];
   nextReset: Verdict | "later" | "throws" = "clean";
+  /** Whether failures of dials are for want of room. */
+  full = false;
 
   create(signal: AbortSignal, lost: (error: Error) => void): Promise<FakeResource> {
     return new Promise((resolve, reject) => {
@@ -94,6 +96,10 @@ export class FakeFactory implements ResourceFactory<FakeResource> {
     return new Promise((resolve, reject) => {
       this.resets.push({ resource, resolve, reject, aborted: () => false });
     });
+  }
+
+  isCapacity(): boolean {
+    return this.full;
   }
 
   close(resource: FakeResource): Promise<void> {
@@ -126,6 +132,7 @@ export function fakePool(settings: Partial<ResourcePoolSettings> = {}, listener:
       validateAfterIdleMs: Infinity,
       validateTimeoutMs: 1_000,
       resetTimeoutMs: 1_000,
+      leakThresholdMs: Infinity,
       clock: time,
       timers: time.timers,
       random: () => 0.5,

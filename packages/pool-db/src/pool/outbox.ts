@@ -1,3 +1,4 @@
+import type { CallSite } from "../call-site.ts";
 import type { RemovalReason } from "./pool-stats.ts";
 import type { PoolListener } from "./resource.ts";
 
@@ -5,7 +6,7 @@ import type { PoolListener } from "./resource.ts";
  * Events that wait until the pool's state is whole. A listener may call the pool: were it told in the middle of a
  * change, it could take a connection that is about to be closed.
  *
- * An event is three entries of a list that is kept, because one is posted at every acquire and release: a closure or an
+ * An event is four entries of a list that is kept, because one is posted at every acquire and release: a closure or an
  * object for each would be a third of what these allocate.
  */
 export class Outbox<R> {
@@ -19,21 +20,22 @@ export class Outbox<R> {
     this.#listener = listener;
   }
 
-  /** `about`: what the listener is told; `detail`: and its second argument. What has no listener is not posted. */
-  post(event: keyof PoolListener<R>, about: unknown, detail?: unknown): void {
+  /** The listener's arguments, in its order. What has no listener is not posted. */
+  post(event: keyof PoolListener<R>, about: unknown, detail?: unknown, ms?: number): void {
     if (this.#listener[event] === undefined) return;
     this.#posted[this.#used++] = event;
     this.#posted[this.#used++] = about;
     this.#posted[this.#used++] = detail;
+    this.#posted[this.#used++] = ms;
   }
 
   /** Tells what was posted, in its order; what a listener causes comes last. */
   deliver(): void {
     if (this.#delivering || this.#used === 0) return;
     this.#delivering = true;
-    for (let next = 0; next < this.#used; next += 3) {
+    for (let next = 0; next < this.#used; next += 4) {
       try {
-        this.#tell(this.#posted[next] as keyof PoolListener<R>, this.#posted[next + 1], this.#posted[next + 2]);
+        this.#tell(next);
       } catch (error) {
         throwLater(error);
       }
@@ -43,14 +45,22 @@ export class Outbox<R> {
     this.#delivering = false;
   }
 
-  #tell(event: keyof PoolListener<R>, about: unknown, detail: unknown): void {
+  /** Of the event that begins at this entry. */
+  #tell(entry: number): void {
     const listener = this.#listener;
-    if (event === "acquired") listener.acquired?.(about as R);
-    else if (event === "released") listener.released?.(about as R, detail);
-    else if (event === "created") listener.created?.(about as R);
-    else if (event === "removed") listener.removed?.(about as R, detail as RemovalReason);
-    else if (event === "idleLost") listener.idleLost?.(about as R, detail as Error);
-    else listener.createFailed?.(about);
+    const event = this.#posted[entry] as keyof PoolListener<R>;
+    const resource = this.#posted[entry + 1] as R;
+    const detail = this.#posted[entry + 2];
+    const ms = this.#posted[entry + 3] as number;
+    if (event === "acquired") listener.acquired?.(resource, ms);
+    else if (event === "released") listener.released?.(resource, detail, ms);
+    else if (event === "created") listener.created?.(resource, ms);
+    else if (event === "removed") listener.removed?.(resource, detail as RemovalReason);
+    else if (event === "idleLost") listener.idleLost?.(resource, detail as Error);
+    else if (event === "createFailed") listener.createFailed?.(resource, ms);
+    else if (event === "timedOut") listener.timedOut?.(ms);
+    else if (event === "leaked") listener.leaked?.(resource, detail as CallSite, ms);
+    else listener.leakReturned?.(resource, ms);
   }
 }
 

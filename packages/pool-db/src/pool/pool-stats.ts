@@ -40,16 +40,20 @@ export interface DbPoolStats {
   readonly wait_p50_ms: number;
   readonly wait_p95_ms: number;
   readonly wait_p99_ms: number;
-  /** How long connections were held, from acquire to release. */
+  /** How long connections were held in all, from acquire (the first of those who share) to release (of the last). */
+  readonly use_duration_ms: number;
   readonly use_p50_ms: number;
   readonly use_p95_ms: number;
   readonly use_p99_ms: number;
-  /** How long successful dials took. */
+  /** How long successful dials took in all. */
+  readonly create_duration_ms: number;
   readonly create_p50_ms: number;
   readonly create_p95_ms: number;
   readonly create_p99_ms: number;
   /** Acquires that ran into their deadline; no other failure counts here. */
   readonly timeout_count: number;
+  /** Leases that lasted for longer than `leakDetectionThresholdMs`; 0 while that is off. */
+  readonly leak_count: number;
   /** Acquires that their AbortSignal ended. */
   readonly canceled_count: number;
   /** Acquires refused because `maxWaiting` were waiting. */
@@ -76,6 +80,30 @@ export interface DbPoolStats {
   readonly broken_closed: number;
   /** Closed because they came back busy, or in a transaction that could not be rolled back in time. */
   readonly dirty_closed: number;
+}
+
+/** Durations, as cumulative counts by upper bound: what Prometheus calls a histogram. */
+export interface DbHistogram {
+  readonly count: number;
+  readonly sum_ms: number;
+  /** For each bound, how many took at most so long. The bounds are sharp to 3.2 %; longer ones are only in `count`. */
+  readonly buckets: readonly { readonly le_ms: number; readonly count: number }[];
+}
+
+export interface DbPoolHistograms {
+  /** Waits of acquires; see `wait_count`. */
+  readonly wait: DbHistogram;
+  /** How long connections were held. */
+  readonly use: DbHistogram;
+  /** Successful dials. */
+  readonly create: DbHistogram;
+}
+
+const BOUNDS_MS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000];
+
+function snapshotOf(histogram: ReturnType<typeof createHistogram>): DbHistogram {
+  const buckets = BOUNDS_MS.map((le_ms) => Object.freeze({ le_ms, count: histogram.countAtMost(le_ms) }));
+  return Object.freeze({ count: histogram.count, sum_ms: histogram.sum, buckets: Object.freeze(buckets) });
 }
 
 /** Why a connection left the pool. */
@@ -105,6 +133,7 @@ export class PoolCounters {
   pipelined = 0;
   timedOut = 0;
   canceled = 0;
+  leaks = 0;
   rejected = 0;
   validations = 0;
   createErrors = 0;
@@ -140,6 +169,14 @@ export class PoolCounters {
     this.#closed[reason]++;
   }
 
+  histograms(): DbPoolHistograms {
+    return Object.freeze({
+      wait: snapshotOf(this.#wait),
+      use: snapshotOf(this.#use),
+      create: snapshotOf(this.#create),
+    });
+  }
+
   snapshot({ max, inUse, idle, connecting, pending }: PoolGauges): DbPoolStats {
     const [wait, use, create, closed] = [this.#wait, this.#use, this.#create, this.#closed];
     return Object.freeze({
@@ -159,13 +196,16 @@ export class PoolCounters {
       wait_p50_ms: wait.percentile(0.5),
       wait_p95_ms: wait.percentile(0.95),
       wait_p99_ms: wait.percentile(0.99),
+      use_duration_ms: use.sum,
       use_p50_ms: use.percentile(0.5),
       use_p95_ms: use.percentile(0.95),
       use_p99_ms: use.percentile(0.99),
+      create_duration_ms: create.sum,
       create_p50_ms: create.percentile(0.5),
       create_p95_ms: create.percentile(0.95),
       create_p99_ms: create.percentile(0.99),
       timeout_count: this.timedOut,
+      leak_count: this.leaks,
       canceled_count: this.canceled,
       rejected_count: this.rejected,
       validate_count: this.validations,

@@ -1,4 +1,5 @@
 /** The errors with which a pool refuses an acquire. Each says how the pool stood, so that one log line is a diagnosis. */
+import { callerLocation, type CallSite } from "../call-site.ts";
 import { AcquireTimeoutError, ConnectError, PoolClosedError, QueueFullError, describeError } from "../errors.ts";
 import type { PoolGauges } from "./pool-stats.ts";
 
@@ -17,11 +18,16 @@ export function timedOut(
   name: string,
   elapsedMs: number,
   gauges: PoolGauges,
-  { connectError, oldestLeaseMs }: { connectError: unknown; oldestLeaseMs: number | undefined },
+  {
+    connectError,
+    oldest,
+  }: { connectError: unknown; oldest: { heldMs: number; site: CallSite | undefined } | undefined },
 ): AcquireTimeoutError {
   const failing = connectError !== undefined;
   const lastError = failing ? `; last connect error: ${describeError(connectError)}` : "";
-  const held = oldestLeaseMs === undefined ? "" : `; the oldest lease is ${Math.round(oldestLeaseMs)} ms old`;
+  const location = oldest?.site === undefined ? undefined : callerLocation(oldest.site);
+  const place = location === undefined ? "" : `, acquired at ${location}`;
+  const held = oldest === undefined ? "" : `; the oldest lease is ${Math.round(oldest.heldMs)} ms old${place}`;
   const advice =
     gauges.inUse >= gauges.max
       ? "Raise maxOpenConns, or shorten what holds the connections."

@@ -15,9 +15,10 @@
  * This file decides who gets what, in `#pump` alone; `SlotTable.move` is the only place that changes a slot's state.
  * Stock holds the slots, Supply dials and checks, sweep() sees to what time ends, Closing to the pool's own end.
  */
+import { callSite, type CallSite } from "../call-site.ts";
 import { Alarm } from "./alarm.ts";
 import { Closing } from "./closing.ts";
-import type { DbPoolStats, RemovalReason } from "./pool-stats.ts";
+import type { DbPoolHistograms, DbPoolStats, RemovalReason } from "./pool-stats.ts";
 import { notWarm, poolClosed, queueFull, timedOut } from "./refusals.ts";
 import type {
   AcquireLimits,
@@ -29,7 +30,7 @@ import type {
   Verdict,
 } from "./resource.ts";
 import type { Lease, Lender, Slot } from "./slot.ts";
-import { isInUse } from "./slot-table.ts";
+import { isInUse, turnOf } from "./slot-table.ts";
 import { Stock } from "./stock.ts";
 import { Supply } from "./supply.ts";
 import { nextSweep, shrink, sweep } from "./sweep.ts";
@@ -86,6 +87,10 @@ export class ResourcePool<R> implements Lender<R> {
     return this.#stock.counters.snapshot(this.#stock.gauges(this.waiting));
   }
 
+  histograms(): DbPoolHistograms {
+    return this.#stock.counters.histograms();
+  }
+
   /** A free resource without waiting, or `undefined`. Never overtakes a waiter. */
   take(): Lease<R> | undefined {
     return this.#takeNow(false);
@@ -111,9 +116,10 @@ export class ResourcePool<R> implements Lender<R> {
 
   /** Takes effect at once, also for what is open, lent or waiting. What is surplus now and lent is closed as it returns. */
   configure(changes: Partial<PoolLimits>): void {
-    const { settings, slots, idle, clock } = this.#stock;
+    const { settings, slots, idle, clock, leaks } = this.#stock;
     const now = clock.now();
     Object.assign(settings, changes);
+    if (settings.leakThresholdMs === Infinity) leaks.clear();
     for (const slot of slots) {
       if (slot.resource !== undefined) slot.expiresAt = slot.openedAt + settings.maxLifetimeMs * slot.lifeShare;
     }
@@ -172,7 +178,7 @@ export class ResourcePool<R> implements Lender<R> {
 
   #takeNow(shared: boolean): Lease<R> | undefined {
     if (this.#stock.state !== "open" || this.#waiters.size > 0) return undefined;
-    const lease = this.#take(shared, this.#stock.clock.now());
+    const lease = this.#take(shared, this.#stock.clock.now(), this.#site());
     this.#stock.outbox.deliver();
     return lease;
   }
@@ -186,7 +192,8 @@ export class ResourcePool<R> implements Lender<R> {
     if (state !== "open") return Promise.reject(poolClosed(this.name));
     const now = clock.now();
     // Nobody is told of anything before this acquire has its place: a listener that acquires comes after it.
-    const lease = this.#take(shared, now);
+    const site = this.#site();
+    const lease = this.#take(shared, now, site);
     if (lease !== undefined) {
       outbox.deliver();
       return Promise.resolve(lease);
@@ -200,18 +207,36 @@ export class ResourcePool<R> implements Lender<R> {
     }
     this.#stock.used = true;
     const deadline = now + (timeoutMs ?? settings.acquireTimeoutMs);
-    const joined = this.#waiters.join({ since: now, deadline, shared, signal });
+    const joined = this.#waiters.join({ since: now, deadline, shared, site, signal });
     this.#stock.alarm.atLatest(deadline);
     this.#pump(now);
     return joined;
   }
 
   /** For a newcomer. */
-  #take(shared: boolean, now: number): Lease<R> | undefined {
+  #take(shared: boolean, now: number, site: CallSite | undefined): Lease<R> | undefined {
     if (this.#waiters.size > 0) return undefined;
-    const lease = this.#lendNow(shared, now);
-    if (lease !== undefined) this.#supply.getMore(now);
+    const lease = this.#lendNow(shared, now, now);
+    if (lease === undefined) return undefined;
+    if (site !== undefined) this.#watch(lease, now, site);
+    this.#supply.getMore(now);
     return lease;
+  }
+
+  #serve(lease: Lease<R>, now: number, checked: boolean): void {
+    const site = this.#waiters.first?.site;
+    if (site !== undefined) this.#watch(lease, now, site);
+    this.#waiters.serve(lease, now, checked);
+  }
+
+  /** Where the acquire that is under way was asked for, if that may be wanted. */
+  #site(): CallSite | undefined {
+    return this.#stock.settings.leakThresholdMs === Infinity ? undefined : callSite();
+  }
+
+  #watch(lease: Lease<R>, now: number, site: CallSite): void {
+    this.#stock.leaks.lent(lease, now, site);
+    this.#stock.alarm.atLatest(now + this.#stock.settings.leakThresholdMs);
   }
 
   /** Hands what there is to waiters, and gets more on the way while it is wanted. Called after every change. */
@@ -219,9 +244,9 @@ export class ResourcePool<R> implements Lender<R> {
     const { alarm, state, outbox, warmUps } = this.#stock;
     for (;;) {
       const { first } = this.#waiters;
-      const lease = first === undefined ? undefined : this.#lendNow(first.shared, now);
+      const lease = first === undefined ? undefined : this.#lendNow(first.shared, now, first.since);
       if (lease === undefined) break;
-      this.#waiters.serve(lease, now, false);
+      this.#serve(lease, now, false);
     }
     if (warmUps.size > 0) this.#settleWarmUps(now);
     this.#supply.getMore(now);
@@ -239,9 +264,9 @@ export class ResourcePool<R> implements Lender<R> {
   }
 
   /** A free resource, else, for those who are content with it, a share of one. */
-  #lendNow(shared: boolean, now: number): Lease<R> | undefined {
+  #lendNow(shared: boolean, now: number, askedAt: number): Lease<R> | undefined {
     const slot = this.#stock.takeIdle(now);
-    if (slot !== undefined) return this.#stock.lend(slot, shared, now);
+    if (slot !== undefined) return this.#stock.lend(slot, shared, now, askedAt);
     return shared ? this.#stock.join(now) : undefined;
   }
 
@@ -250,14 +275,18 @@ export class ResourcePool<R> implements Lender<R> {
     const { first } = this.#waiters;
     if (first === undefined) return this.#stock.makeIdle(slot, now);
     const checked = slot.state === "validating" && !slot.doubtful && slot.idleSince <= first.since;
-    this.#waiters.serve(this.#stock.lend(slot, first.shared, now), now, checked);
+    this.#serve(this.#stock.lend(slot, first.shared, now, first.since), now, checked);
   }
 
   // ---- What comes back -----------------------------------------------------------------------------------------------
 
   /** Called by leases. */
-  takeBack(slot: Slot<R>, discard: unknown): void {
-    const now = this.#stock.clock.now();
+  takeBack(lease: Lease<R>, discard: unknown): void {
+    const { clock, leaks, outbox } = this.#stock;
+    const { slot } = lease;
+    const now = clock.now();
+    const leakedSince = leaks.returned(lease);
+    if (leakedSince !== undefined) outbox.post("leakReturned", slot.resource, undefined, now - leakedSince);
     slot.holders--;
     if (discard) {
       slot.retired = "broken";
@@ -271,7 +300,7 @@ export class ResourcePool<R> implements Lender<R> {
   /** The last holder has let go. */
   #release(slot: Slot<R>, discard: unknown, now: number): void {
     const { slots, outbox, clock, settings } = this.#stock;
-    outbox.post("released", slot.resource, slot.discard ?? discard);
+    outbox.post("released", slot.resource, slot.discard ?? discard, now - slot.acquiredAt);
     // It died meanwhile, and was counted as released then.
     if (slot.state === "gone") return;
     // Also for a reset without I/O: it may reach a logger, which may call the pool, which must not share this one.
@@ -354,8 +383,11 @@ export class ResourcePool<R> implements Lender<R> {
   }
 
   #timeoutError(waitedMs: number, now: number): Error {
-    const oldestLeaseMs = this.#stock.slots.oldestLeaseMs(now);
+    const { slots, leaks, outbox } = this.#stock;
+    const slot = slots.oldestLent;
+    const oldest = slot === undefined ? undefined : { heldMs: now - turnOf(slot), site: leaks.siteOf(slot) };
     const { lastError: connectError } = this.#supply;
-    return timedOut(this.name, waitedMs, this.#stock.gauges(this.waiting), { connectError, oldestLeaseMs });
+    outbox.post("timedOut", undefined, undefined, waitedMs);
+    return timedOut(this.name, waitedMs, this.#stock.gauges(this.waiting), { connectError, oldest });
   }
 }

@@ -1,4 +1,5 @@
 /** What the pool asks of those who make, use and watch its resources. */
+import type { CallSite } from "../call-site.ts";
 import type { Clock, Timers } from "./alarm.ts";
 import type { RemovalReason } from "./pool-stats.ts";
 
@@ -14,6 +15,11 @@ export interface ResourceFactory<R> {
   validate(resource: R): Promise<boolean>;
   /** Makes a returned resource fit for a stranger. */
   reset(resource: R): Verdict | Promise<Verdict>;
+  /**
+   * Whether `create()` failed because the far end has no room or is not ready yet. Then whoever waits goes on waiting,
+   * even if nothing is open. Default: never.
+   */
+  isCapacity?(error: unknown): boolean;
   /** Closes it, `hard` without a goodbye. Never rejects, and ends within a bounded time. */
   close(resource: R, hard: boolean): Promise<void>;
 }
@@ -23,13 +29,20 @@ export interface ResourceFactory<R> {
  * and harms no slot. A shared resource is `acquired` by its first holder and `released` by its last.
  */
 export interface PoolListener<R> {
-  created?(resource: R): void;
-  acquired?(resource: R): void;
-  released?(resource: R, discard: unknown): void;
+  created?(resource: R, durationMs: number): void;
+  createFailed?(error: unknown, durationMs: number): void;
+  /** `waitedMs`: since it was asked for; 0 when it was free. */
+  acquired?(resource: R, waitedMs: number): void;
+  released?(resource: R, discard: unknown, heldMs: number): void;
   removed?(resource: R, reason: RemovalReason): void;
   /** A resource that nobody held ended by itself. */
   idleLost?(resource: R, error: Error): void;
-  createFailed?(error: unknown): void;
+  /** An acquire ran into its deadline. */
+  timedOut?(waitedMs: number): void;
+  /** A lease has lasted for longer than `leakThresholdMs`; once a lease. */
+  leaked?(resource: R, site: CallSite, heldMs: number): void;
+  /** A lease that was reported has ended after all. */
+  leakReturned?(resource: R, heldMs: number): void;
 }
 
 /** What bounds one acquire. */
@@ -65,6 +78,8 @@ export interface PoolLimits {
   validateAfterIdleMs: number;
   validateTimeoutMs: number;
   resetTimeoutMs: number;
+  /** A lease that lasts for longer is reported as a leak. */
+  leakThresholdMs: number;
 }
 
 export interface CloseOutcome<R> {

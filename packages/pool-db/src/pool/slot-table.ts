@@ -77,11 +77,11 @@ export class SlotTable<R> {
     this.#doubtful++;
   }
 
-  /** How long the longest lease has lasted; `undefined` when nothing is lent. */
-  oldestLeaseMs(now: number): number | undefined {
-    let oldest: number | undefined;
+  /** What has been lent for longest, or, while it is shared, to one holder; `undefined` when nothing is lent. */
+  get oldestLent(): Slot<R> | undefined {
+    let oldest: Slot<R> | undefined;
     for (const slot of this.#slots) {
-      if (isInUse(slot)) oldest = Math.max(oldest ?? 0, now - slot.acquiredAt);
+      if (isInUse(slot) && (oldest === undefined || turnOf(slot) < turnOf(oldest))) oldest = slot;
     }
     return oldest;
   }
@@ -97,4 +97,9 @@ export class SlotTable<R> {
 /** Lent, or being cleaned after it. */
 export function isInUse({ state }: { readonly state: SlotState }): boolean {
   return state === "leased" || state === "shared" || state === "resetting";
+}
+
+/** Since when it has been in the hands of whoever has it now. */
+export function turnOf({ state, turnSince, acquiredAt }: Slot<unknown>): number {
+  return state === "shared" ? turnSince : acquiredAt;
 }

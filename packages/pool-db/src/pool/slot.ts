@@ -16,7 +16,7 @@ export type SlotState = "connecting" | "idle" | "validating" | "leased" | "share
 /** Where a lease goes back to. */
 export interface Lender<R> {
   readonly name: string;
-  takeBack(slot: Slot<R>, discard: unknown): void;
+  takeBack(lease: Lease<R>, discard: unknown): void;
 }
 
 /** One place in the pool, from the first attempt to open a resource until it has left. Only the pool writes to it. */
@@ -29,6 +29,7 @@ export class Slot<R> {
   deadline: number = Infinity;
   /** Its check has been silent for so long that nobody counts on it any more. */
   doubtful = false;
+  /** When its resource was open; before that, when its dial began. */
   openedAt = 0;
   /** Its part of the pool's `maxLifetimeMs`, drawn once: drawn at every look, it would shorten every life to its minimum. */
   lifeShare = 1;
@@ -60,11 +61,12 @@ export class Slot<R> {
  */
 export class Lease<R> {
   readonly resource: R;
-  readonly #slot: Slot<R>;
+  /** Where it comes from; for the pool alone. */
+  readonly slot: Slot<R>;
   #released = false;
 
   constructor(slot: Slot<R>, resource: R) {
-    this.#slot = slot;
+    this.slot = slot;
     this.resource = resource;
   }
 
@@ -77,7 +79,7 @@ export class Lease<R> {
    * @throws {LeaseReleasedError} at the second call
    */
   release(discard?: unknown): void {
-    const { lender } = this.#slot;
+    const { lender } = this.slot;
     if (this.#released) {
       throw new LeaseReleasedError(
         lender.name,
@@ -85,6 +87,6 @@ export class Lease<R> {
       );
     }
     this.#released = true;
-    lender.takeBack(this.#slot, discard);
+    lender.takeBack(this, discard);
   }
 }

@@ -1,5 +1,6 @@
 import type { Alarm, Clock } from "./alarm.ts";
 import { IdleList } from "./idle-list.ts";
+import { LeakWatch } from "./leak-watch.ts";
 import { Outbox } from "./outbox.ts";
 import { PoolCounters, type PoolGauges, type RemovalReason } from "./pool-stats.ts";
 import type { PoolListener, ResourceFactory, ResourcePoolSettings } from "./resource.ts";
@@ -20,6 +21,7 @@ export class Stock<R> {
   readonly outbox: Outbox<R>;
   readonly slots: SlotTable<R> = new SlotTable();
   readonly idle: IdleList<R>;
+  readonly leaks: LeakWatch<R> = new LeakWatch();
   readonly warmUps: WarmUps = new WarmUps();
   /** Goodbyes under way; the pool's end waits for them. */
   readonly goodbyes: Set<Promise<void>> = new Set();
@@ -69,7 +71,7 @@ export class Stock<R> {
   }
 
   /** To its only or first holder. */
-  lend(slot: Slot<R>, shared: boolean, now: number): Lease<R> {
+  lend(slot: Slot<R>, shared: boolean, now: number, askedAt: number): Lease<R> {
     const resource = slot.resource as R;
     this.used = true;
     this.slots.move(slot, shared ? "shared" : "leased");
@@ -78,7 +80,7 @@ export class Stock<R> {
     slot.acquiredAt = now;
     slot.turnSince = now;
     this.counters.acquired++;
-    this.outbox.post("acquired", resource);
+    this.outbox.post("acquired", resource, undefined, now - askedAt);
     return new Lease(slot, resource);
   }
 

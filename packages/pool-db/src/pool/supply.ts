@@ -93,6 +93,7 @@ export class Supply<R> {
     const { slots, settings, factory, clock } = this.#stock;
     const customer = this.#customer;
     const slot = slots.open(customer.lender);
+    slot.openedAt = startedAt;
     this.#stock.limit(slot, settings.createTimeoutMs, startedAt);
     factory
       .create(slot.dialing.signal, (error) => customer.lost(slot, error))
@@ -123,19 +124,20 @@ export class Supply<R> {
     slot.openedAt = now;
     slot.lifeShare = 1 - settings.random() * LIFETIME_JITTER;
     slot.expiresAt = now + settings.maxLifetimeMs * slot.lifeShare;
-    outbox.post("created", resource);
+    outbox.post("created", resource, undefined, durationMs);
     this.#customer.offer(slot, now);
   }
 
   dialFailed(slot: Slot<R>, error: unknown, now: number): void {
-    const { slots, counters, outbox, settings, warmUps } = this.#stock;
+    const { slots, counters, outbox, settings, factory, warmUps } = this.#stock;
     if (slot.state === "gone") return;
     this.#stock.abandonDial(slot);
     counters.createErrors++;
     this.#backoff.failed(error, now);
-    outbox.post("createFailed", error);
-    // As long as something is open or on its way, waiting is worth while. Otherwise the waiters learn why at once.
-    if (slots.size > 0) return;
+    outbox.post("createFailed", error, undefined, now - slot.openedAt);
+    // As long as something is open or on its way, or the far end will have room again, waiting is worth while. Otherwise
+    // the waiters learn why at once.
+    if (slots.size > 0 || factory.isCapacity?.(error) === true) return;
     this.#waiters.refuseAll(() => couldNotConnect(settings.name, error), now);
     warmUps.refuseAll(() => couldNotConnect(settings.name, error));
   }

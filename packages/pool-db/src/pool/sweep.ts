@@ -2,9 +2,9 @@ import type { Slot, SlotState } from "./slot.ts";
 import type { Stock } from "./stock.ts";
 import { DOUBT_AFTER_MS, type Supply } from "./supply.ts";
 
-/** Gives up, in all slots, what has taken too long, and closes what has had its time. */
+/** Gives up, in all slots, what has taken too long, closes what has had its time, and reports what is lent for too long. */
 export function sweep<R>(stock: Stock<R>, supply: Supply<R>, now: number): void {
-  const { slots, idle, settings } = stock;
+  const { slots, idle, settings, leaks, counters, outbox } = stock;
   for (const slot of slots) {
     if (slot.deadline <= now) overdue(stock, supply, slot, now);
     else if (slot.state === "idle" && slot.expiresAt <= now) stock.remove(slot, "max_lifetime");
@@ -15,6 +15,10 @@ export function sweep<R>(stock: Stock<R>, supply: Supply<R>, now: number): void 
     stock.remove(oldest, "max_idle_time");
   }
   stock.trim(now);
+  for (const { slot, since, site } of leaks.overdue(now, settings.leakThresholdMs)) {
+    counters.leaks++;
+    outbox.post("leaked", slot.resource, site, now - since);
+  }
 }
 
 /** Closes what is over `maxOpen`: dials first, then what is free, then, each when it returns, what is lent. */
@@ -35,8 +39,8 @@ export function shrink<R>(stock: Stock<R>): void {
 const SHRINK_ORDER: readonly SlotState[] = ["connecting", "validating", "idle", "shared"];
 
 /** When `sweep()` will have something to do; `Infinity` when never. */
-export function nextSweep<R>({ slots, idle, settings, trimAt }: Stock<R>): number {
-  let due = trimAt;
+export function nextSweep<R>({ slots, idle, settings, trimAt, leaks }: Stock<R>): number {
+  let due = Math.min(trimAt, leaks.nextDue(settings.leakThresholdMs));
   for (const slot of slots) {
     due = Math.min(due, slot.deadline);
     if (slot.state === "idle") due = Math.min(due, slot.expiresAt);

@@ -1,3 +1,5 @@
+import type { CallSite } from "../call-site.ts";
+
 /** One acquire that waits for a resource. `previous` and `next` belong to the queue. */
 export class Waiter<T> {
   readonly since: number;
@@ -7,13 +9,15 @@ export class Waiter<T> {
   readonly shared: boolean;
   readonly resolve: (value: T) => void;
   readonly reject: (error: unknown) => void;
+  /** Where it was asked for, if leaks are looked for. */
+  readonly site: CallSite | undefined;
   readonly #signal: AbortSignal | undefined;
   readonly #leave: (waiter: Waiter<T>, reason: unknown) => void;
   previous: Waiter<T> | undefined = undefined;
   next: Waiter<T> | undefined = undefined;
 
   constructor(
-    { since, deadline, shared, signal }: WaitRequest,
+    { since, deadline, shared, site, signal }: WaitRequest,
     leave: (waiter: Waiter<T>, reason: unknown) => void,
     resolve: (value: T) => void,
     reject: (error: unknown) => void,
@@ -21,6 +25,7 @@ export class Waiter<T> {
     this.since = since;
     this.deadline = deadline;
     this.shared = shared;
+    this.site = site;
     this.resolve = resolve;
     this.reject = reject;
     this.#signal = signal;
@@ -44,6 +49,7 @@ export interface WaitRequest {
   /** The time, on the pool's clock, at which the wait is given up. */
   readonly deadline: number;
   readonly shared: boolean;
+  readonly site: CallSite | undefined;
   readonly signal: AbortSignal | undefined;
 }
 

@@ -22,7 +22,7 @@ export class WaitingLine<T> {
   }
 
   /** The one who has waited longest; `undefined` when nobody waits. */
-  get first(): Pick<Waiter<T>, "since" | "shared"> | undefined {
+  get first(): Pick<Waiter<T>, "since" | "shared" | "site"> | undefined {
     return this.#queue.first;
   }
 

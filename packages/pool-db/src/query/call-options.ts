@@ -12,7 +12,8 @@ type OptionName =
   | "isolation"
   | "readOnly"
   | "deferrable"
-  | "retries";
+  | "retries"
+  | "deep";
 
 interface Rule {
   readonly holds: (value: unknown) => boolean;
@@ -46,6 +47,7 @@ const RULES: Record<OptionName, Rule> = {
   deferrable: TRUE_OR_FALSE,
   prepare: TRUE_OR_FALSE,
   exclusive: TRUE_OR_FALSE,
+  deep: TRUE_OR_FALSE,
   retries: {
     holds: (value) => Number.isInteger(value) && (value as number) >= 0,
     text: "a whole number of at least 0",

@@ -2,6 +2,7 @@ import type pg from "pg";
 import type { ResourceFactory, Verdict } from "../pool/resource.ts";
 import { dial, type ClientConstructor } from "../protocol/dial.ts";
 import { runPlainQueriesByWire } from "./client-query.ts";
+import { isCapacity } from "./sql-state.ts";
 import type { Statements } from "./statement-runner.ts";
 import {
   activityOf,
@@ -85,6 +86,10 @@ export class ClientFactory implements ResourceFactory<pg.Client> {
     if (activity === "settling") return ready;
     this.#settings.onUnclean(client, "busy");
     return this.#withinGrace(client, ready);
+  }
+
+  isCapacity(error: unknown): boolean {
+    return isCapacity(error);
   }
 
   close(client: pg.Client, hard: boolean): Promise<void> {

@@ -23,3 +23,12 @@ export function isRollbackToRetry(error: unknown): boolean {
   }
   return false;
 }
+
+/**
+ * Whether the server refused a login because it has no room or is not ready yet, which passes: 53300 (too many
+ * connections), 57P03 (starting up, shutting down, or recovering).
+ */
+export function isCapacity(error: unknown): boolean {
+  const state = sqlStateOf(error);
+  return state === "53300" || state === "57P03";
+}

@@ -1,0 +1,88 @@
+import type { EventEmitter } from "node:events";
+import type pg from "pg";
+import { callerStack } from "./call-site.ts";
+import type {
+  DbAcquireMessage,
+  DbConnectMessage,
+  DbLeakMessage,
+  DbReleaseMessage,
+  DbRemoveMessage,
+  DbTimeoutMessage,
+} from "./diagnostics-messages.ts";
+import { channels } from "./diagnostics.ts";
+import { describeError } from "./errors.ts";
+import type { ResolvedOptions } from "./options.ts";
+import type { PoolLog } from "./pool-log.ts";
+import type { PoolListener } from "./pool/resource.ts";
+import { keepProcessAlive, processIdOf } from "./protocol/pg-client.ts";
+
+/** Tells of what happens to a pool's connections: its logger, its pg.Pool events, and `node:diagnostics_channel`. */
+export function poolReports(
+  emitter: EventEmitter,
+  { name: pool, allowExitOnIdle }: ResolvedOptions,
+  log: PoolLog,
+): PoolListener<pg.Client> {
+  return {
+    created(client, durationMs) {
+      log.dialed();
+      if (!channels.connect.hasSubscribers) return;
+      const message: DbConnectMessage = { pool, processId: processIdOf(client), durationMs, error: undefined };
+      channels.connect.publish(message);
+    },
+    createFailed(error, durationMs) {
+      log.dialFailed(error);
+      if (!channels.connect.hasSubscribers) return;
+      const message: DbConnectMessage = { pool, processId: undefined, durationMs, error };
+      channels.connect.publish(message);
+    },
+    acquired(client, waitedMs) {
+      if (allowExitOnIdle) keepProcessAlive(client, true);
+      if (emitter.listenerCount("acquire") > 0) emitter.emit("acquire", client);
+      if (!channels.acquire.hasSubscribers) return;
+      const message: DbAcquireMessage = { pool, processId: processIdOf(client), waitedMs };
+      channels.acquire.publish(message);
+    },
+    released(client, discard, heldMs) {
+      if (allowExitOnIdle) keepProcessAlive(client, false);
+      if (emitter.listenerCount("release") > 0) emitter.emit("release", discard, client);
+      if (!channels.release.hasSubscribers) return;
+      const message: DbReleaseMessage = { pool, processId: processIdOf(client), heldMs, discard };
+      channels.release.publish(message);
+    },
+    removed(client, reason) {
+      log.debug("connection closed", { process_id: processIdOf(client), reason });
+      emitter.emit("remove", client);
+      if (!channels.remove.hasSubscribers) return;
+      const message: DbRemoveMessage = { pool, processId: processIdOf(client), reason };
+      channels.remove.publish(message);
+    },
+    idleLost(client, error) {
+      log.warn("an idle connection was lost", { process_id: processIdOf(client), error: describeError(error) });
+      // EventEmitter throws an "error" that nobody listens to; a connection that the server closed is no such case.
+      if (emitter.listenerCount("error") > 0) emitter.emit("error", Object.assign(error, { client }), client);
+    },
+    timedOut(waitedMs) {
+      if (!channels.timeout.hasSubscribers) return;
+      const message: DbTimeoutMessage = { pool, waitedMs };
+      channels.timeout.publish(message);
+    },
+    leaked(client, site, heldMs) {
+      const process_id = processIdOf(client);
+      const acquiredAt = callerStack(site);
+      log.warn("a connection has been held for so long that it may never be released", {
+        held_ms: heldMs,
+        process_id,
+        acquired_at: acquiredAt,
+      });
+      if (!channels.leak.hasSubscribers) return;
+      const message: DbLeakMessage = { pool, processId: process_id, heldMs, acquiredAt };
+      channels.leak.publish(message);
+    },
+    leakReturned(client, heldMs) {
+      log.info("a connection that was reported as leaked was returned after all", {
+        held_ms: heldMs,
+        process_id: processIdOf(client),
+      });
+    },
+  };
+}
