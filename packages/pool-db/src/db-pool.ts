@@ -8,6 +8,7 @@
 import { inspect } from "node:util";
 import { describeValue } from "@vg/internal";
 import pg from "pg";
+import { dbPoolStats, type DbPoolStats } from "./db-pool-stats.ts";
 import { closeReport, type CloseReport } from "./close-report.ts";
 import { PoolConfigError } from "./errors.ts";
 import { askHealth, type DbHealth, type HealthOptions } from "./health.ts";
@@ -18,7 +19,7 @@ import { PoolLog } from "./pool-log.ts";
 import { poolReports } from "./pool-reports.ts";
 import { nodeTimers } from "./pool/alarm.ts";
 import { tell } from "./pool/outbox.ts";
-import type { DbPoolHistograms, DbPoolStats } from "./pool/pool-stats.ts";
+import type { DbPoolHistograms } from "./pool/pool-stats.ts";
 import type { CloseOutcome } from "./pool/resource.ts";
 import { ResourcePool } from "./pool/resource-pool.ts";
 import type { Lease } from "./pool/slot.ts";
@@ -28,18 +29,16 @@ import { readBatch, type BatchItem } from "./query/batch.ts";
 import { CancelCounts } from "./query/cancellation.ts";
 import { ClientFactory } from "./query/client-factory.ts";
 import { DbConnection } from "./query/connection.ts";
+import { Dispatcher } from "./query/dispatcher.ts";
 import { Deadline } from "./query/deadline.ts";
 import type { QueryOptions } from "./query/limits.ts";
 import { answer, callbackOf, isSubmittable, submit } from "./query/pg-forms.ts";
-import { ownStatement, readQueryCall, type QueryCall, type QueryConfig, type QueryInput } from "./query/query-call.ts";
+import { readQueryCall, type QueryConfig, type QueryInput } from "./query/query-call.ts";
 import { affectedRows, firstRow } from "./query/results.ts";
 import { retryRollbacks } from "./query/retry.ts";
-import { leadToCaller } from "./query/lead-to-caller.ts";
-import { runQuery } from "./query/run-query.ts";
 import { Statements } from "./query/statement-runner.ts";
-import { endsConnection } from "./query/sql-state.ts";
-import { Tx } from "./query/transaction.ts";
-import { beginStatement, checkTransactionOptions, type TransactionOptions } from "./query/transaction-options.ts";
+import type { Tx } from "./query/transaction.ts";
+import { checkTransactionOptions, type TransactionOptions } from "./query/transaction-options.ts";
 
 const CLOSE_DEADLINE_MS = 10_000;
 const VALIDATE_TIMEOUT_MS = 2_000;
@@ -59,6 +58,7 @@ export class DbPool extends pg.Pool {
   readonly #log: PoolLog;
   readonly #statements: Statements;
   readonly #pool: ResourcePool<pg.Client>;
+  readonly #dispatcher: Dispatcher;
   readonly #cancels: CancelCounts = new CancelCounts();
 
   /**
@@ -103,6 +103,7 @@ export class DbPool extends pg.Pool {
     });
     const settings = { ...resolved, timers: nodeTimers, validateTimeoutMs: VALIDATE_TIMEOUT_MS };
     this.#pool = new ResourcePool(settings, factory, poolReports(this, resolved, log));
+    this.#dispatcher = new Dispatcher(resolved, this.#pool, statements);
   }
 
   /** Stands in errors and log lines. */
@@ -195,7 +196,7 @@ export class DbPool extends pg.Pool {
    */
   async batch(items: readonly BatchItem[], options?: QueryOptions): Promise<pg.QueryResult[]> {
     const call = readBatch(this.name, items, options);
-    return call.batch?.length === 0 ? [] : this.#execute(call);
+    return call.batch?.length === 0 ? [] : this.#dispatcher.execute(call);
   }
 
   // ---- Connections and transactions ----------------------------------------------------------------------------------
@@ -238,7 +239,7 @@ export class DbPool extends pg.Pool {
    */
   async begin(options: TransactionOptions = {}): Promise<Tx> {
     checkTransactionOptions(this.name, "begin()", options);
-    return this.#begin(options, options.signal);
+    return this.#dispatcher.begin(options, options.signal);
   }
 
   /**
@@ -262,7 +263,7 @@ export class DbPool extends pg.Pool {
     const { retries = 0, signal, timeoutMs } = options;
     const deadline = new Deadline(this.name, signal, timeoutMs);
     const attempt = async (): Promise<T> => {
-      const tx = await this.#begin({ ...options, timeoutMs: deadline.remainingMs }, deadline.signal);
+      const tx = await this.#dispatcher.begin({ ...options, timeoutMs: deadline.remainingMs }, deadline.signal);
       try {
         const result = await deadline.over(work(tx));
         if (!tx.ended) await tx.commit({ timeoutMs: deadline.remainingMs });
@@ -291,7 +292,7 @@ export class DbPool extends pg.Pool {
 
   /** A frozen snapshot; see `DbPoolStats` for what each figure counts. */
   getStats(): DbPoolStats {
-    return this.#pool.getStats();
+    return dbPoolStats(this.#pool.getStats(), this.#statements.counts, this.#cancels);
   }
 
   /** How long waits, uses and dials took, as cumulative counts by upper bound; a frozen snapshot. */
@@ -377,58 +378,7 @@ export class DbPool extends pg.Pool {
     values: readonly unknown[] | undefined,
     options: QueryOptions | undefined,
   ): Promise<T> {
-    return this.#execute(readQueryCall(this.name, input, values, options));
-  }
-
-  async #execute<T extends object>(call: QueryCall): Promise<T> {
-    const { signal, timeoutMs } = call;
-    if (signal?.aborted) return this.#pool.acquire({ signal }) as Promise<never>;
-    const { clock, queryTimeoutMs, acquireTimeoutMs, discardOnQueryError } = this.#options;
-    const pool = this.#pool;
-    let remainingMs = timeoutMs ?? queryTimeoutMs;
-    const known = call.pgOnly ? undefined : this.#statements.book.look(call.text);
-    const shared = known?.shareable === true && remainingMs === Infinity && this.#mayShare(call);
-    let lease = shared ? pool.takeShared() : pool.take();
-    if (lease === undefined) {
-      const since = clock.now();
-      const wait = { signal, timeoutMs: Math.min(acquireTimeoutMs, timeoutMs ?? Infinity) };
-      lease = await (shared ? pool.acquireShared(wait) : pool.acquire(wait));
-      if (timeoutMs !== undefined) remainingMs = Math.max(1, timeoutMs - (clock.now() - since));
-    }
-    let discard: unknown;
-    try {
-      const limits = { signal, timeoutMs: remainingMs, allowedMs: timeoutMs };
-      return await runQuery<T>(this.name, lease.resource, call, limits, { known, shared });
-    } catch (error) {
-      if (discardOnQueryError || endsConnection(error)) discard = error;
-      leadToCaller(error);
-      throw error;
-    } finally {
-      lease.release(discard);
-    }
-  }
-
-  /** A query that may be given up has a connection of its own: to cancel it must not hit a neighbour. */
-  #mayShare({ share, signal }: QueryCall): boolean {
-    return this.#options.maxShares > 1 && share && signal === undefined && this.#statements.pooler === false;
-  }
-
-  /** `during` holds from BEGIN on; the options' own signal and time are for the beginning. */
-  async #begin(options: TransactionOptions, during: AbortSignal | undefined): Promise<Tx> {
-    const { signal, timeoutMs } = options;
-    const { clock, queryTimeoutMs, acquireTimeoutMs } = this.#options;
-    const since = clock.now();
-    const lease = await this.#pool.acquire({ signal, timeoutMs: Math.min(acquireTimeoutMs, timeoutMs ?? Infinity) });
-    const remainingMs = timeoutMs === undefined ? queryTimeoutMs : Math.max(1, timeoutMs - (clock.now() - since));
-    try {
-      const limits = { signal, timeoutMs: remainingMs, allowedMs: timeoutMs };
-      await runQuery(this.name, lease.resource, ownStatement(beginStatement(options)), limits);
-    } catch (error) {
-      lease.release(endsConnection(error) ? error : undefined);
-      leadToCaller(error);
-      throw error;
-    }
-    return new Tx(this.name, lease, queryTimeoutMs, during);
+    return this.#dispatcher.execute(readQueryCall(this.name, input, values, options));
   }
 
   async #closed(closing: Promise<CloseOutcome<pg.Client>>): Promise<CloseReport> {

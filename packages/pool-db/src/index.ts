@@ -1,5 +1,6 @@
 export type { CloseReport } from "./close-report.ts";
 export { DbPool } from "./db-pool.ts";
+export type { DbPoolStats } from "./db-pool-stats.ts";
 export type {
   DbAcquireMessage,
   DbConnectMessage,
@@ -28,7 +29,7 @@ export type { DbPoolChanges } from "./limit-options.ts";
 export { openDbPool } from "./open-db-pool.ts";
 export { dbPoolOptionsFromEnv, type DbPoolOptions, type Logger } from "./options.ts";
 export type { Clock } from "./pool/alarm.ts";
-export type { DbHistogram, DbPoolHistograms, DbPoolStats } from "./pool/pool-stats.ts";
+export type { DbHistogram, DbPoolHistograms } from "./pool/pool-stats.ts";
 export type { DbConnection } from "./query/connection.ts";
 export type { BatchItem } from "./query/batch.ts";
 export type { QueryOptions } from "./query/limits.ts";

@@ -1,6 +1,7 @@
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { expect, test } from "vitest";
 import { backendPid, usePostgres } from "./support.ts";
-import { LeaseReleasedError, QueryTimeoutError, openDbPool } from "../src/index.ts";
+import { LeaseReleasedError, QueryTimeoutError, openDbPool, type DbQueryMessage } from "../src/index.ts";
 
 const postgres = usePostgres();
 
@@ -169,4 +170,25 @@ test("a query_timeout in a config object holds on every path, and a timeoutMs be
   await tx.rollback();
   expect(await pool.queryRow({ text: "select 1 as n", query_timeout: 0 })).toEqual({ n: 1 });
   expect(pool.getStats().in_use).toBe(0);
+});
+
+test("each query of the pool is published to vg:pool-db:query while somebody has subscribed", async () => {
+  const pool = postgres.pool({ name: "orders", maxOpenConns: 1 });
+  const heard: DbQueryMessage[] = [];
+  const hear = (message: unknown): void => void heard.push(message as DbQueryMessage);
+  subscribe("vg:pool-db:query", hear);
+  try {
+    await pool.query("select generate_series(1, 3)");
+    await pool.query("select nonsense").catch(() => undefined);
+    await pool.batch(["select 1", "select 2"]);
+  } finally {
+    unsubscribe("vg:pool-db:query", hear);
+  }
+  await pool.query("select 1");
+  expect(heard).toMatchObject([
+    { pool: "orders", rows: 3, error: undefined, pipelined: false },
+    { pool: "orders", rows: 0, error: { code: "42703" }, pipelined: false },
+    { pool: "orders", rows: 2, error: undefined, pipelined: false },
+  ]);
+  for (const { durationMs } of heard) expect(durationMs).toBeGreaterThan(0);
 });

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Lease } from "../src/pool/slot.ts";
-import type { DbPoolStats } from "../src/pool/pool-stats.ts";
+import type { ResourcePoolStats } from "../src/pool/pool-stats.ts";
 import { fakePool, settle, type FakeResource } from "./fake-resources.ts";
 
 /**
@@ -126,7 +126,7 @@ function harness(given: Given) {
   let warming = 0;
   let asked = 0;
   let lastServed = -1;
-  let before: DbPoolStats = pool.getStats();
+  let before: ResourcePoolStats = pool.getStats();
   let failing = false;
 
   const holdersOf = (resource: FakeResource) => held.filter(({ lease }) => lease.resource === resource);
@@ -260,7 +260,7 @@ function harness(given: Given) {
     const ended = acquire_count + pipelined_count + stats.timeout_count + stats.canceled_count + stats.rejected_count;
     expect(ended + stats.pending).toBeLessThanOrEqual(asked);
     for (const [name, value] of Object.entries(stats)) {
-      if (/_count$|_closed$/.test(name)) expect(value).toBeGreaterThanOrEqual(before[name as keyof DbPoolStats]);
+      if (/_count$|_closed$/.test(name)) expect(value).toBeGreaterThanOrEqual(before[name as keyof ResourcePoolStats]);
     }
     before = stats;
   }

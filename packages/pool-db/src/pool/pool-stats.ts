@@ -5,7 +5,7 @@ import { createHistogram } from "@vg/internal";
  * `acquire_count - release_count = in_use`. Counters count from the pool's creation and never fall. All are exact, but
  * for the percentiles, which come from histograms with an error of at most 3.2 %.
  */
-export interface DbPoolStats {
+export interface ResourcePoolStats {
   readonly max_open_connections: number;
   /** Established connections, lent or not. */
   readonly open_connections: number;
@@ -177,7 +177,7 @@ export class PoolCounters {
     });
   }
 
-  snapshot({ max, inUse, idle, connecting, pending }: PoolGauges): DbPoolStats {
+  snapshot({ max, inUse, idle, connecting, pending }: PoolGauges): ResourcePoolStats {
     const [wait, use, create, closed] = [this.#wait, this.#use, this.#create, this.#closed];
     return Object.freeze({
       max_open_connections: max,

@@ -18,7 +18,7 @@
 import { callSite, type CallSite } from "../call-site.ts";
 import { Alarm } from "./alarm.ts";
 import { Closing } from "./closing.ts";
-import type { DbPoolHistograms, DbPoolStats, RemovalReason } from "./pool-stats.ts";
+import type { DbPoolHistograms, ResourcePoolStats, RemovalReason } from "./pool-stats.ts";
 import { notWarm, poolClosed, queueFull, timedOut } from "./refusals.ts";
 import type {
   AcquireLimits,
@@ -83,7 +83,7 @@ export class ResourcePool<R> implements Lender<R> {
     return this.#stock.slots.expired(this.#stock.clock.now());
   }
 
-  getStats(): DbPoolStats {
+  getStats(): ResourcePoolStats {
     return this.#stock.counters.snapshot(this.#stock.gauges(this.waiting));
   }
 
