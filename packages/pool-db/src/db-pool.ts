@@ -13,7 +13,7 @@ import { closeReport, type CloseReport } from "./close-report.ts";
 import { PoolConfigError } from "./errors.ts";
 import { askHealth, type DbHealth, type HealthOptions } from "./health.ts";
 import { changeLimits, type DbPoolChanges } from "./limit-options.ts";
-import { compatibleLimits, compatibleOptions, defineCounts, prepare } from "./pg-compat.ts";
+import { compatibleLimits, compatibleOptions, defineCounts, prepare, showClients } from "./pg-compat.ts";
 import { resolveOptions, type DbPoolOptions, type ResolvedOptions } from "./options.ts";
 import { PoolLog } from "./pool-log.ts";
 import { poolReports } from "./pool-reports.ts";
@@ -22,7 +22,6 @@ import { tell } from "./pool/outbox.ts";
 import type { DbPoolHistograms } from "./pool/pool-stats.ts";
 import type { CloseOutcome } from "./pool/resource.ts";
 import { ResourcePool } from "./pool/resource-pool.ts";
-import type { Lease } from "./pool/slot.ts";
 import { processIdOf } from "./protocol/pg-client.ts";
 import { LIMITS, checkCallOptions } from "./query/call-options.ts";
 import { readBatch, type BatchItem } from "./query/batch.ts";
@@ -32,7 +31,7 @@ import { DbConnection } from "./query/connection.ts";
 import { Dispatcher } from "./query/dispatcher.ts";
 import { Deadline } from "./query/deadline.ts";
 import type { QueryOptions } from "./query/limits.ts";
-import { answer, callbackOf, isSubmittable, submit } from "./query/pg-forms.ts";
+import { answer, callbackOf, checkOut, checkOutLater, inClass, isSubmittable, submit } from "./query/pg-forms.ts";
 import { readQueryCall, type QueryConfig, type QueryInput } from "./query/query-call.ts";
 import { affectedRows, firstRow } from "./query/results.ts";
 import { retryRollbacks } from "./query/retry.ts";
@@ -43,13 +42,6 @@ import { checkTransactionOptions, type TransactionOptions } from "./query/transa
 const CLOSE_DEADLINE_MS = 10_000;
 const VALIDATE_TIMEOUT_MS = 2_000;
 const CLOSE_OPTIONS = ["deadlineMs"] as const;
-
-/** pg's own client, with the `release` of this checkout. */
-function checkOut(lease: Lease<pg.Client>): pg.PoolClient {
-  const client = lease.resource as pg.PoolClient;
-  client.release = (discard?: Error | boolean): void => lease.release(discard);
-  return client;
-}
 
 type PgErrorCallback<T> = (error: Error, result: T) => void;
 
@@ -62,16 +54,17 @@ export class DbPool extends pg.Pool {
   readonly #cancels: CancelCounts = new CancelCounts();
 
   /**
-   * Checks the options; connects to nothing until the first use.
+   * Checks the options; connects to nothing until the first use. `Client` is pg.Pool's second way to give that option.
    * @throws {PoolConfigError}
    */
-  constructor(options: DbPoolOptions = {}) {
-    const resolved = resolveOptions(options);
+  constructor(options: DbPoolOptions = {}, Client?: DbPoolOptions["Client"]) {
+    const resolved = resolveOptions(Client === undefined ? options : { Client, ...options });
     super();
     this.#options = resolved;
     const log = new PoolLog(resolved);
     this.#log = log;
-    Object.assign(this, { Client: resolved.Client, log: resolved.log ?? (() => undefined) });
+    const { Promise: PromiseClass, log: tellLog = () => undefined } = resolved;
+    Object.assign(this, { Client: resolved.Client, Promise: PromiseClass, log: tellLog });
     this.options = compatibleOptions(options, resolved);
     const { onConnect, verify } = resolved;
     const statements = new Statements({
@@ -104,6 +97,7 @@ export class DbPool extends pg.Pool {
     const settings = { ...resolved, timers: nodeTimers, validateTimeoutMs: VALIDATE_TIMEOUT_MS };
     this.#pool = new ResourcePool(settings, factory, poolReports(this, resolved, log));
     this.#dispatcher = new Dispatcher(resolved, this.#pool, statements);
+    showClients(this, () => factory.clients);
   }
 
   /** Stands in errors and log lines. */
@@ -173,7 +167,7 @@ export class DbPool extends pg.Pool {
     const values = typeof second === "function" ? undefined : second;
     const options = typeof third === "function" || third === null ? undefined : third;
     const result = this.#run(input as QueryInput, values as readonly unknown[], options as QueryOptions);
-    return answer(result, callbackOf(second, third, input));
+    return answer(result, callbackOf(second, third, input), this.#options.Promise);
   }
 
   /** The first row of `query()`, or `undefined` when there is none; of several statements, of the last with rows. */
@@ -210,7 +204,10 @@ export class DbPool extends pg.Pool {
     return new DbConnection(this.name, await this.#pool.acquire(options), this.#options.queryTimeoutMs);
   }
 
-  /** pg.Pool's `acquire()`: pg's own client, with a `release(error?)` that destroys the connection for anything truthy. */
+  /**
+   * pg.Pool's `acquire()`: pg's own client, with a `release(error?)` that destroys the connection for anything truthy.
+   * Where no connection can be opened it rejects with the reason as pg has it (`code` ECONNREFUSED, 28P01, …).
+   */
   override connect(): Promise<pg.PoolClient>;
   override connect(
     callback: (
@@ -224,8 +221,8 @@ export class DbPool extends pg.Pool {
     callback?: (error: Error | undefined, client: pg.PoolClient | undefined, done: (release?: unknown) => void) => void,
   ): Promise<pg.PoolClient> | void {
     const lease = this.#pool.take();
-    const connected = lease === undefined ? this.#pool.acquire().then(checkOut) : Promise.resolve(checkOut(lease));
-    if (callback === undefined) return connected;
+    const connected = lease === undefined ? checkOutLater(this.#pool.acquire()) : Promise.resolve(checkOut(lease));
+    if (callback === undefined) return inClass(this.#options.Promise, connected);
     connected.then(
       // `done` is this checkout's own: at a late second call, `client.release` may be the next borrower's.
       (client) => process.nextTick(callback, undefined, client, client.release),
@@ -363,8 +360,7 @@ export class DbPool extends pg.Pool {
   override end(callback: () => void): void;
   override end(callback?: () => void): Promise<void> | void {
     const ended = this.close().then(() => undefined);
-    if (callback === undefined) return ended;
-    ended.then(() => process.nextTick(callback), callback);
+    return answer(ended, callback, this.#options.Promise);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -120,6 +120,8 @@ export interface ResolvedOptions extends ResolvedLimits {
   clock: Clock;
   random: () => number;
   Client: ClientConstructor;
+  /** What `query()`, `connect()` and `end()` give, as with pg.Pool; the other methods give the built-in one. */
+  Promise: PromiseConstructorLike;
   /** What each new client gets. */
   clientConfig: pg.ClientConfig;
   onConnect: ((client: pg.Client) => unknown) | undefined;
@@ -152,6 +154,9 @@ const CLIENT_OPTIONS = [
   "idle_in_transaction_session_timeout",
 ] as const;
 
+/** What `parse()` of pg-connection-string leaves beside the `ssl` that it has made of them. */
+const PARSED_OPTIONS = ["sslmode", "sslcert", "sslkey", "sslrootcert", "uselibpqcompat"] as const;
+
 /**
  * Checks everything and fills in the defaults.
  * @throws {PoolConfigError} at the first option that cannot be right
@@ -163,10 +168,6 @@ export function resolveOptions(options: DbPoolOptions): ResolvedOptions {
   const limits = resolveLimits("options", options, fail);
   for (const name of LIMIT_NAMES) check.raw(name);
   const Client = check.function<never>("Client") as ClientConstructor | undefined;
-  if (check.raw("Promise") !== undefined && check.raw("Promise") !== Promise) {
-    throw fail("options: Promise must be the built-in one. Leave the option out.");
-  }
-
   const pipelineDepth = check.integer("pipelineDepth", {
     fallback: 16,
     min: 2,
@@ -179,6 +180,7 @@ export function resolveOptions(options: DbPoolOptions): ResolvedOptions {
     const value = check.raw(name);
     if (value !== undefined) clientConfig[name] = value;
   }
+  for (const name of PARSED_OPTIONS) check.raw(name);
   if (dsn !== undefined) clientConfig["connectionString"] = dsn;
 
   const resolved = {
@@ -203,6 +205,7 @@ export function resolveOptions(options: DbPoolOptions): ResolvedOptions {
     onConnect: check.function<(client: pg.Client) => unknown>("onConnect"),
     verify: check.function<(client: pg.Client, done: (error?: Error) => void) => void>("verify"),
     Client: Client ?? pg.Client,
+    Promise: (check.function<never>("Promise") as PromiseConstructorLike | undefined) ?? Promise,
     clientConfig: clientConfig as pg.ClientConfig,
   };
   const name = check.string("name", { fallback: undefined });

@@ -3,12 +3,28 @@ import type pg from "pg";
 import type { ResolvedLimits } from "./limit-options.ts";
 import type { DbPoolOptions, ResolvedOptions } from "./options.ts";
 
+/** Those that `pool.options` has under pg's name, or hides. */
+const RENAMED: ReadonlySet<string> = new Set([
+  "dsn",
+  "connectionString",
+  "password",
+  "pipeline",
+  "maxOpenConns",
+  "poolSize",
+  "minIdleConns",
+  "connMaxLifetimeMs",
+  "connMaxIdleTimeMs",
+  "acquireTimeoutMs",
+  "queryTimeoutMs",
+] satisfies (keyof DbPoolOptions | "poolSize")[]);
+
 /**
- * `pool.options` as pg.Pool has it: libraries read `max`, and some make a client of their own from it. What holds the
- * password is there to be read but not enumerable, so that no log line or inspection shows it.
+ * `pool.options` as pg.Pool has it: libraries read `max`, some make a client of their own from it, and a second pool can
+ * be made from it. What holds the password is there to be read but not enumerable, so that no log line or inspection
+ * shows it.
  */
 export function compatibleOptions(given: DbPoolOptions, resolved: ResolvedOptions): pg.PoolOptions {
-  const { dsn: _dsn, connectionString: _connectionString, password: _password, pipeline: _pipeline, ...rest } = given;
+  const rest = Object.fromEntries(Object.entries(given).filter(([name]) => !RENAMED.has(name)));
   const { host, port, user, database, ssl, password } = resolved.server;
   const options = {
     ...rest,
@@ -22,6 +38,8 @@ export function compatibleOptions(given: DbPoolOptions, resolved: ResolvedOption
   };
   const hidden = { configurable: true, enumerable: false, writable: true };
   Object.defineProperty(options, "password", { ...hidden, value: password });
+  // Hidden as well: a client that is made of these options would take it for pg's own.
+  if (given.pipeline !== undefined) Object.defineProperty(options, "pipeline", { ...hidden, value: given.pipeline });
   const { connectionString } = resolved.clientConfig;
   if (connectionString !== undefined) {
     Object.defineProperty(options, "connectionString", { ...hidden, value: connectionString });
@@ -38,6 +56,7 @@ export function compatibleLimits(limits: ResolvedLimits): Partial<pg.PoolOptions
     idleTimeoutMillis: orZero(limits.maxIdleTimeMs),
     connectionTimeoutMillis: orZero(limits.acquireTimeoutMs),
     maxLifetimeSeconds: orZero(limits.maxLifetimeMs) / 1_000,
+    query_timeout: orZero(limits.queryTimeoutMs),
   };
 }
 
@@ -48,6 +67,11 @@ export async function prepare(client: pg.Client, { onConnect, verify }: Resolved
   await new Promise<void>((resolve, reject) => {
     verify(client, (error) => (error ? reject(error) : resolve()));
   });
+}
+
+/** `_clients`, which tests that were written for pg.Pool look into. */
+export function showClients(pool: pg.Pool, clients: () => readonly pg.Client[]): void {
+  Object.defineProperty(pool, "_clients", { configurable: true, enumerable: false, get: clients });
 }
 
 interface Counts {

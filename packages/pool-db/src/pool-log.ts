@@ -1,9 +1,17 @@
 import { describeError } from "./errors.ts";
 import type { ResolvedOptions } from "./options.ts";
+import type { RemovalReason } from "./pool/pool-stats.ts";
 
 /** How often one and the same reason for failed dials is told of. */
 const REPEAT_MS = 60_000;
 const MAX_REASONS = 32;
+
+/** What pg.Pool tells its `log` function when it closes a connection. */
+const PG_REMOVALS: Partial<Record<RemovalReason, string>> = {
+  max_uses: "remove expended client",
+  max_lifetime: "remove expired client",
+  max_idle_time: "remove idle client",
+};
 
 /** What a pool says to its logger. A logger that throws has no part in what the pool does. */
 export class PoolLog {
@@ -46,17 +54,31 @@ export class PoolLog {
     this.#failing = true;
   }
 
-  /** A dial succeeded; told of after a failure that was told of. */
+  /** A dial succeeded; the logger is told of it after a failure that it was told of. */
   dialed(): void {
-    if (!this.#failing) return;
+    const pgMessage = "new client connected";
+    if (!this.#failing) return this.#sayToLog(pgMessage, {});
     this.#failing = false;
-    this.#say("info", "connected again", {});
+    this.#say("info", "connected again", {}, pgMessage);
   }
 
-  #say(level: "debug" | "info" | "warn", message: string, fields: object): void {
-    const { name, log, logger } = this.#options;
+  closed(processId: number | undefined, reason: RemovalReason): void {
+    this.#say("debug", "connection closed", { process_id: processId, reason }, PG_REMOVALS[reason]);
+  }
+
+  #sayToLog(message: string, fields: object): void {
     try {
-      log?.(message, fields);
+      this.#options.log?.(message, fields);
+    } catch {
+      // As below.
+    }
+  }
+
+  /** `pgMessage` is what pg.Pool's `log` option would be told. */
+  #say(level: "debug" | "info" | "warn", message: string, fields: object, pgMessage: string = message): void {
+    const { name, logger } = this.#options;
+    this.#sayToLog(pgMessage, fields);
+    try {
       logger?.[level]({ pool: name, ...fields }, message);
     } catch {
       // There is nobody left to tell.

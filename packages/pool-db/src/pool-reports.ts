@@ -50,7 +50,7 @@ export function poolReports(
       channels.release.publish(message);
     },
     removed(client, reason) {
-      log.debug("connection closed", { process_id: processIdOf(client), reason });
+      log.closed(processIdOf(client), reason);
       emitter.emit("remove", client);
       if (!channels.remove.hasSubscribers) return;
       const message: DbRemoveMessage = { pool, processId: processIdOf(client), reason };

@@ -48,7 +48,7 @@ export interface FakeResource {
   readonly id: number;
   alive: boolean;
   closed: boolean;
-  lost: (error: Error) => void;
+  lost: (error: Error, ended?: boolean) => void;
 }
 
 interface Job<T> {
@@ -61,14 +61,14 @@ interface Job<T> {
 /** Resources whose every answer waits for the test. */
 export class FakeFactory implements ResourceFactory<FakeResource> {
   readonly made: FakeResource[] = [];
-  readonly dials: (Job<void> & { lost: (error: Error) => void })[] = [];
+  readonly dials: (Job<void> & { lost: (error: Error, ended?: boolean) => void })[] = [];
   readonly validations: Job<boolean>[] = [];
   readonly resets: Job<Verdict>[] = [];
   nextReset: Verdict | "later" | "throws" = "clean";
   /** Whether failures of dials are for want of room. */
   full = false;
 
-  create(signal: AbortSignal, lost: (error: Error) => void): Promise<FakeResource> {
+  create(signal: AbortSignal, lost: (error: Error, ended?: boolean) => void): Promise<FakeResource> {
     return new Promise((resolve, reject) => {
       const done = (): void => {
         const resource: FakeResource = { id: this.made.length, alive: true, closed: false, lost };

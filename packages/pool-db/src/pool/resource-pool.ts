@@ -53,7 +53,7 @@ export class ResourcePool<R> implements Lender<R> {
     this.#supply = new Supply(this.#stock, this.#waiters, {
       lender: this,
       offer: (slot, at) => this.#offer(slot, at),
-      lost: (slot, error) => this.#lost(slot, error),
+      lost: (slot, error, ended) => this.#lost(slot, error, ended),
       pump: (at) => this.#pump(at),
     });
   }
@@ -341,18 +341,18 @@ export class ResourcePool<R> implements Lender<R> {
     return slots.size > settings.maxOpen ? "max_open" : undefined;
   }
 
-  /** The resource ended by itself. */
-  #lost(slot: Slot<R>, error: Error): void {
+  /** The resource ended by itself, or is about to. */
+  #lost(slot: Slot<R>, error: Error, ended: boolean): void {
     // A dial that was cut rejects, or its resource is found dead; either way it is handled there.
     if (slot.state === "gone" || slot.state === "connecting") return;
-    const { clock, outbox } = this.#stock;
+    const held = slot.state === "leased" || slot.state === "shared";
+    // Whoever holds it may still have answers to read.
+    if (held && !ended) return;
+    const { clock, outbox, counters } = this.#stock;
     const now = clock.now();
-    if (isInUse(slot)) {
-      this.#stock.removeUsed(slot, "broken", now);
-    } else {
-      this.#stock.remove(slot, "broken");
-      outbox.post("idleLost", slot.resource, error);
-    }
+    if (isInUse(slot)) counters.used(now - slot.acquiredAt);
+    this.#stock.remove(slot, "broken", ended);
+    if (!held) outbox.post("idleLost", slot.resource, error);
     this.#pump(now);
   }
 

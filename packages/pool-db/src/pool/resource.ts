@@ -7,8 +7,11 @@ import type { RemovalReason } from "./pool-stats.ts";
 export type Verdict = "clean" | "dirty" | "broken";
 
 export interface ResourceFactory<R> {
-  /** Opens one. When it ends by itself later, `lost` is called. An aborted signal means: stop, whatever comes is unwanted. */
-  create(signal: AbortSignal, lost: (error: Error) => void): Promise<R>;
+  /**
+   * Opens one. When it ends by itself later, `lost` is called; before that with `ended` false, if it reports an error
+   * whose end is still to come. An aborted signal means: stop, whatever comes is unwanted.
+   */
+  create(signal: AbortSignal, lost: (error: Error, ended?: boolean) => void): Promise<R>;
   /** A look without I/O at whether it could still be used. */
   isAlive(resource: R): boolean;
   /** Asks the far end whether it still answers. */
@@ -35,7 +38,7 @@ export interface PoolListener<R> {
   acquired?(resource: R, waitedMs: number): void;
   released?(resource: R, discard: unknown, heldMs: number): void;
   removed?(resource: R, reason: RemovalReason): void;
-  /** A resource that nobody held ended by itself. */
+  /** A resource that nobody held (any more) ended by itself. */
   idleLost?(resource: R, error: Error): void;
   /** An acquire ran into its deadline. */
   timedOut?(waitedMs: number): void;

@@ -126,10 +126,10 @@ export class Stock<R> {
     this.alarm.atLatest(slot.deadline);
   }
 
-  /** The slot is free from here on; the leases of what was in it are void. */
-  remove(slot: Slot<R>, reason: RemovalReason): void {
+  /** The slot is free from here on; the leases of what was in it are void. What has `ended` gets no goodbye. */
+  remove(slot: Slot<R>, reason: RemovalReason, ended = reason === "broken" || reason === "dirty"): void {
     if (slot.state === "idle") this.idle.remove(slot);
-    const hard = reason === "broken" || reason === "dirty" || this.state === "closed";
+    const hard = ended || this.state === "closed";
     const resource = slot.resource as R;
     this.slots.move(slot, "gone");
     this.counters.closed(reason);

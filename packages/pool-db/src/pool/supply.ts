@@ -16,7 +16,7 @@ interface Customer<R> {
   /** This slot's resource has just proved itself: somebody may have it. */
   offer(slot: Slot<R>, now: number): void;
   /** A resource that was open has ended by itself. */
-  lost(slot: Slot<R>, error: Error): void;
+  lost(slot: Slot<R>, error: Error, ended: boolean): void;
   /** Something has changed. */
   pump(now: number): void;
 }
@@ -96,7 +96,7 @@ export class Supply<R> {
     slot.openedAt = startedAt;
     this.#stock.limit(slot, settings.createTimeoutMs, startedAt);
     factory
-      .create(slot.dialing.signal, (error) => customer.lost(slot, error))
+      .create(slot.dialing.signal, (error, ended = true) => customer.lost(slot, error, ended))
       .then(
         (resource) => {
           const now = clock.now();

@@ -4,19 +4,18 @@ import { destroyNow, refuseQueries, trackTransactionStatus } from "./pg-client.t
 export type ClientConstructor = new (config: pg.ClientConfig) => pg.Client;
 
 /**
- * Opens a connection. `lost` is called once when it ends later, for whatever reason, with the error where there was
- * one. The client keeps an error listener for life, so an error of its socket never ends the process.
+ * Connects a new client. `lost` is called when it ends later, for whatever reason, with the error where there was one; and
+ * with `ended` false as soon as the client reports an error, after which it is of no use any more. The client keeps an
+ * error listener for life, so an error of its socket never ends the process.
  *
  * When the signal is aborted the socket is cut at once, whatever state the dial is in.
  */
 export function dial(
-  Client: ClientConstructor,
-  config: pg.ClientConfig,
+  client: pg.Client,
   signal: AbortSignal,
-  lost: (error: Error) => void,
+  lost: (error: Error, ended: boolean) => void,
 ): Promise<pg.Client> {
   return new Promise((resolve, reject) => {
-    const client = new Client(config);
     trackTransactionStatus(client);
     let failure: Error | undefined;
     const abort = (): void => {
@@ -25,10 +24,11 @@ export function dial(
     };
     client.on("error", (error) => {
       failure ??= error;
+      lost(error, false);
     });
     client.once("end", () => {
       refuseQueries(client);
-      lost(failure ?? new Error("Connection terminated unexpectedly"));
+      lost(failure ?? new Error("Connection terminated unexpectedly"), true);
     });
     signal.addEventListener("abort", abort, { once: true });
     client.connect((error?: Error | null) => {

@@ -153,8 +153,13 @@ export function negotiatesDirectly(client: pg.ClientBase): boolean {
 /** Cuts the connection. What ran on it fails with "Connection terminated". */
 export function destroyNow(client: pg.Client): void {
   const stream = internals(client).connection?.stream;
-  if (stream === undefined) client.end(() => undefined);
-  else stream.destroy();
+  if (stream !== undefined) return stream.destroy();
+  // A `Client` that is not pg's.
+  try {
+    client.end(() => undefined);
+  } catch {
+    // It has nothing to end.
+  }
 }
 
 /** Says goodbye and closes, or cuts the connection when that takes longer than `timeoutMs`. Never rejects. */

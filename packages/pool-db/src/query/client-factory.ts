@@ -39,15 +39,33 @@ export interface ClientFactorySettings {
 /** What the resource pool does with PostgreSQL connections. */
 export class ClientFactory implements ResourceFactory<pg.Client> {
   readonly #settings: ClientFactorySettings;
+  readonly #clients = new Set<pg.Client>();
 
   constructor(settings: ClientFactorySettings) {
     this.#settings = settings;
   }
 
-  async create(signal: AbortSignal, lost: (error: Error) => void): Promise<pg.Client> {
+  /** Those that connect or are open. */
+  get clients(): pg.Client[] {
+    return [...this.#clients];
+  }
+
+  async create(signal: AbortSignal, lost: (error: Error, ended: boolean) => void): Promise<pg.Client> {
     const { Client, config, cancellation } = this.#settings;
-    const client = await dial(Client, config, signal, lost);
-    setCancellation(client, cancellation);
+    const client = new Client(config);
+    this.#clients.add(client);
+    try {
+      await dial(client, signal, lost);
+      setCancellation(client, cancellation);
+      await this.#makeReady(client, signal);
+      return client;
+    } catch (error) {
+      this.#clients.delete(client);
+      throw error;
+    }
+  }
+
+  async #makeReady(client: pg.Client, signal: AbortSignal): Promise<void> {
     // The dial no longer listens to the signal, and what follows may wait for the server.
     const abort = (): void => destroyNow(client);
     signal.addEventListener("abort", abort, { once: true });
@@ -64,7 +82,6 @@ export class ClientFactory implements ResourceFactory<pg.Client> {
       signal.removeEventListener("abort", abort);
     }
     if (this.#settings.allowExitOnIdle) keepProcessAlive(client, false);
-    return client;
   }
 
   isAlive(client: pg.Client): boolean {
@@ -93,6 +110,7 @@ export class ClientFactory implements ResourceFactory<pg.Client> {
   }
 
   close(client: pg.Client, hard: boolean): Promise<void> {
+    this.#clients.delete(client);
     if (hard) {
       destroyNow(client);
       return Promise.resolve();

@@ -1,6 +1,8 @@
 /** The forms in which pg.Pool's methods are called. */
 import type pg from "pg";
+import { ConnectError } from "../errors.ts";
 import type { Lease } from "../pool/slot.ts";
+import { leadToCaller } from "./lead-to-caller.ts";
 
 export type Callback = (error: Error | undefined, result?: unknown) => void;
 
@@ -18,13 +20,41 @@ export function callbackOf(...given: unknown[]): Callback | undefined {
  * Answers by callback where there is one and by promise otherwise. The callback runs in the caller's async context, never
  * within the call, and what it throws is an uncaught error as with any callback.
  */
-export function answer<T>(promise: Promise<T>, callback: Callback | undefined): Promise<T> | undefined {
-  if (callback === undefined) return promise;
+export function answer<T>(
+  promise: Promise<T>,
+  callback: Callback | undefined,
+  PromiseClass: PromiseConstructorLike,
+): Promise<T> | undefined {
+  if (callback === undefined) return inClass(PromiseClass, promise);
   promise.then(
     (result) => process.nextTick(callback, undefined, result),
     (error: unknown) => process.nextTick(callback, error),
   );
   return undefined;
+}
+
+/** The promise as one of pg.Pool's `Promise` option. */
+export function inClass<T>(PromiseClass: PromiseConstructorLike, promise: Promise<T>): Promise<T> {
+  if (PromiseClass === Promise) return promise;
+  return new PromiseClass<T>((resolve, reject) => void promise.then(resolve, reject)) as Promise<T>;
+}
+
+/** pg's own client, with the `release` of this checkout. */
+export function checkOut(lease: Lease<pg.Client>): pg.PoolClient {
+  const client = lease.resource as pg.PoolClient;
+  client.release = (discard?: Error | boolean): void => lease.release(discard);
+  return client;
+}
+
+/** As `checkOut`, or rejects with what pg.Pool would reject with: callers look at the `code`. */
+export async function checkOutLater(leasing: Promise<Lease<pg.Client>>): Promise<pg.PoolClient> {
+  try {
+    return checkOut(await leasing);
+  } catch (caught) {
+    const error = caught instanceof ConnectError && caught.cause instanceof Error ? caught.cause : caught;
+    leadToCaller(error);
+    throw error;
+  }
 }
 
 /** Runs a cursor or the like on a connection that is released when the server is done with it. */
