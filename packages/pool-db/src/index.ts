@@ -1,3 +1,4 @@
+export { toPgBoss, type PgBossDb, type PgBossSession, type PgBossTransaction } from "./adapters/pg-boss.ts";
 export type { CloseReport } from "./close-report.ts";
 export { DbPool } from "./db-pool.ts";
 export type { DbPoolStats } from "./db-pool-stats.ts";

@@ -59,8 +59,11 @@ export async function checkOutLater(leasing: Promise<Lease<pg.Client>>): Promise
 
 /** Runs a cursor or the like on a connection that is released when the server is done with it. */
 export function submit(submittable: pg.Submittable, leasing: Promise<Lease<pg.Client>>): void {
+  const wasWithdrawn = watchWithdrawal(submittable);
   leasing.then(
     (lease) => {
+      // Sent now, it would wait for a reader who has gone, and keep its connection.
+      if (wasWithdrawn()) return lease.release();
       const client = lease.resource;
       const release = (): void => {
         client.off("drain", release);
@@ -78,6 +81,30 @@ export function submit(submittable: pg.Submittable, leasing: Promise<Lease<pg.Cl
     },
     (error: unknown) => fail(submittable, error),
   );
+}
+
+/** Whether a cursor is closed, or a stream destroyed, before it has its connection; asked once, when it has one. */
+function watchWithdrawal(submittable: pg.Submittable): () => boolean {
+  const given = submittable as { destroyed?: unknown; close?: unknown };
+  // A cursor does not know that it was closed before it was sent.
+  let closed = false;
+  const { close } = given;
+  const own = Object.hasOwn(given, "close");
+  const unwatch = (): void => {
+    if (own) given.close = close;
+    else delete given.close;
+  };
+  if (typeof close === "function") {
+    given.close = (...args: unknown[]): unknown => {
+      closed = true;
+      unwatch();
+      return Reflect.apply(close, given, args);
+    };
+  }
+  return () => {
+    if (typeof close === "function" && !closed) unwatch();
+    return closed || given.destroyed === true;
+  };
 }
 
 /** Tells a submittable that never got a connection. */
