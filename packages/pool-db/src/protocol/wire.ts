@@ -214,6 +214,9 @@ export class Wire implements StandIn {
   handleError(error: Error): void {
     if (this.#serverSpeaks) {
       this.#exchanges[0]?.fail(error);
+      // After a fatal error the server is never ready again; it need not be waited for until it has closed the connection.
+      if (isFatal(error)) this.#exchanges.shift()?.end(undefined);
+      if (this.#exchanges.length === 0) return;
       // pg takes a query that failed for ended. This one ends when the server is ready again.
       this.#inside.begin(this.#standIn);
       return;
@@ -241,6 +244,11 @@ export class Wire implements StandIn {
   handleCopyData(): void {
     // What a COPY sends out is dropped; its tag ends the statement.
   }
+}
+
+function isFatal(error: Error): boolean {
+  const { severity } = error as { severity?: unknown };
+  return severity === "FATAL" || severity === "PANIC";
 }
 
 function writeAll(wire: Wire): void {
