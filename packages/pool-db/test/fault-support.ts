@@ -1,0 +1,130 @@
+import { afterEach, expect } from "vitest";
+import type { DbPool, DbPoolOptions } from "../src/index.ts";
+import { FaultProxy } from "./fault-proxy.ts";
+import { until, usePostgres } from "./support.ts";
+
+export interface FaultPoolOptions extends DbPoolOptions {
+  /** Connects through this proxy instead of directly. */
+  through?: FaultProxy;
+  /** Whether the pool can serve queries again when the test is over; default true. */
+  recovers?: boolean;
+}
+
+/**
+ * A server, proxies before it, and pools that are checked after each test, whatever the test did to them: nothing is
+ * lost, every place can be filled again, nothing is thrown that nobody can catch, and the server and the proxies, which
+ * work again by then, see no connection that the pool has forgotten.
+ */
+export function useFaults(settings: Record<string, string> = {}): {
+  readonly postgres: ReturnType<typeof usePostgres>;
+  pool(options?: FaultPoolOptions): DbPool;
+  /** Resolves when the server runs so many of the pool's queries. */
+  running(pool: DbPool, count: number): Promise<void>;
+  /** Ends the pool's sessions, as an administrator would; returns how many there were. */
+  terminate(pool: DbPool): Promise<number>;
+  /** A fault proxy before the server, or before `upstream`. */
+  proxy(upstream?: { host: string; port: number }): Promise<FaultProxy>;
+} {
+  // So that the server notices soon that a client has left in the middle of a query.
+  const postgres = usePostgres({ settings: { client_connection_check_interval: "50ms", ...settings } });
+  const watched: Watched[] = [];
+  const proxies: FaultProxy[] = [];
+  const uncaught: unknown[] = [];
+  const collect = (error: unknown): void => void uncaught.push(error);
+  let count = 0;
+  process.on("uncaughtException", collect);
+
+  afterEach(async () => {
+    try {
+      // A network that swallows everything keeps sessions alive on the server that the pool has long given up.
+      for (const proxy of proxies) proxy.heal();
+      for (const each of watched) await expectWhole(each);
+      for (const proxy of proxies) await until("the pool's sockets are closed", () => proxy.links.size === 0);
+      expect(uncaught).toEqual([]);
+    } finally {
+      for (const proxy of proxies.splice(0)) proxy.close();
+      await Promise.all(watched.splice(0).map(({ pool }) => pool.destroy()));
+      uncaught.length = 0;
+    }
+  });
+
+  const sessions = async (pool: DbPool, which = "true"): Promise<number> => {
+    const { application_name } = pool.options as { application_name?: string };
+    const text = `select 1 from pg_stat_activity where application_name = $1 and ${which}`;
+    return (await postgres.watch(text, [application_name])).rows.length;
+  };
+  return {
+    postgres,
+    pool({ through, recovers = true, ...options } = {}) {
+      const { host, user, password, port } = postgres.server;
+      const address = { dsn: undefined, host, user, password, port: through?.port ?? port, database: "postgres" };
+      const pool = postgres.pool({ ...address, application_name: `faults-${++count}`, ...options });
+      const broken: string[] = [];
+      for (const event of ["connect", "acquire", "release", "remove"] as const) {
+        pool.on(event, () => {
+          const { open_connections: open, in_use, idle, connecting, max_open_connections: max } = pool.getStats();
+          if (open !== in_use + idle || open + connecting > max) {
+            broken.push(`at ${event}: open ${open}, in_use ${in_use}, idle ${idle}, connecting ${connecting}`);
+          }
+        });
+      }
+      watched.push({ pool, recovers, broken, sessions: () => sessions(pool) });
+      return pool;
+    },
+    running: (pool, expected) =>
+      until(`${expected} queries run`, async () => (await sessions(pool, "state = 'active'")) === expected),
+    async terminate(pool) {
+      const { application_name } = pool.options as { application_name?: string };
+      // With a time limit the function waits for the session's end.
+      const text = "select pg_terminate_backend(pid, 10000) from pg_stat_activity where application_name = $1";
+      return (await postgres.watch(text, [application_name])).rows.length;
+    },
+    async proxy(upstream = postgres.server) {
+      const proxy = new FaultProxy(upstream);
+      proxies.push(proxy);
+      await proxy.listen();
+      return proxy;
+    },
+  };
+}
+
+interface Watched {
+  readonly pool: DbPool;
+  readonly recovers: boolean;
+  /** Events at which the figures did not add up. */
+  readonly broken: readonly string[];
+  /** How many connections of the pool the server knows. */
+  readonly sessions: () => Promise<number>;
+}
+
+async function expectWhole({ pool, recovers, broken, sessions }: Watched): Promise<void> {
+  const closedByTest = pool.ending;
+  if (closedByTest) await pool.close();
+  await until("everything has come back", () => {
+    const { in_use, pending, connecting } = pool.getStats();
+    return in_use === 0 && pending === 0 && connecting === 0;
+  });
+  if (!closedByTest && recovers) {
+    const { max_open_connections: max } = pool.getStats();
+    const connections = await Promise.all(Array.from({ length: max }, () => pool.acquire()));
+    expect(pool.getStats()).toMatchObject({ open_connections: max, in_use: max, idle: 0, connecting: 0 });
+    expect(await Promise.all(connections.map((one, n) => one.queryRow("select $1::int as n", [n])))).toEqual(
+      connections.map((_one, n) => ({ n })),
+    );
+    for (const connection of connections) connection.release();
+  }
+  const { open_connections: open, in_use, idle, acquire_count, release_count } = pool.getStats();
+  expect({ open, in_use, acquire_count }).toEqual({ open: idle, in_use: 0, acquire_count: release_count });
+  if (recovers)
+    await until("the server knows the pool's connections and no others", async () => (await sessions()) === open);
+  const { drained } = await pool.close();
+  expect(drained || closedByTest).toBe(true);
+  expect(pool.getStats()).toMatchObject({ open_connections: 0, in_use: 0, idle: 0, connecting: 0, pending: 0 });
+  if (recovers) await until("the server has forgotten the pool", async () => (await sessions()) === 0);
+  expect(broken).toEqual([]);
+}
+
+/** What became of a call: its value, or the error. */
+export function outcome<T>(call: Promise<T>): Promise<unknown> {
+  return call.catch((error: unknown) => error);
+}
