@@ -138,6 +138,10 @@ export class FaultProxy {
     return [...this.links].filter(({ clientEnded }) => !clientEnded).length;
   }
 
+  get listening(): boolean {
+    return this.#server !== undefined;
+  }
+
   /** Accepts connections: at first on a free port, later on the same one again. */
   async listen(): Promise<void> {
     const server = createServer({ allowHalfOpen: true }, (socket) => {

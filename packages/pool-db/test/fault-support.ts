@@ -22,6 +22,8 @@ export function useFaults(settings: Record<string, string> = {}): {
   running(pool: DbPool, count: number): Promise<void>;
   /** Ends the pool's sessions, as an administrator would; returns how many there were. */
   terminate(pool: DbPool): Promise<number>;
+  /** What is done after each test, for a test that makes several pools one after another. */
+  check(): Promise<void>;
   /** A fault proxy before the server, or before `upstream`. */
   proxy(upstream?: { host: string; port: number }): Promise<FaultProxy>;
 } {
@@ -34,7 +36,7 @@ export function useFaults(settings: Record<string, string> = {}): {
   let count = 0;
   process.on("uncaughtException", collect);
 
-  afterEach(async () => {
+  const check = async (): Promise<void> => {
     try {
       // A network that swallows everything keeps sessions alive on the server that the pool has long given up.
       for (const proxy of proxies) proxy.heal();
@@ -46,7 +48,8 @@ export function useFaults(settings: Record<string, string> = {}): {
       await Promise.all(watched.splice(0).map(({ pool }) => pool.destroy()));
       uncaught.length = 0;
     }
-  });
+  };
+  afterEach(check);
 
   const sessions = async (pool: DbPool, which = "true"): Promise<number> => {
     const { application_name } = pool.options as { application_name?: string };
@@ -55,6 +58,7 @@ export function useFaults(settings: Record<string, string> = {}): {
   };
   return {
     postgres,
+    check,
     pool({ through, recovers = true, ...options } = {}) {
       const { host, user, password, port } = postgres.server;
       const address = { dsn: undefined, host, user, password, port: through?.port ?? port, database: "postgres" };

@@ -1,4 +1,5 @@
 import type pg from "pg";
+import { forgetClosedStatements } from "./closed-statements.ts";
 import { destroyNow, refuseQueries, trackTransactionStatus } from "./pg-client.ts";
 
 export type ClientConstructor = new (config: pg.ClientConfig) => pg.Client;
@@ -18,6 +19,7 @@ export function dial(
   return new Promise((resolve, reject) => {
     const client = new Client(config);
     trackTransactionStatus(client);
+    forgetClosedStatements(client);
     let failure: Error | undefined;
     const abort = (): void => {
       destroyNow(client);
