@@ -106,6 +106,16 @@ export class Lane {
     });
   }
 
+  /** Does again what it does by itself, and forgets what it was told. */
+  heal(): void {
+    this.#stops.length = 0;
+    this.#stop = undefined;
+    this.#untilStop = Infinity;
+    this.delayMs = 0;
+    this.drips = false;
+    this.resume();
+  }
+
   /** Puts bytes into the stream that nobody sent, past everything that is kept back. */
   inject(bytes: Uint8Array): void {
     this.#destination().write(bytes);

@@ -87,10 +87,11 @@ export class Link {
   /** The network is back: what was kept is delivered, the ends of streams included. */
   heal(): void {
     this.neverCloses = false;
-    this.delay(0);
     this.#client.resume();
-    this.resume();
+    this.toServer.heal();
+    this.toClient.heal();
     if (this.clientEnded) this.close();
+    else if (this.#server?.readableEnded === true) this.toClient.end();
   }
 
   close(): void {
