@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import pg from "pg";
+import type pg from "pg";
 import { expect, test } from "vitest";
 import { QueryTimeoutError } from "../src/index.ts";
 import { outcome, useFaults } from "./fault-support.ts";

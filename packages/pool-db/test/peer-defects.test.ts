@@ -68,7 +68,7 @@ test("a BEGIN that was sent through pool.query leaves no transaction for the nex
 test("end() answers queued waiters: with a connection as long as there is one", async () => {
   const pool = faults.pool({ maxOpenConns: 1 });
   const client = await pool.connect();
-  const waiting = [pool.queryRow("select 1 as n"), pool.connect().then((next) => void next.release())];
+  const waiting = [pool.queryRow("select 1 as n"), pool.connect().then((next) => next.release())];
   const ended = pool.end();
   client.release();
   expect(await Promise.all(waiting)).toEqual([{ n: 1 }, undefined]);
