@@ -2,9 +2,10 @@
  * What other PostgreSQL pools and clients were seen to get wrong, each as what happens here. See also faults-*.test.ts,
  * where the network or the server is to blame.
  */
+import { once } from "node:events";
 import pg from "pg";
-import { expect, test } from "vitest";
-import { PoolClosedError, QueryTimeoutError } from "../src/index.ts";
+import { describe, expect, test } from "vitest";
+import { PoolClosedError, QueryTimeoutError, type DbPool } from "../src/index.ts";
 import { outcome, useFaults } from "./fault-support.ts";
 import { backendPid, until } from "./support.ts";
 
@@ -221,10 +222,101 @@ test("waiters are served in the order of their asking, however many they are", a
   expect(served).toEqual(Array.from({ length: 200 }, (_, n) => n));
 });
 
-test.todo("a prepared statement is described once for each connection");
-test.todo("a statement that fails to parse gives each of its pipelined users the server's reason");
-test.todo("a BEGIN sent through a pipelined pool opens a transaction for no neighbour");
-test.todo("the timeout of a pipelined query costs its neighbours nothing");
-test.todo("a cursor runs on a pool whose other queries are pipelined");
-test.todo("a subclass of pg.Query is not pipelined behind or before others");
-test.todo("a parameter that cannot be serialised fails alone among pipelined queries");
+test("a prepared statement is parsed and described once for each connection", async () => {
+  const proxy = await faults.proxy();
+  const pool = faults.pool({ through: proxy, maxOpenConns: 1, prepareThreshold: 0 });
+  const ask = async (n: number): Promise<void> =>
+    expect(await pool.queryRow("select $1::int as n", [n])).toEqual({ n });
+  await ask(-1);
+  await ask(-2);
+  const [link] = proxy.links;
+  const sent = () => (["Parse", "Describe", "Execute"] as const).map((name) => link?.toServer.count(name) ?? 0);
+  const [parses, describes, executes = 0] = sent();
+  for (let n = 0; n < 10; n++) await ask(n);
+  expect(sent()).toEqual([parses, describes, executes + 10]);
+});
+
+describe("on a pipelined pool", () => {
+  const pipelined = { pipeline: true, maxOpenConns: 1 };
+
+  /** Opens the connection, so that what is asked for together shares it. */
+  async function openPool(): Promise<DbPool> {
+    const pool = faults.pool(pipelined);
+    await pool.query("select 1");
+    return pool;
+  }
+
+  test("a named statement that fails to parse gives each that asked for it the server's reason", async () => {
+    const pool = await openPool();
+    const config = { name: "nonsense", text: "select nonsense from $1" };
+    const errors = await Promise.all(Array.from({ length: 3 }, () => outcome(pool.query(config, ["x"]))));
+    for (const error of errors) expect(error).toMatchObject({ code: "42601" });
+    // A statement that can be parsed is known by its name from the first on.
+    const good = { name: "good", text: "select $1::int as n" };
+    const rows = await Promise.all(Array.from({ length: 3 }, (_, n) => pool.queryRow(good, [n])));
+    expect(rows).toEqual([{ n: 0 }, { n: 1 }, { n: 2 }]);
+  });
+
+  test("a BEGIN opens a transaction for no neighbour", async () => {
+    const pool = await openPool();
+    await pool.exec("create table neighbours (n int)");
+    await Promise.all([
+      pool.exec("insert into neighbours values (1)"),
+      pool.query("begin"),
+      pool.exec("insert into neighbours values (2)"),
+      pool.query("rollback"),
+      pool.exec("insert into neighbours values (3)"),
+    ]);
+    expect(await pool.queryRow("select count(*)::int as n from neighbours")).toEqual({ n: 3 });
+  });
+
+  test("the timeout of one query costs its neighbours nothing", async () => {
+    const pool = faults.pool({ ...pipelined, maxOpenConns: 2 });
+    const slow = outcome(pool.query("select pg_sleep(600)", [], { timeoutMs: 200 }));
+    const neighbours = Array.from({ length: 20 }, (_, n) => pool.queryRow("select $1::int as n", [n]));
+    expect(await Promise.all(neighbours)).toEqual(Array.from({ length: 20 }, (_, n) => ({ n })));
+    expect(await slow).toBeInstanceOf(QueryTimeoutError);
+  });
+
+  test("a query that reads its rows in portions runs on a connection of its own, among others", async () => {
+    const pool = await openPool();
+    const rows: unknown[] = [];
+    const before = pool.queryRow("select 1 as n");
+    const portions = new pg.Query({ text: "select generate_series(1, 7) as n", rows: 2 } as pg.QueryConfig);
+    portions.on("row", (row: unknown) => rows.push(row));
+    const ended = once(pool.query(portions), "end");
+    const behind = pool.queryRow("select 2 as n");
+    expect(await before).toEqual({ n: 1 });
+    await ended;
+    expect(await behind).toEqual({ n: 2 });
+    expect(rows).toEqual(Array.from({ length: 7 }, (_, n) => ({ n: n + 1 })));
+  });
+
+  test("a subclass of pg.Query that writes its own bytes runs by itself, among others", async () => {
+    class Handmade extends pg.Query {
+      override submit = (connection: pg.Connection): void => {
+        connection.stream.write(Buffer.from("Q\0\0\0\x12select 9 as n\0", "latin1"));
+      };
+    }
+    const pool = await openPool();
+    const rows: unknown[] = [];
+    const before = pool.queryRow("select 1 as n");
+    const handmade = new Handmade("select 9 as n");
+    handmade.on("row", (row: unknown) => rows.push(row));
+    const ended = once(pool.query(handmade), "end");
+    const behind = pool.queryRow("select 2 as n");
+    expect([await before, await behind]).toEqual([{ n: 1 }, { n: 2 }]);
+    await ended;
+    expect(rows).toEqual([{ n: 9 }]);
+  });
+
+  test("a parameter that cannot be serialised fails alone", async () => {
+    const pool = await openPool();
+    const config = { name: "alone", text: "select $1::text as v" };
+    const answers = await Promise.all(
+      ["a", unsendable, "b", unsendable, "c"].map((value) => outcome(pool.queryRow(config, [value]))),
+    );
+    const refused = expect.objectContaining({ message: "this value cannot be sent" }) as unknown;
+    expect(answers).toEqual([{ v: "a" }, refused, { v: "b" }, refused, { v: "c" }]);
+  });
+});
