@@ -3,6 +3,12 @@ import type { DbConnection, DbPool, DbPoolOptions } from "../src/index.ts";
 import { FaultProxy } from "./fault-proxy.ts";
 import { until, usePostgres } from "./support.ts";
 
+/** For `describe.each`: the two ways in which a pool uses its connections, each as options of it. */
+export const PIPELINING: readonly (readonly [string, DbPoolOptions])[] = [
+  ["pipelining off", {}],
+  ["pipelining on", { pipeline: true, pipelineDepth: 4 }],
+];
+
 export interface FaultPoolOptions extends DbPoolOptions {
   /** Connects through this proxy instead of directly. */
   through?: FaultProxy;
@@ -11,11 +17,14 @@ export interface FaultPoolOptions extends DbPoolOptions {
 }
 
 /**
- * A server, proxies before it, and pools that are checked after each test, whatever the test did to them: nothing is
+ * A server (with `settings`), proxies before it, and pools (with the `common` options) that are checked after each test, whatever the test did to them: nothing is
  * lost, every place can be filled again, nothing is thrown that nobody can catch, and the server and the proxies, which
  * work again by then, see no connection that the pool has forgotten.
  */
-export function useFaults(settings: Record<string, string> = {}): {
+export function useFaults(
+  common: DbPoolOptions = {},
+  settings: Record<string, string> = {},
+): {
   readonly postgres: ReturnType<typeof usePostgres>;
   pool(options?: FaultPoolOptions): DbPool;
   /** Resolves when the server runs so many of the pool's queries. */
@@ -62,7 +71,7 @@ export function useFaults(settings: Record<string, string> = {}): {
     pool({ through, recovers = true, ...options } = {}) {
       const { host, user, password, port } = postgres.server;
       const address = { dsn: undefined, host, user, password, port: through?.port ?? port, database: "postgres" };
-      const pool = postgres.pool({ ...address, application_name: `faults-${++count}`, ...options });
+      const pool = postgres.pool({ ...address, application_name: `faults-${++count}`, ...common, ...options });
       const broken: string[] = [];
       for (const event of ["connect", "acquire", "release", "remove"] as const) {
         pool.on(event, () => {
