@@ -1,9 +1,7 @@
-import { once } from "node:events";
-import { spawn } from "node:child_process";
-import { connect, type Socket } from "node:net";
 import pg from "pg";
 import { expect, test } from "vitest";
 import { AcquireTimeoutError, ConnectError } from "../src/index.ts";
+import { deafPort } from "./deaf-port.ts";
 import { outcome, useFaults } from "./fault-support.ts";
 import { until } from "./support.ts";
 
@@ -177,26 +175,3 @@ test("a server whose name resolves again is found without a new pool", async () 
   ({ host } = faults.postgres.server);
   expect(await pool.queryRow("select 1 as n", [], { timeoutMs: 10_000 })).toEqual({ n: 1 });
 });
-
-/** A port whose listener is asleep and whose backlog is full: the kernel answers no further connection. */
-async function deafPort(): Promise<{ port: number } & AsyncDisposable> {
-  const program = `
-    const server = require("node:net").createServer();
-    server.listen({ port: 0, host: "127.0.0.1", backlog: 1 }, () => console.log(server.address().port));
-  `;
-  const child = spawn(process.execPath, ["-e", program], { stdio: ["ignore", "pipe", "inherit"] });
-  const [line] = (await once(child.stdout.setEncoding("utf8"), "data")) as [string];
-  const port = Number(line);
-  child.kill("SIGSTOP");
-  const fillers: Socket[] = [];
-  for (let n = 0; n < 8; n++) fillers.push(connect(port, "127.0.0.1").on("error", () => undefined));
-  await until("the backlog is full", () => fillers.filter((socket) => socket.readyState === "open").length >= 2);
-  return {
-    port,
-    async [Symbol.asyncDispose]() {
-      for (const socket of fillers) socket.destroy();
-      child.kill("SIGKILL");
-      await once(child, "exit");
-    },
-  };
-}
