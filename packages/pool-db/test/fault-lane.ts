@@ -160,13 +160,16 @@ export class Lane {
   #wait(): void {
     const next = this.#late[0];
     if (next === undefined || this.#timer !== undefined) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      const now = performance.now();
-      while ((this.#late[0]?.due ?? Infinity) <= now) this.#accept((this.#late.shift() as { bytes: Buffer }).bytes);
-      this.#wait();
-      this.#pump();
-    }, next.due - performance.now()).unref();
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined;
+        const now = performance.now();
+        while ((this.#late[0]?.due ?? Infinity) <= now) this.#accept((this.#late.shift() as { bytes: Buffer }).bytes);
+        this.#wait();
+        this.#pump();
+      },
+      Math.max(0, next.due - performance.now()),
+    ).unref();
   }
 
   #accept(bytes: Buffer): void {
