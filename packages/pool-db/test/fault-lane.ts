@@ -68,6 +68,7 @@ export class Lane {
   #stop: Stop | undefined;
   /** How much of it goes before the stop. */
   #untilStop = Infinity;
+  #budget: { left: number; readonly reached: () => void } | undefined;
   #held = false;
   #dripping = false;
   #ended = false;
@@ -106,11 +107,19 @@ export class Lane {
     });
   }
 
+  /** Forwards so many more bytes, then holds. Resolves when it has come to that. */
+  stopAfter(bytes: number): Promise<void> {
+    return new Promise((reached) => {
+      this.#budget = { left: bytes, reached };
+    });
+  }
+
   /** Does again what it does by itself, and forgets what it was told. */
   heal(): void {
     this.#stops.length = 0;
     this.#stop = undefined;
     this.#untilStop = Infinity;
+    this.#budget = undefined;
     this.delayMs = 0;
     this.drips = false;
     this.resume();
@@ -191,13 +200,21 @@ export class Lane {
 
   /** Forwards the next piece; false when there is none yet. */
   #forward(destination: Socket): boolean {
+    if (this.#budget?.left === 0) {
+      this.#held = true;
+      this.#budget.reached();
+      this.#budget = undefined;
+      return false;
+    }
     if (this.#rest === 0 && !this.#beginMessage()) return false;
-    const size = Math.min(this.#pending.length, this.#rest, this.#untilStop, this.drips ? 1 : Infinity);
+    const limit = Math.min(this.#untilStop, this.#budget?.left ?? Infinity, this.drips ? 1 : Infinity);
+    const size = Math.min(this.#pending.length, this.#rest, limit);
     if (size > 0) {
       const piece = this.#pending.subarray(0, size);
       this.#pending = this.#pending.subarray(size);
       this.#rest -= size;
       this.#untilStop -= size;
+      if (this.#budget !== undefined) this.#budget.left -= size;
       this.forwarded += size;
       // The receiver may have ended before the sender has heard of it.
       if (destination.writable) destination.write(piece);
@@ -209,10 +226,13 @@ export class Lane {
       this.#stop = undefined;
     } else if (this.drips) {
       this.#dripping = true;
-      setImmediate(() => {
-        this.#dripping = false;
-        this.#pump();
-      });
+      // By the second turn from now the receiver has had the chance to read.
+      setImmediate(() =>
+        setImmediate(() => {
+          this.#dripping = false;
+          this.#pump();
+        }),
+      );
     }
     return this.#pending.length > 0;
   }

@@ -71,7 +71,10 @@ export function useFaults(
     pool({ through, recovers = true, ...options } = {}) {
       const { host, user, password, port } = postgres.server;
       const address = { dsn: undefined, host, user, password, port: through?.port ?? port, database: "postgres" };
-      const pool = postgres.pool({ ...address, application_name: `faults-${++count}`, ...common, ...options });
+      const name = `faults-${++count}`;
+      // Where the network is silent, every recovery of a cancelled query takes all the time that it gets.
+      const defaults = { application_name: name, cancelTimeoutMs: 200 };
+      const pool = postgres.pool({ ...address, ...defaults, ...common, ...options });
       const broken: string[] = [];
       for (const event of ["connect", "acquire", "release", "remove"] as const) {
         pool.on(event, () => {

@@ -131,6 +131,20 @@ test("a password that never comes is given up with its dial", async () => {
   hangs = false;
 });
 
+test("a password that changes on the server is asked for at the next dial, and what is open goes on", async () => {
+  await faults.postgres.watch("create role rotated login password 'spring'");
+  let password = "spring";
+  const pool = faults.pool({ user: "rotated", password: () => password, maxOpenConns: 2 });
+  const open = await pool.acquire();
+  await faults.postgres.watch("alter role rotated password 'summer'");
+  // Not yet told of it, the pool cannot dial, but serves from what is open.
+  const behind = pool.queryRow("select 1 as n");
+  await until("the old password is refused", () => pool.getStats().create_error_count > 0);
+  open.release();
+  expect(await behind).toEqual({ n: 1 });
+  password = "summer";
+});
+
 test("a hook for new connections that never ends is given up with its dial", async () => {
   let hangs = true;
   const pool = faults.pool({

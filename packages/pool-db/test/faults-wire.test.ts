@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { ConnectionLostError, QueryTimeoutError } from "../src/index.ts";
+import { CommitUnknownError, ConnectionLostError, QueryTimeoutError } from "../src/index.ts";
 import { PIPELINING, outcome, useFaults } from "./fault-support.ts";
 import { until } from "./support.ts";
 
@@ -29,19 +29,57 @@ describe.each(PIPELINING)("%s", (_mode, mode) => {
     expect(whole.rows).toHaveLength(1000);
   });
 
-  test.each([1, 4, 5, 6, 11])(
-    "an answer that stops after %i bytes of a row is given up at the query's limit",
-    async (keep) => {
-      const proxy = await faults.proxy();
-      const pool = faults.pool({ through: proxy, maxOpenConns: 1 });
+  test("an answer that stops in the middle of a row is given up at the query's limit", async () => {
+    const proxy = await faults.proxy();
+    const pool = faults.pool({ through: proxy, maxOpenConns: 1 });
+    for (const keep of [1, 4, 5, 6, 11]) {
       await pool.query("select 1");
-      const [link] = proxy.links;
-      void link?.toClient.stopAt("DataRow", { keep });
-      const error = await outcome(pool.query(THOUSAND_ROWS, [], { timeoutMs: 100 }));
-      expect(error).toBeInstanceOf(QueryTimeoutError);
-      expect(await pool.queryRow("select 1 as n")).toEqual({ n: 1 });
-    },
-  );
+      void [...proxy.links].at(-1)?.toClient.stopAt("DataRow", { keep });
+      expect(await outcome(pool.query(THOUSAND_ROWS, [], { timeoutMs: 100 }))).toBeInstanceOf(QueryTimeoutError);
+    }
+    expect(await pool.queryRow("select 1 as n")).toEqual({ n: 1 });
+  });
+
+  test("an answer that is cut after any of its bytes is an error, and one that is whole is an answer", async () => {
+    const proxy = await faults.proxy();
+    const pool = faults.pool({ through: proxy, maxOpenConns: 1, prepareThreshold: 0 });
+    for (let bytes = 0; ; bytes++) {
+      await pool.query("select 1");
+      const link = [...proxy.links].at(-1);
+      const cut = link?.toClient.stopAfter(bytes).then(() => link.close());
+      const answer = await outcome(pool.queryRow("select $1::int as n", [7]));
+      if (!(answer instanceof Error)) {
+        expect(answer).toEqual({ n: 7 });
+        expect(bytes).toBeGreaterThan(30);
+        link?.heal();
+        break;
+      }
+      expect(answer).toBeInstanceOf(ConnectionLostError);
+      await cut;
+    }
+  });
+
+  test("a COMMIT whose answer is cut after any of its bytes says that its outcome is unknown, and took effect", async () => {
+    const proxy = await faults.proxy();
+    const pool = faults.pool({ through: proxy, maxOpenConns: 1 });
+    await pool.exec("create table cut (n int)");
+    let n = 0;
+    for (; ; n++) {
+      const tx = await pool.begin();
+      await tx.exec("insert into cut values ($1)", [n]);
+      const link = [...proxy.links].at(-1);
+      const stopped = link?.toClient.stopAfter(n).then(() => link.close());
+      const answer = await outcome(tx.commit());
+      if (answer === undefined) {
+        link?.heal();
+        break;
+      }
+      expect(answer).toBeInstanceOf(CommitUnknownError);
+      await stopped;
+    }
+    expect(n).toBeGreaterThan(10);
+    expect(await pool.queryRow("select count(*)::int as n from cut")).toEqual({ n: n + 1 });
+  });
 
   test("an answer that comes byte by byte, every frame in pieces, is read as any other", async () => {
     const proxy = await faults.proxy();
