@@ -1,12 +1,16 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { once } from "node:events";
-import { startEmbeddedPostgres, type EmbeddedPostgres } from "@vg/internal/embedded-postgres";
+import {
+  startEmbeddedPostgres,
+  type EmbeddedPostgres,
+  type EmbeddedPostgresOptions,
+} from "@vg/internal/embedded-postgres";
 import pg from "pg";
 import { afterAll, beforeAll } from "vitest";
 import { DbPool, type DbPoolOptions } from "../src/index.ts";
 
 /** One real server for a test file, a fresh pool for each test, and a second pair of eyes on the server. */
-export function usePostgres(): {
+export function usePostgres(serverOptions: EmbeddedPostgresOptions = {}): {
   readonly server: EmbeddedPostgres;
   pool(options?: DbPoolOptions): DbPool;
   /** Runs on a connection of its own, beside every pool. */
@@ -15,7 +19,7 @@ export function usePostgres(): {
   let server: EmbeddedPostgres | undefined;
   const pools: DbPool[] = [];
   beforeAll(async () => {
-    server = await startEmbeddedPostgres();
+    server = await startEmbeddedPostgres(serverOptions);
   });
   afterAll(async () => {
     await Promise.all(pools.map((pool) => pool.destroy()));

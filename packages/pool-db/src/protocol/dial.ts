@@ -1,4 +1,5 @@
 import type pg from "pg";
+import { forgetClosedStatements } from "./closed-statements.ts";
 import { destroyNow, refuseQueries, trackTransactionStatus } from "./pg-client.ts";
 
 export type ClientConstructor = new (config: pg.ClientConfig) => pg.Client;
@@ -17,6 +18,7 @@ export function dial(
 ): Promise<pg.Client> {
   return new Promise((resolve, reject) => {
     trackTransactionStatus(client);
+    forgetClosedStatements(client);
     let failure: Error | undefined;
     const abort = (): void => {
       destroyNow(client);
