@@ -80,7 +80,8 @@ export class Stock<R> {
     slot.acquiredAt = now;
     slot.turnSince = now;
     this.counters.acquired++;
-    this.outbox.post("acquired", resource, undefined, now - askedAt);
+    const { outbox } = this;
+    if (outbox.listener.acquired !== undefined) outbox.post("acquired", resource, undefined, now - askedAt);
     return new Lease(slot, resource);
   }
 
