@@ -22,6 +22,7 @@ import { tell } from "./pool/outbox.ts";
 import type { DbPoolHistograms } from "./pool/pool-stats.ts";
 import type { CloseOutcome } from "./pool/resource.ts";
 import { ResourcePool } from "./pool/resource-pool.ts";
+import type { Lease } from "./pool/slot.ts";
 import { processIdOf } from "./protocol/pg-client.ts";
 import { LIMITS, checkCallOptions } from "./query/call-options.ts";
 import { readBatch, type BatchItem } from "./query/batch.ts";
@@ -52,6 +53,8 @@ export class DbPool extends pg.Pool {
   readonly #pool: ResourcePool<pg.Client>;
   readonly #dispatcher: Dispatcher;
   readonly #cancels: CancelCounts = new CancelCounts();
+  readonly #connection = (lease: Lease<pg.Client>): DbConnection =>
+    new DbConnection(this.name, lease, this.#options.queryTimeoutMs);
 
   /**
    * Checks the options; connects to nothing until the first use. `Client` is pg.Pool's second way to give that option.
@@ -199,9 +202,13 @@ export class DbPool extends pg.Pool {
    * A connection of your own until its `release()`. `timeoutMs` and `signal` bound the wait for it.
    * @throws AcquireTimeoutError, ConnectError, QueueFullError, PoolClosedError, or the signal's reason
    */
-  async acquire(options: QueryOptions = {}): Promise<DbConnection> {
-    checkCallOptions(this.name, "acquire()", options, LIMITS);
-    return new DbConnection(this.name, await this.#pool.acquire(options), this.#options.queryTimeoutMs);
+  acquire(options: QueryOptions = {}): Promise<DbConnection> {
+    try {
+      checkCallOptions(this.name, "acquire()", options, LIMITS);
+      return this.#pool.acquire(options, this.#connection);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /**
@@ -221,6 +228,7 @@ export class DbPool extends pg.Pool {
     callback?: (error: Error | undefined, client: pg.PoolClient | undefined, done: (release?: unknown) => void) => void,
   ): Promise<pg.PoolClient> | void {
     const lease = this.#pool.take();
+    // Not the pool's `as`: it would set `client.release` within the release before, whose second call would be this one's.
     const connected = lease === undefined ? checkOutLater(this.#pool.acquire()) : Promise.resolve(checkOut(lease));
     if (callback === undefined) return inClass(this.#options.Promise, connected);
     connected.then(

@@ -22,6 +22,20 @@ export function poolReports(
   { name: pool, allowExitOnIdle }: ResolvedOptions,
   log: PoolLog,
 ): PoolListener<pg.Client> {
+  const acquired = (client: pg.Client, waitedMs: number): void => {
+    if (allowExitOnIdle) keepProcessAlive(client, true);
+    emitter.emit("acquire", client);
+    if (!channels.acquire.hasSubscribers) return;
+    const message: DbAcquireMessage = { pool, processId: processIdOf(client), waitedMs };
+    channels.acquire.publish(message);
+  };
+  const released = (client: pg.Client, discard: unknown, heldMs: number): void => {
+    if (allowExitOnIdle) keepProcessAlive(client, false);
+    emitter.emit("release", discard, client);
+    if (!channels.release.hasSubscribers) return;
+    const message: DbReleaseMessage = { pool, processId: processIdOf(client), heldMs, discard };
+    channels.release.publish(message);
+  };
   return {
     created(client, durationMs) {
       log.dialed();
@@ -35,19 +49,15 @@ export function poolReports(
       const message: DbConnectMessage = { pool, processId: undefined, durationMs, error };
       channels.connect.publish(message);
     },
-    acquired(client, waitedMs) {
-      if (allowExitOnIdle) keepProcessAlive(client, true);
-      if (emitter.listenerCount("acquire") > 0) emitter.emit("acquire", client);
-      if (!channels.acquire.hasSubscribers) return;
-      const message: DbAcquireMessage = { pool, processId: processIdOf(client), waitedMs };
-      channels.acquire.publish(message);
+    get acquired() {
+      return allowExitOnIdle || emitter.listenerCount("acquire") > 0 || channels.acquire.hasSubscribers
+        ? acquired
+        : undefined;
     },
-    released(client, discard, heldMs) {
-      if (allowExitOnIdle) keepProcessAlive(client, false);
-      if (emitter.listenerCount("release") > 0) emitter.emit("release", discard, client);
-      if (!channels.release.hasSubscribers) return;
-      const message: DbReleaseMessage = { pool, processId: processIdOf(client), heldMs, discard };
-      channels.release.publish(message);
+    get released() {
+      return allowExitOnIdle || emitter.listenerCount("release") > 0 || channels.release.hasSubscribers
+        ? released
+        : undefined;
     },
     removed(client, reason) {
       log.closed(processIdOf(client), reason);

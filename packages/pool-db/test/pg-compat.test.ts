@@ -305,3 +305,16 @@ test("with allowExitOnIdle, a free connection does not keep the process alive", 
   expect(client.connection.stream._handle.hasRef()).toBe(false);
   expect(new DbPool({ host: "localhost" }).options.allowExitOnIdle).toBe(false);
 });
+
+test("a second release in the same breath is refused, though the first one served a waiter with that very client", async () => {
+  const pool = postgres.pool({ max: 1 });
+  const client = await pool.connect();
+  const waiting = pool.connect();
+  client.release();
+  expect(() => client.release()).toThrow(/already been released/);
+  const next = await waiting;
+  expect(next).toBe(client);
+  expect(pool.getStats()).toMatchObject({ in_use: 1 });
+  next.release();
+  await pool.end();
+});

@@ -79,6 +79,9 @@ const settings = fc.record({
   maxShareAgeMs: fc.constantFrom(0, 100, Infinity),
   minIdle: fc.constantFrom(0, 1),
   createTimeoutMs: fc.constantFrom(200, 10_000),
+  leakThresholdMs: fc.constantFrom(300, Infinity),
+  /** Whether dials fail for want of room, so that nobody is refused for it. */
+  full: fc.boolean(),
   /** How many of a step's events are answered with a call of the pool. */
   reentrantCalls: fc.constantFrom(0, 3),
 });
@@ -86,7 +89,7 @@ const settings = fc.record({
 type Given = typeof settings extends fc.Arbitrary<infer T> ? T : never;
 
 function harness(given: Given) {
-  const { reentrantCalls, ...limits } = given;
+  const { reentrantCalls, full, ...limits } = given;
   /** The limits in force; some change on the way. */
   const inForce = { ...limits };
   let callsLeft: number = 0;
@@ -115,6 +118,7 @@ function harness(given: Given) {
     },
   );
   const { pool, factory } = fake;
+  factory.full = full;
   const held: { lease: Lease<FakeResource>; shared: boolean }[] = [];
   const waiting: { id: number; shared: boolean; controller: AbortController }[] = [];
   /** For each resource: since when its present holder has had its turn, and whether it was released as unusable. */

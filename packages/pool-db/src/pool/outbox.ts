@@ -10,19 +10,19 @@ import type { PoolListener } from "./resource.ts";
  * object for each would be a third of what these allocate.
  */
 export class Outbox<R> {
-  readonly #listener: PoolListener<R>;
+  readonly listener: PoolListener<R>;
   readonly #posted: unknown[] = [];
   /** How many entries of the list are in use. It is emptied by overwriting: a length of 0 would give its memory up. */
   #used = 0;
   #delivering = false;
 
   constructor(listener: PoolListener<R>) {
-    this.#listener = listener;
+    this.listener = listener;
   }
 
   /** The listener's arguments, in its order. What has no listener is not posted. */
   post(event: keyof PoolListener<R>, about: unknown, detail?: unknown, ms?: number): void {
-    if (this.#listener[event] === undefined) return;
+    if (this.listener[event] === undefined) return;
     this.#posted[this.#used++] = event;
     this.#posted[this.#used++] = about;
     this.#posted[this.#used++] = detail;
@@ -40,14 +40,13 @@ export class Outbox<R> {
         throwLater(error);
       }
     }
-    this.#posted.fill(undefined, 0, this.#used);
-    this.#used = 0;
+    while (this.#used > 0) this.#posted[--this.#used] = undefined;
     this.#delivering = false;
   }
 
   /** Of the event that begins at this entry. */
   #tell(entry: number): void {
-    const listener = this.#listener;
+    const listener = this.listener;
     const event = this.#posted[entry] as keyof PoolListener<R>;
     const resource = this.#posted[entry + 1] as R;
     const detail = this.#posted[entry + 2];

@@ -104,14 +104,18 @@ export class ResourcePool<R> implements Lender<R> {
   /**
    * A resource, in the order of asking. `timeoutMs` (the pool's `acquireTimeoutMs` by default) covers the queue, the
    * dial and the check together. Rejects with the signal's reason when it is aborted.
+   *
+   * Resolves with what `as` makes of the lease, at once; it must not throw. A `then()` instead is one more promise.
    */
-  acquire(limits: AcquireLimits = {}): Promise<Lease<R>> {
-    return this.#acquire(false, limits);
+  acquire(limits?: AcquireLimits): Promise<Lease<R>>;
+  acquire<T>(limits: AcquireLimits, as: (lease: Lease<R>) => T): Promise<T>;
+  acquire(limits: AcquireLimits = {}, as?: (lease: Lease<R>) => unknown): Promise<unknown> {
+    return this.#acquire(false, limits, as);
   }
 
   /** As `acquire()`, but others may hold the resource at the same time, if they asked for a shared one too. */
   acquireShared(limits: AcquireLimits = {}): Promise<Lease<R>> {
-    return this.#acquire(true, limits);
+    return this.#acquire(true, limits) as Promise<Lease<R>>;
   }
 
   /** Takes effect at once, also for what is open, lent or waiting. What is surplus now and lent is closed as it returns. */
@@ -183,7 +187,7 @@ export class ResourcePool<R> implements Lender<R> {
     return lease;
   }
 
-  #acquire(shared: boolean, { signal, timeoutMs }: AcquireLimits): Promise<Lease<R>> {
+  #acquire(shared: boolean, { signal, timeoutMs }: AcquireLimits, as?: (lease: Lease<R>) => unknown): Promise<unknown> {
     const { settings, state, counters, clock, outbox } = this.#stock;
     if (signal?.aborted) {
       counters.canceled++;
@@ -196,7 +200,7 @@ export class ResourcePool<R> implements Lender<R> {
     const lease = this.#take(shared, now, site);
     if (lease !== undefined) {
       outbox.deliver();
-      return Promise.resolve(lease);
+      return Promise.resolve(as === undefined ? lease : as(lease));
     }
     // Whoever will be served by free capacity stands in the line too, for the time of a dial; the bound is for the rest.
     if (this.#waiters.size >= settings.maxWaiting + Math.max(0, settings.maxOpen - this.inUse)) {
@@ -207,7 +211,7 @@ export class ResourcePool<R> implements Lender<R> {
     }
     this.#stock.used = true;
     const deadline = now + (timeoutMs ?? settings.acquireTimeoutMs);
-    const joined = this.#waiters.join({ since: now, deadline, shared, site, signal });
+    const joined = this.#waiters.join({ since: now, deadline, shared, site, signal }, as);
     this.#stock.alarm.atLatest(deadline);
     this.#pump(now);
     return joined;
@@ -300,7 +304,9 @@ export class ResourcePool<R> implements Lender<R> {
   /** The last holder has let go. */
   #release(slot: Slot<R>, discard: unknown, now: number): void {
     const { slots, outbox, clock, settings } = this.#stock;
-    outbox.post("released", slot.resource, slot.discard ?? discard, now - slot.acquiredAt);
+    if (outbox.listener.released !== undefined) {
+      outbox.post("released", slot.resource, slot.discard ?? discard, now - slot.acquiredAt);
+    }
     // It died meanwhile, and was counted as released then.
     if (slot.state === "gone") return;
     // Also for a reset without I/O: it may reach a logger, which may call the pool, which must not share this one.

@@ -29,14 +29,15 @@ export interface ResourceFactory<R> {
 
 /**
  * Told after the pool's state has changed, so they may call the pool. What they throw is reported as an uncaught error
- * and harms no slot. A shared resource is `acquired` by its first holder and `released` by its last.
+ * and harms no slot. A shared resource is `acquired` by its first holder and `released` by its last. A
+ * member may be a getter that is `undefined` while nobody would hear of it: then the event costs nothing.
  */
 export interface PoolListener<R> {
   created?(resource: R, durationMs: number): void;
   createFailed?(error: unknown, durationMs: number): void;
   /** `waitedMs`: since it was asked for; 0 when it was free. */
-  acquired?(resource: R, waitedMs: number): void;
-  released?(resource: R, discard: unknown, heldMs: number): void;
+  readonly acquired?: ((resource: R, waitedMs: number) => void) | undefined;
+  readonly released?: ((resource: R, discard: unknown, heldMs: number) => void) | undefined;
   removed?(resource: R, reason: RemovalReason): void;
   /** A resource that nobody held (any more) ended by itself. */
   idleLost?(resource: R, error: Error): void;

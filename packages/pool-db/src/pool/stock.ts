@@ -80,7 +80,8 @@ export class Stock<R> {
     slot.acquiredAt = now;
     slot.turnSince = now;
     this.counters.acquired++;
-    this.outbox.post("acquired", resource, undefined, now - askedAt);
+    const { outbox } = this;
+    if (outbox.listener.acquired !== undefined) outbox.post("acquired", resource, undefined, now - askedAt);
     return new Lease(slot, resource);
   }
 
@@ -127,7 +128,7 @@ export class Stock<R> {
   }
 
   /** The slot is free from here on; the leases of what was in it are void. What has `ended` gets no goodbye. */
-  remove(slot: Slot<R>, reason: RemovalReason, ended = reason === "broken" || reason === "dirty"): void {
+  remove(slot: Slot<R>, reason: RemovalReason, ended: boolean = reason === "broken" || reason === "dirty"): void {
     if (slot.state === "idle") this.idle.remove(slot);
     const hard = ended || this.state === "closed";
     const resource = slot.resource as R;

@@ -7,7 +7,8 @@ export class Waiter<T> {
   readonly deadline: number;
   /** Whether it is content with a share. */
   readonly shared: boolean;
-  readonly resolve: (value: T) => void;
+  readonly #resolve: (value: unknown) => void;
+  readonly #as: ((value: T) => unknown) | undefined;
   readonly reject: (error: unknown) => void;
   /** Where it was asked for, if leaks are looked for. */
   readonly site: CallSite | undefined;
@@ -18,19 +19,25 @@ export class Waiter<T> {
 
   constructor(
     { since, deadline, shared, site, signal }: WaitRequest,
+    as: ((value: T) => unknown) | undefined,
     leave: (waiter: Waiter<T>, reason: unknown) => void,
-    resolve: (value: T) => void,
+    resolve: (value: unknown) => void,
     reject: (error: unknown) => void,
   ) {
     this.since = since;
     this.deadline = deadline;
     this.shared = shared;
     this.site = site;
-    this.resolve = resolve;
+    this.#as = as;
+    this.#resolve = resolve;
     this.reject = reject;
     this.#signal = signal;
     this.#leave = leave;
     signal?.addEventListener("abort", this);
+  }
+
+  resolve(value: T): void {
+    this.#resolve(this.#as === undefined ? value : this.#as(value));
   }
 
   /** The signal was aborted. An object with this method is a listener, and costs no closure. */

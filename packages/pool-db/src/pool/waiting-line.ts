@@ -26,9 +26,10 @@ export class WaitingLine<T> {
     return this.#queue.first;
   }
 
-  join(request: WaitRequest): Promise<T> {
+  /** Resolves with what `as` makes of the value, or with the value. */
+  join(request: WaitRequest, as?: (value: T) => unknown): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      this.#queue.push(new Waiter(request, this.#onAbort, resolve, reject));
+      this.#queue.push(new Waiter(request, as, this.#onAbort, resolve, reject));
     });
   }
 

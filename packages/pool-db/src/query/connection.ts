@@ -21,13 +21,15 @@ export class DbConnection {
   readonly client: pg.Client;
   readonly #pool: string;
   readonly #lease: Lease<pg.Client>;
-  readonly #session: Session;
+  readonly #queryTimeoutMs: number;
+  /** Made at the first query: a connection may be wanted for its client alone. */
+  #madeSession: Session | undefined;
 
   constructor(pool: string, lease: Lease<pg.Client>, queryTimeoutMs: number) {
     this.client = lease.resource;
     this.#pool = pool;
     this.#lease = lease;
-    this.#session = new Session(pool, lease.resource, queryTimeoutMs);
+    this.#queryTimeoutMs = queryTimeoutMs;
   }
 
   /** As `pool.query`, on this connection. Calls that overlap run in the order of the calls. */
@@ -85,5 +87,10 @@ export class DbConnection {
       this.#pool,
       "query() called on a connection which has already been released to the pool. Acquire one for as long as it is used.",
     );
+  }
+
+  get #session(): Session {
+    this.#madeSession ??= new Session(this.#pool, this.client, this.#queryTimeoutMs);
+    return this.#madeSession;
   }
 }
