@@ -59,7 +59,7 @@ test("pg-boss: a job is part of the caller's transaction", async () => {
   await using conn = await pool.acquire();
   await boss.send("orders", { id: 3 }, { db: toPgBoss(conn) });
   const jobs = await boss.fetch<{ id: number }>("orders", { batchSize: 10 });
-  expect(jobs.map(({ data }) => data.id).toSorted()).toEqual([1, 3]);
+  expect(jobs.map(({ data }) => data.id).toSorted((a, b) => a - b)).toEqual([1, 3]);
   conn.release();
   await boss.stop();
   await library.whole(pool);
@@ -82,7 +82,7 @@ test("pg-boss: a transactional worker's writes and its job's outcome are one", a
       late.catch(() => undefined);
     },
   );
-  await until("both have ended", async () => (await boss.findJobs("steps")).every(({ state }) => /ed$/.test(state)));
+  await until("both have ended", async () => (await boss.findJobs("steps")).every(({ state }) => state.endsWith("ed")));
   await boss.stop();
   await expect(late).rejects.toMatchObject({ code: "ERR_VG_DB_TRANSACTION_STATE" });
   expect((await pool.query("select n from steps")).rows).toEqual([{ n: 1 }]);
