@@ -127,7 +127,7 @@ export class Stock<R> {
   }
 
   /** The slot is free from here on; the leases of what was in it are void. What has `ended` gets no goodbye. */
-  remove(slot: Slot<R>, reason: RemovalReason, ended = reason === "broken" || reason === "dirty"): void {
+  remove(slot: Slot<R>, reason: RemovalReason, ended: boolean = reason === "broken" || reason === "dirty"): void {
     if (slot.state === "idle") this.idle.remove(slot);
     const hard = ended || this.state === "closed";
     const resource = slot.resource as R;
