@@ -21,6 +21,12 @@ export class PoolConfigError extends PoolError {
   override readonly code = "ERR_VG_DB_CONFIG";
 }
 
+/** A value of a query that cannot be sent, because turning it into text throws (`cause`). Nothing was sent. */
+export class QueryValueError extends PoolError {
+  override name = "QueryValueError";
+  override readonly code = "ERR_VG_DB_VALUE";
+}
+
 /** The pool is closing or closed. */
 export class PoolClosedError extends PoolError {
   override name = "PoolClosedError";

@@ -21,6 +21,7 @@ export {
   PoolConfigError,
   PoolError,
   QueryTimeoutError,
+  QueryValueError,
   QueueFullError,
   TransactionAbortedError,
   TransactionStateError,

@@ -16,9 +16,8 @@ test("a fatal error of a server that then never closes the connection is the ans
   const server = await faultServer((socket) => {
     let started = false;
     socket.on("data", () => {
-      if (started) return void socket.write(FATAL);
+      socket.write(started ? FATAL : Buffer.concat([AUTHENTICATED, READY]));
       started = true;
-      socket.write(Buffer.concat([AUTHENTICATED, READY]));
     });
   });
   const pool = new DbPool({ host: "127.0.0.1", port: server.port, user: "u", maxOpenConns: 1, resetTimeoutMs: 50 });

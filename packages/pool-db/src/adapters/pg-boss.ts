@@ -60,11 +60,12 @@ function over(queryable: Queryable): PgBossSession {
 
 function overPool(pool: DbPool): PgBossDb {
   let sessionStatements: readonly string[] = [];
+  const runAll = async (client: pg.ClientBase): Promise<void> => {
+    for (const statement of sessionStatements) await client.query(statement);
+  };
   const prepare = (client: pg.ClientBase): void => {
-    for (const statement of sessionStatements) {
-      // A connection without them must not serve: pg-boss would read two clocks.
-      client.query(statement).catch(() => (client as pg.Client).end());
-    }
+    // A connection without them must not serve: pg-boss would read two clocks.
+    runAll(client).catch(() => (client as pg.Client).end());
   };
   return {
     ...over(pool),
@@ -86,7 +87,8 @@ function overPool(pool: DbPool): PgBossDb {
       pool.off("connect", prepare);
       if (statements.length === 0) return;
       pool.on("connect", prepare);
-      await runOnFreeConnections(pool, statements);
+      // What is open has not run them, and would serve on.
+      pool.reset();
     },
     poolCounts: () => ({
       max: pool.options.max,
@@ -95,20 +97,6 @@ function overPool(pool: DbPool): PgBossDb {
       waiting: pool.waitingCount,
     }),
   };
-}
-
-/** Statements for the sessions that are open already; new ones run them in the "connect" event. */
-async function runOnFreeConnections(pool: DbPool, statements: readonly string[]): Promise<void> {
-  const taken = await Promise.all(Array.from({ length: pool.idleCount }, () => pool.acquire()));
-  try {
-    await Promise.all(
-      taken.map(async (conn) => {
-        for (const statement of statements) await conn.query(statement);
-      }),
-    );
-  } finally {
-    for (const conn of taken) conn.release();
-  }
 }
 
 /** Those of all results, where the text held several statements. */

@@ -12,7 +12,7 @@ export type BatchItem = QueryInput | readonly [text: string, values?: readonly u
 
 /**
  * @throws {PoolConfigError} for what cannot be a batch or a statement
- * @throws whatever serialising a value throws
+ * @throws {QueryValueError} for a value that cannot be serialised
  */
 export function readBatch(pool: string, items: readonly BatchItem[], options: QueryOptions | undefined): QueryCall {
   checkCallOptions(pool, "batch()", options, LIMITS);

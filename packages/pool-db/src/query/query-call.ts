@@ -1,9 +1,9 @@
 /** What a caller gives for one query, checked and brought to one form. */
 import { describeValue } from "@vg/internal";
 import type pg from "pg";
-import { PoolConfigError } from "../errors.ts";
+import { PoolConfigError, QueryValueError } from "../errors.ts";
 import type { WireValue } from "../protocol/message-writer.ts";
-import { serialise } from "../protocol/values.ts";
+import { MAX_VALUES, serialise } from "../protocol/values.ts";
 import { QUERY_OPTIONS, checkCallOptions } from "./call-options.ts";
 import type { QueryOptions } from "./limits.ts";
 import type { PlainCall } from "./statement-runner.ts";
@@ -46,7 +46,7 @@ const NO_OPTIONS: QueryOptions = {};
 
 /**
  * @throws {PoolConfigError} for what cannot be a query, its values or its options
- * @throws whatever serialising a value throws
+ * @throws {QueryValueError} for a value that cannot be serialised
  */
 export function readQueryCall(
   pool: string,
@@ -78,6 +78,7 @@ export function readQueryCall(
   // A copy, because older versions of pg write the callback into it. `text` and the others are read by name because
   // template-tag libraries have them as getters of a class.
   const { name, text, values: own, query_timeout: ownTimeout, rowMode, types } = input;
+  checkConfig(pool, input, { name, text, types });
   const query: Record<string, unknown> = { ...input, name, text, values: undefined };
   // pg's own timeout leaves a client behind that looks free and is not.
   delete query["query_timeout"];
@@ -94,6 +95,21 @@ export function readQueryCall(
     signal,
     timeoutMs: timeoutMs ?? readOwnTimeout(pool, ownTimeout),
   };
+}
+
+/** What pg finds wrong with a config object when half of the query is on its way, or when its answer has come. */
+function checkConfig(pool: string, input: object, { name, text, types }: Record<string, unknown>): void {
+  // With a name alone pg runs what it has prepared under it.
+  if (typeof text !== "string" && (typeof name !== "string" || (text !== undefined && text !== null))) {
+    const what = Array.isArray(input) ? "an array" : `an object whose text is ${describeValue(text)}`;
+    throw new PoolConfigError(pool, `query() takes SQL text or a config object with text, got ${what}.`);
+  }
+  if (name !== undefined && name !== null && typeof name !== "string") {
+    throw new PoolConfigError(pool, `query(): name must be a string, got ${describeValue(name)}.`);
+  }
+  if (types && typeof (types as { getTypeParser?: unknown }).getTypeParser !== "function") {
+    throw new PoolConfigError(pool, `query(): types must have a getTypeParser(), got ${describeValue(types)}.`);
+  }
 }
 
 /** Whether nothing in it is known to pg's client alone. */
@@ -129,9 +145,36 @@ const NO_VALUES: readonly WireValue[] = [];
 
 function wireValues(pool: string, values: unknown): readonly WireValue[] {
   if (values === undefined || values === null) return NO_VALUES;
-  if (Array.isArray(values)) return serialise(values);
+  if (Array.isArray(values)) {
+    if (values.length > MAX_VALUES) {
+      throw new PoolConfigError(
+        pool,
+        `query(): a statement takes at most ${MAX_VALUES} values, got ${values.length}. Split it, or pass arrays (unnest, = any).`,
+      );
+    }
+    const serialised: WireValue[] = [];
+    try {
+      return serialise(values, serialised);
+    } catch (cause) {
+      throw unsendable(pool, serialised.length + 1, cause);
+    }
+  }
   // Its type only: values do not belong in errors.
   throw new PoolConfigError(pool, `query(): values must be an array, got a ${typeof values}.`);
+}
+
+/** `number` as in `$1`. */
+function unsendable(pool: string, number: number, cause: unknown): QueryValueError {
+  // Of the reason only what JSON says of itself: that of a hook of the value's may hold the value.
+  const reason = cause instanceof Error ? cause.message.split("\n", 1)[0] : undefined;
+  const known =
+    reason !== undefined && /^(Converting circular structure|Do not know how to serialize a BigInt)/.test(reason);
+  const why = known ? reason : "serialising it throws (see the cause)";
+  return new QueryValueError(
+    pool,
+    `query(): the value for $${number} cannot be sent: ${why}. Nothing was sent. Pass what its column takes: plain data for JSON, or text.`,
+    { cause },
+  );
 }
 
 function readOwnTimeout(pool: string, ms: unknown): number | undefined {

@@ -5,10 +5,15 @@ export function sqlStateOf(error: unknown): string | undefined {
   return typeof severity === "string" && typeof code === "string" ? code : undefined;
 }
 
-/** Whether the connection cannot be used after this error: connection exceptions (class 08) and shutdowns (57P01-57P03). */
+/**
+ * Whether the connection cannot be used after this error: connection exceptions (class 08) and shutdowns (57P01-57P03).
+ * A protocol violation (08P01) that is no more than an error is one of the statement: it had a value too many, say.
+ */
 export function endsConnection(error: unknown): boolean {
   const state = sqlStateOf(error);
-  return state !== undefined && (state.startsWith("08") || /^57P0[123]$/.test(state));
+  if (state === undefined) return false;
+  if (state === "08P01") return (error as { severity?: unknown }).severity !== "ERROR";
+  return state.startsWith("08") || /^57P0[123]$/.test(state);
 }
 
 /**

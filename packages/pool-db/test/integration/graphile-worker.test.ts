@@ -66,6 +66,6 @@ test("graphile-worker: a runner is woken by LISTEN, survives the loss of its ses
   await runner.addJob("count", { n: 4 });
   await until("the last was counted", () => done.length === 4);
   await runner.stop();
-  expect(done.toSorted()).toEqual([1, 2, 3, 4]);
+  expect(done.toSorted((a, b) => a - b)).toEqual([1, 2, 3, 4]);
   await library.whole(pool);
 });

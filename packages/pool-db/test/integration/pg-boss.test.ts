@@ -59,7 +59,7 @@ test("pg-boss: a job is part of the caller's transaction", async () => {
   await using conn = await pool.acquire();
   await boss.send("orders", { id: 3 }, { db: toPgBoss(conn) });
   const jobs = await boss.fetch<{ id: number }>("orders", { batchSize: 10 });
-  expect(jobs.map(({ data }) => data.id).toSorted()).toEqual([1, 3]);
+  expect(jobs.map(({ data }) => data.id).toSorted((a, b) => a - b)).toEqual([1, 3]);
   conn.release();
   await boss.stop();
   await library.whole(pool);
@@ -82,7 +82,7 @@ test("pg-boss: a transactional worker's writes and its job's outcome are one", a
       late.catch(() => undefined);
     },
   );
-  await until("both have ended", async () => (await boss.findJobs("steps")).every(({ state }) => /ed$/.test(state)));
+  await until("both have ended", async () => (await boss.findJobs("steps")).every(({ state }) => state.endsWith("ed")));
   await boss.stop();
   await expect(late).rejects.toMatchObject({ code: "ERR_VG_DB_TRANSACTION_STATE" });
   expect((await pool.query("select n from steps")).rows).toEqual([{ n: 1 }]);
@@ -130,9 +130,7 @@ test("toPgBoss: session statements reach every session, and counts are the pool'
     return shown.map((row) => row?.["application_name"]);
   };
   expect(await names()).toEqual(["pg-boss statements", "pg-boss statements"]);
-  await expect(db.setSessionStatements(["select nonsense"])).rejects.toMatchObject({ code: "42703" });
-  (await pool.acquire()).discard();
-  (await pool.acquire()).discard();
+  await db.setSessionStatements(["set work_mem to '5MB'", "select nonsense"]);
   await expect(pool.query("select 1")).rejects.toMatchObject({ code: "ERR_VG_DB_CONNECT" });
   await db.setSessionStatements([]);
   expect(await pool.queryRow("select 1 as n")).toEqual({ n: 1 });

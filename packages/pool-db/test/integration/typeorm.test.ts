@@ -1,4 +1,3 @@
-import "reflect-metadata";
 import pg from "pg";
 import QueryStream from "pg-query-stream";
 import { DataSource, EntitySchema, QueryFailedError } from "typeorm";
