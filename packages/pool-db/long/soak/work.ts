@@ -25,13 +25,11 @@ export function expected(error: unknown): string {
   if (error instanceof Hangup) return "aborted";
   const { code, message } = error as { code?: unknown; message?: string };
   if (typeof code === "string" && EXPECTED.test(code)) return code;
-  // pg's own words for a client of connect() whose connection is gone.
-  if (
-    /^Connection terminated|^Client has encountered a connection error|^read ECONNRESET|^Client was closed/.test(
-      message ?? "",
-    )
-  )
+  // pg's own errors, for a client of connect() whose connection is gone.
+  if (code === "ECONNRESET" || code === "EPIPE") return `pg: ${code}`;
+  if (/^(Connection terminated|Client has encountered a connection error|Client was closed)/.test(message ?? "")) {
     return "pg: connection lost";
+  }
   throw error;
 }
 
