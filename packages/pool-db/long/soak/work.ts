@@ -147,7 +147,7 @@ export const WORK: Readonly<Record<string, { weight: number; run(shop: Shop): Pr
       await connection.query("select 1");
       await delay(random() * 10);
       assert.deepEqual(await connection.queryRow("select 2 as n"), { n: 2 });
-      if (random() < 0.2) connection.discard();
+      if (random() < 0.05) connection.discard();
     },
   },
   "a lease left in a transaction": {
