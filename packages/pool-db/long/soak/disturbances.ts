@@ -1,8 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
+import type { DbPool } from "../../src/index.ts";
 import type { FaultProxy, Link } from "../../test/fault-proxy.ts";
 
 export interface Site {
   readonly proxy: FaultProxy;
+  readonly pools: readonly DbPool[];
   readonly random: () => number;
   /** On a connection of its own. */
   ask(text: string): Promise<unknown>;
@@ -19,7 +21,7 @@ async function forAWhile(site: Site, begin: (link: Link) => void): Promise<void>
   link.heal();
 }
 
-/** What the network and the administrators do meanwhile. */
+/** What the network, the server's administrators and the pools' owners do meanwhile. */
 export const DISTURBANCES: Readonly<Record<string, (site: Site) => Promise<unknown>>> = {
   "a session terminated": ({ ask }) => ask(`select pg_terminate_backend(pid) ${SESSIONS} order by random() limit 1`),
   "a few sessions terminated": ({ ask }) =>
@@ -42,6 +44,17 @@ export const DISTURBANCES: Readonly<Record<string, (site: Site) => Promise<unkno
     await delay(site.random() * 1_000);
     site.proxy.heal();
   },
+  "the pools reset": async ({ pools }) => {
+    for (const pool of pools) pool.reset();
+  },
+  "smaller pools": async ({ pools, random }) => {
+    const before = pools.map((pool) => pool.getStats().max_open_connections);
+    for (const pool of pools) pool.configure({ maxOpenConns: 3, maxIdleConns: 1 });
+    await delay(random() * 1_000);
+    for (const [n, pool] of pools.entries()) pool.configure({ maxOpenConns: before[n], maxIdleConns: 4 });
+  },
+  "the pools warmed up": ({ pools }) =>
+    Promise.all(pools.map((pool) => pool.warm(4, { timeoutMs: 500 }).catch(() => undefined))),
   "the port refuses": async ({ proxy, random }) => {
     proxy.refuse();
     await delay(random() * 500);

@@ -25,13 +25,11 @@ export function expected(error: unknown): string {
   if (error instanceof Hangup) return "aborted";
   const { code, message } = error as { code?: unknown; message?: string };
   if (typeof code === "string" && EXPECTED.test(code)) return code;
-  // pg's own words for a client of connect() whose connection is gone.
-  if (
-    /^Connection terminated|^Client has encountered a connection error|^read ECONNRESET|^Client was closed/.test(
-      message ?? "",
-    )
-  )
+  // pg's own errors, for a client of connect() whose connection is gone.
+  if (code === "ECONNRESET" || code === "EPIPE") return `pg: ${code}`;
+  if (/^(Connection terminated|Client has encountered a connection error|Client was closed)/.test(message ?? "")) {
     return "pg: connection lost";
+  }
   throw error;
 }
 
@@ -149,7 +147,7 @@ export const WORK: Readonly<Record<string, { weight: number; run(shop: Shop): Pr
       await connection.query("select 1");
       await delay(random() * 10);
       assert.deepEqual(await connection.queryRow("select 2 as n"), { n: 2 });
-      if (random() < 0.2) connection.discard();
+      if (random() < 0.05) connection.discard();
     },
   },
   "a lease left in a transaction": {

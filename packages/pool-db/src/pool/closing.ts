@@ -9,6 +9,7 @@ export class Closing<R> {
   readonly #stock: Stock<R>;
   readonly #killed: CloseOutcome<R>["killed"] = [];
   #rejectedWaiters = 0;
+  #isEmpty = false;
   #finish: (() => void) | undefined;
 
   constructor(stock: Stock<R>, deadlineMs: number) {
@@ -20,19 +21,21 @@ export class Closing<R> {
       this.#finish = resolve;
     });
     this.outcome = finished.then(async () => {
-      await Promise.all(goodbyes);
+      await Promise.all(goodbyes.keys());
       return { durationMs: clock.now() - since, killed: this.#killed, rejectedWaiters: this.#rejectedWaiters };
     });
   }
 
-  /** Nobody waits: closes whatever is free, and ends when nothing is lent. */
+  /** Nobody waits: closes whatever is free, and ends when nothing is lent and every goodbye has been said. */
   drain(): void {
     const stock = this.#stock;
     for (const slot of stock.slots) {
       if (slot.state === "connecting") stock.abandonDial(slot);
       else if (slot.state === "idle" || slot.state === "validating") stock.remove(slot, "pool_closed");
     }
-    if (stock.slots.size === 0) this.#end();
+    if (stock.slots.size > 0 || this.#isEmpty) return;
+    this.#isEmpty = true;
+    void Promise.all(stock.goodbyes.keys()).then(() => this.#end());
   }
 
   /** Closes everything now, whoever holds it. `refuse` rejects those who wait and says how many they were. */
@@ -52,6 +55,7 @@ export class Closing<R> {
         stock.remove(slot, "pool_closed");
       }
     }
+    stock.cutGoodbyes();
     this.#end();
   }
 

@@ -23,8 +23,8 @@ export class Stock<R> {
   readonly idle: IdleList<R>;
   readonly leaks: LeakWatch<R> = new LeakWatch();
   readonly warmUps: WarmUps = new WarmUps();
-  /** Goodbyes under way; the pool's end waits for them. */
-  readonly goodbyes: Set<Promise<void>> = new Set();
+  /** Goodbyes under way, and whose; the pool's end waits for them. */
+  readonly goodbyes: Map<Promise<void>, R> = new Map();
   /** "draining": no more acquires; "closed": nothing is left, or it is being cut. */
   state: "open" | "draining" | "closed" = "open";
   /** `minIdle` is kept from the first acquire on: a pool that nobody uses opens nothing. */
@@ -158,7 +158,11 @@ export class Stock<R> {
 
   sayGoodbye(resource: R, hard: boolean): void {
     const goodbye = this.factory.close(resource, hard);
-    this.goodbyes.add(goodbye);
+    this.goodbyes.set(goodbye, resource);
     void goodbye.finally(() => this.goodbyes.delete(goodbye));
+  }
+
+  cutGoodbyes(): void {
+    for (const resource of this.goodbyes.values()) void this.factory.close(resource, true);
   }
 }
