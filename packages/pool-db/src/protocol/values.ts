@@ -7,13 +7,27 @@ const { prepareValue } = (pg as unknown as { utils: { prepareValue: (value: unkn
 /**
  * The values as pg sends them. Doing it here means that one that cannot be sent is found before anything is: pg itself
  * finds it when half of the query is on its way, and remembers a statement that the server does not have.
- * @throws whatever serialising a value throws
+ * @throws {RangeError} for more values than a statement can have
+ * @throws {TypeError} for one of which no text comes; and whatever serialising a value throws
  */
 export function serialise(values: readonly unknown[]): WireValue[] {
+  if (values.length > MAX_VALUES) {
+    throw new RangeError(`a statement takes at most ${MAX_VALUES} values, got ${values.length}`);
+  }
   const serialised: WireValue[] = [];
   for (const value of values) {
     // The most usual ones are what they will be.
-    serialised.push(typeof value === "string" ? value : (prepareValue(value) as WireValue));
+    serialised.push(typeof value === "string" ? value : prepare(value, serialised.length));
   }
   return serialised;
+}
+
+/** Their number is one of 16 bits. */
+export const MAX_VALUES = 65_535;
+
+function prepare(value: unknown, index: number): WireValue {
+  // Nothing at all is NULL, as with pg: a `toJSON()` may answer so.
+  const prepared = prepareValue(value) ?? null;
+  if (prepared === null || typeof prepared === "string" || Buffer.isBuffer(prepared)) return prepared;
+  throw new TypeError(`value $${index + 1} is turned into a ${typeof prepared}, which is no text`);
 }

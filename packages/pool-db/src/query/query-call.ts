@@ -3,7 +3,7 @@ import { describeValue } from "@vg/internal";
 import type pg from "pg";
 import { PoolConfigError } from "../errors.ts";
 import type { WireValue } from "../protocol/message-writer.ts";
-import { serialise } from "../protocol/values.ts";
+import { MAX_VALUES, serialise } from "../protocol/values.ts";
 import { QUERY_OPTIONS, checkCallOptions } from "./call-options.ts";
 import type { QueryOptions } from "./limits.ts";
 import type { PlainCall } from "./statement-runner.ts";
@@ -61,6 +61,7 @@ export function readQueryCall(
   if (options !== undefined) checkCallOptions(pool, "query()", options, QUERY_OPTIONS);
   const { signal, timeoutMs, prepare = true, exclusive = false } = options ?? NO_OPTIONS;
   if (typeof input === "string") {
+    refuseNul(pool, "the text of a statement", input);
     return {
       query: input,
       text: input,
@@ -78,6 +79,8 @@ export function readQueryCall(
   // A copy, because older versions of pg write the callback into it. `text` and the others are read by name because
   // template-tag libraries have them as getters of a class.
   const { name, text, values: own, query_timeout: ownTimeout, rowMode, types } = input;
+  refuseNul(pool, "the text of a statement", text);
+  refuseNul(pool, "the name of a prepared statement", name);
   const query: Record<string, unknown> = { ...input, name, text, values: undefined };
   // pg's own timeout leaves a client behind that looks free and is not.
   delete query["query_timeout"];
@@ -127,9 +130,24 @@ export function ownStatement(text: string, { signal, timeoutMs }: QueryOptions =
 
 const NO_VALUES: readonly WireValue[] = [];
 
+/** The protocol ends a text with it: what follows would be read as something else. */
+function refuseNul(pool: string, what: string, text: unknown): void {
+  if (typeof text !== "string" || !text.includes("\0")) return;
+  throw new PoolConfigError(
+    pool,
+    `query(): ${what} holds a NUL character (at ${text.indexOf("\0")}), which PostgreSQL cannot take. Remove it.`,
+  );
+}
+
 function wireValues(pool: string, values: unknown): readonly WireValue[] {
   if (values === undefined || values === null) return NO_VALUES;
-  if (Array.isArray(values)) return serialise(values);
+  if (Array.isArray(values)) {
+    if (values.length <= MAX_VALUES) return serialise(values);
+    throw new PoolConfigError(
+      pool,
+      `query(): a statement takes at most ${MAX_VALUES} values, got ${values.length}. Pass arrays and unnest() them, or split the statement.`,
+    );
+  }
   // Its type only: values do not belong in errors.
   throw new PoolConfigError(pool, `query(): values must be an array, got a ${typeof values}.`);
 }

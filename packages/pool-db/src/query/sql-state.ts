@@ -5,10 +5,13 @@ export function sqlStateOf(error: unknown): string | undefined {
   return typeof severity === "string" && typeof code === "string" ? code : undefined;
 }
 
-/** Whether the connection cannot be used after this error: connection exceptions (class 08) and shutdowns (57P01-57P03). */
+/**
+ * Whether the connection cannot be used after this error: connection exceptions (class 08) and shutdowns (57P01-57P03). Not
+ * 08P01, which is what a statement with too few values gets; where it is worse, the server closes.
+ */
 export function endsConnection(error: unknown): boolean {
   const state = sqlStateOf(error);
-  return state !== undefined && (state.startsWith("08") || /^57P0[123]$/.test(state));
+  return state !== undefined && state !== "08P01" && (state.startsWith("08") || /^57P0[123]$/.test(state));
 }
 
 /**
