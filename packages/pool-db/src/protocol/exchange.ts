@@ -218,10 +218,7 @@ function readTag(result: StatementResult, bytes: Buffer, start: number, end: num
   let at = start;
   while (at < end && bytes[at] !== SPACE) at++;
   const usual = COMMANDS[bytes[start] as number];
-  result.command =
-    usual !== undefined && usual.length === at - start && bytes[start + 1] === usual.charCodeAt(1)
-      ? usual
-      : bytes.toString("latin1", start, at);
+  result.command = usual !== undefined && isWord(usual, bytes, start, at) ? usual : bytes.toString("latin1", start, at);
   const first = readNumber(bytes, at + 1, end);
   if (first === undefined) return;
   at++;
@@ -233,6 +230,14 @@ function readTag(result: StatementResult, bytes: Buffer, start: number, end: num
     result.oid = first;
     result.rowCount = second;
   }
+}
+
+function isWord(word: string, bytes: Buffer, start: number, end: number): boolean {
+  if (end - start !== word.length) return false;
+  for (let index = 1; index < word.length; index++) {
+    if (bytes[start + index] !== word.charCodeAt(index)) return false;
+  }
+  return true;
 }
 
 /** The digits from `at` on; `undefined` where there are none. */

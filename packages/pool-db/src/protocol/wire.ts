@@ -205,12 +205,7 @@ export class Wire implements StandIn {
     this.#exchanges.shift();
     // First pg, so that its client is ready when whoever waits for the exchange goes on.
     if (this.#exchanges.length === 0) this.#inside.end(status);
-    try {
-      exchange.end(status);
-    } catch (error) {
-      // Somebody's callback. What else has been read must not be lost for it.
-      rethrow(error);
-    }
+    endExchange(exchange, status);
     if (status !== "I" && exchange.shared) {
       this.#cut(new Error("a statement left a transaction open on a connection that others share"));
     }
@@ -239,7 +234,7 @@ export class Wire implements StandIn {
     this.#unwritten.length = 0;
     for (const exchange of lost) {
       exchange.fail(error);
-      exchange.end(undefined);
+      endExchange(exchange, undefined);
     }
   }
 
@@ -300,6 +295,15 @@ function tell(exchange: Exchange, type: number, bytes: Buffer, body: number, end
       return true;
     default:
       return false;
+  }
+}
+
+/** A callback that throws harms no other exchange. */
+function endExchange(exchange: Exchange, status: string | undefined): void {
+  try {
+    exchange.end(status);
+  } catch (error) {
+    rethrow(error);
   }
 }
 
