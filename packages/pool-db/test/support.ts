@@ -1,4 +1,4 @@
-import { createServer, type Server, type Socket } from "node:net";
+import { Socket, createServer, type Server } from "node:net";
 import { once } from "node:events";
 import {
   startEmbeddedPostgres,
@@ -51,6 +51,23 @@ export function usePostgres(serverOptions: EmbeddedPostgresOptions = {}): {
 export async function backendPid(queryable: { query(text: string): Promise<pg.QueryResult> }): Promise<number> {
   const { rows } = await queryable.query("select pg_backend_pid() as pid");
   return (rows[0] as { pid: number }).pid;
+}
+
+/** Counts what the clients of a pool with these options write to the server. */
+export function countedWrites(): { writes: number; options: DbPoolOptions } {
+  class Counted extends Socket {
+    override _write(...given: Parameters<Socket["_write"]>): void {
+      counted.writes++;
+      super._write(...given);
+    }
+
+    override _writev(...given: Parameters<NonNullable<Socket["_writev"]>>): void {
+      counted.writes++;
+      super._writev?.(...given);
+    }
+  }
+  const counted = { writes: 0, options: { stream: () => new Counted() } };
+  return counted;
 }
 
 /** Polls until a condition on the outside world holds; fails after 10 s. */

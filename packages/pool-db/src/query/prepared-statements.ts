@@ -48,9 +48,10 @@ export class PreparedStatements {
     this.#counts = counts;
   }
 
-  /** From here on, all that is found or added is one exchange's. */
+  /** From here on, all that is found or added is one exchange's. One that needed more than there is room for is over. */
   beginExchange(): void {
     this.#planningSince = this.#clock;
+    while (this.#prepared.size > this.#capacity && this.#evict());
   }
 
   /** The statement of this text (and of the user's name for it), when the server has it. */
