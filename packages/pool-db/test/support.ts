@@ -15,14 +15,17 @@ export function usePostgres(serverOptions: EmbeddedPostgresOptions = {}): {
   pool(options?: DbPoolOptions): DbPool;
   /** Runs on a connection of its own, beside every pool. */
   watch(text: string, values?: unknown[]): Promise<pg.QueryResult>;
+  /** pg's own client, or one of this class, connected. */
+  client(Client?: new (config: pg.ClientConfig) => pg.Client, config?: pg.ClientConfig): Promise<pg.Client>;
 } {
   let server: EmbeddedPostgres | undefined;
   const pools: DbPool[] = [];
+  const clients: pg.Client[] = [];
   beforeAll(async () => {
     server = await startEmbeddedPostgres(serverOptions);
   });
   afterAll(async () => {
-    await Promise.all(pools.map((pool) => pool.destroy()));
+    await Promise.all([...pools.map((pool) => pool.destroy()), ...clients.map((client) => client.end())]);
     await server?.stop();
   });
   return {
@@ -35,8 +38,14 @@ export function usePostgres(serverOptions: EmbeddedPostgresOptions = {}): {
       pools.push(pool);
       return pool;
     },
+    async client(Client = pg.Client, config = {}) {
+      const client = new Client({ connectionString: server?.dsn, ...config });
+      clients.push(client);
+      await client.connect();
+      return client;
+    },
     async watch(text, values = []) {
-      const client = new pg.Client(this.server.dsn);
+      const client = new pg.Client(server?.dsn);
       await client.connect();
       try {
         return await client.query(text, values);
