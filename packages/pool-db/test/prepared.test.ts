@@ -206,6 +206,7 @@ test("a name of ours that somebody has taken by hand is passed over", async () =
   await using conn = await lease();
   await conn.query("prepare vg_1 as select 'by hand'");
   await twice(conn, "select 1 as n");
+  expect((await conn.query("select 1 as n")).rows).toEqual([{ n: 1 }]);
   expect(await preparedOn(conn)).toEqual([
     ["vg_1", "prepare vg_1 as select 'by hand'"],
     ["vg_2", "select 1 as n"],

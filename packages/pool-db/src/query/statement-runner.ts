@@ -170,7 +170,7 @@ export class StatementRunner {
     this.#prepared.beginExchange();
     const planned: Planned[] = [];
     for (let index = 0; index < calls.length; index++) {
-      const plan = this.#plan(calls[index] as PlainCall, known[index] as KnownStatement, planned);
+      const plan = this.#plan(calls[index] as PlainCall, known[index] as KnownStatement, planned, again);
       if (plan instanceof Error) return this.#refuse(plan, planned, shared, () => answer(plan, [], index), standIn);
       planned.push(plan);
     }
@@ -212,7 +212,8 @@ export class StatementRunner {
     this.#wire.run(exchange, standIn);
   }
 
-  #plan(call: PlainCall, known: KnownStatement, before: readonly Planned[]): Planned | Error {
+  /** The second attempt relies on nothing that the server may have lost, or somebody may have taken. */
+  #plan(call: PlainCall, known: KnownStatement, before: readonly Planned[], again: boolean): Planned | Error {
     const { text } = call;
     // Where sessions change, a name means nothing: the next session does not have it, or has another's.
     const name = this.#shared.pooler === true ? undefined : call.name;
@@ -222,9 +223,8 @@ export class StatementRunner {
         return new Error(`Prepared statements must be unique - '${name}' was used for a different statement`);
       }
     }
-    if (name === undefined && (!call.prepare || !this.#shared.isHot(known) || this.#shared.pooler === undefined)) {
-      return { statement: unnamed(call, this.#client), prepared: undefined };
-    }
+    const bySelf = call.prepare && !again && this.#shared.pooler !== undefined && this.#shared.isHot(known);
+    if (name === undefined && !bySelf) return { statement: unnamed(call, this.#client), prepared: undefined };
     const ready = this.#prepared.find(known, name);
     if (ready !== undefined) return { statement: this.#named(call, ready, false), prepared: ready };
     const sameExchange = before.find(({ prepared }) => prepared?.text === text && prepared.given === name)?.prepared;
