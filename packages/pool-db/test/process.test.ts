@@ -89,3 +89,38 @@ test("a query that was given up, and a CancelRequest that nobody answers, keep n
   await path.close();
   await postgres.watch("select pg_terminate_backend(pid) from pg_stat_activity where query = 'select pg_sleep(600)'");
 });
+
+test("what a listener of notices or a tracer's callback throws is uncaught, as with pg, and costs nobody else an answer", async () => {
+  const { output, code } = await run(`
+    const { default: pg } = await import(${JSON.stringify(import.meta.resolve("pg"))});
+    process.on("uncaughtException", (error) => console.log("uncaught", error.message));
+    const pool = await openDbPool({ dsn, maxOpenConns: 1, transactionPooler: false });
+    await pool.query("create function noisy() returns int language plpgsql as 'begin raise notice ''x''; return 1; end'");
+    const conn = await pool.acquire();
+    conn.client.on("notice", () => { throw new Error("the listener"); });
+    console.log(await conn.query("select noisy()", [], { timeoutMs: 5_000 }).catch(({ code, cause }) => code + " " + cause.message));
+    conn.release();
+    console.log(await pool.queryRow("select 1 as n", [], { timeoutMs: 5_000 }));
+    const { query } = pg.Client.prototype;
+    pg.Client.prototype.query = function traced(given, ...rest) {
+      const { callback } = given;
+      given.callback = (...end) => { callback(...end); throw new Error("the tracer"); };
+      return query.call(this, given, ...rest);
+    };
+    for (let n = 2; n < 4; n++) console.log(await pool.queryRow("select " + n + " as n", [], { timeoutMs: 5_000 }));
+    await pool.close();
+  `);
+  expect(output.split("\n").toSorted()).toEqual(
+    [
+      "",
+      "uncaught the listener",
+      "ERR_VG_DB_CONNECTION_LOST the listener",
+      "{ n: 1 }",
+      "{ n: 2 }",
+      "uncaught the tracer",
+      "{ n: 3 }",
+      "uncaught the tracer",
+    ].toSorted(),
+  );
+  expect(code).toBe(0);
+});

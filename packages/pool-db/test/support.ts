@@ -1,4 +1,4 @@
-import { createServer, type Server, type Socket } from "node:net";
+import { Socket, createServer, type Server } from "node:net";
 import { once } from "node:events";
 import {
   startEmbeddedPostgres,
@@ -15,14 +15,17 @@ export function usePostgres(serverOptions: EmbeddedPostgresOptions = {}): {
   pool(options?: DbPoolOptions): DbPool;
   /** Runs on a connection of its own, beside every pool. */
   watch(text: string, values?: unknown[]): Promise<pg.QueryResult>;
+  /** pg's own client, or one of this class, connected. */
+  client(Client?: new (config: pg.ClientConfig) => pg.Client, config?: pg.ClientConfig): Promise<pg.Client>;
 } {
   let server: EmbeddedPostgres | undefined;
   const pools: DbPool[] = [];
+  const clients: pg.Client[] = [];
   beforeAll(async () => {
     server = await startEmbeddedPostgres(serverOptions);
   });
   afterAll(async () => {
-    await Promise.all(pools.map((pool) => pool.destroy()));
+    await Promise.all([...pools.map((pool) => pool.destroy()), ...clients.map((client) => client.end())]);
     await server?.stop();
   });
   return {
@@ -35,8 +38,14 @@ export function usePostgres(serverOptions: EmbeddedPostgresOptions = {}): {
       pools.push(pool);
       return pool;
     },
+    async client(Client = pg.Client, config = {}) {
+      const client = new Client({ connectionString: server?.dsn, ...config });
+      clients.push(client);
+      await client.connect();
+      return client;
+    },
     async watch(text, values = []) {
-      const client = new pg.Client(this.server.dsn);
+      const client = new pg.Client(server?.dsn);
       await client.connect();
       try {
         return await client.query(text, values);
@@ -51,6 +60,23 @@ export function usePostgres(serverOptions: EmbeddedPostgresOptions = {}): {
 export async function backendPid(queryable: { query(text: string): Promise<pg.QueryResult> }): Promise<number> {
   const { rows } = await queryable.query("select pg_backend_pid() as pid");
   return (rows[0] as { pid: number }).pid;
+}
+
+/** Counts what the clients of a pool with these options write to the server. */
+export function countedWrites(): { writes: number; options: DbPoolOptions } {
+  class Counted extends Socket {
+    override _write(...given: Parameters<Socket["_write"]>): void {
+      counted.writes++;
+      super._write(...given);
+    }
+
+    override _writev(...given: Parameters<NonNullable<Socket["_writev"]>>): void {
+      counted.writes++;
+      super._writev?.(...given);
+    }
+  }
+  const counted = { writes: 0, options: { stream: () => new Counted() } };
+  return counted;
 }
 
 /** Polls until a condition on the outside world holds; fails after 10 s. */

@@ -1,3 +1,4 @@
+import { MalformedMessageError } from "./malformed-message.ts";
 import { readInteger, readText } from "./text-decoder.ts";
 
 /** A column of an answer, in the form of pg's `FieldDef`. */
@@ -27,6 +28,9 @@ const INTEGER = 1;
 const BOOLEAN = 2;
 const CUSTOM = 3;
 
+const LETTER_F = 0x66;
+const LETTER_T = 0x74;
+
 /** After so many rows of the same columns, a function of their own pays for itself. */
 const ROWS_BEFORE_COMPILING = 40;
 
@@ -35,7 +39,7 @@ export class Columns {
   readonly fields: readonly Field[];
   readonly #names: readonly string[];
   readonly #values: unknown[];
-  readonly #parsers: (Parser | undefined)[];
+  readonly #parsers: unknown[];
   readonly #kinds: number[];
   #rows = 0;
   #makeRow: RowMaker;
@@ -52,43 +56,50 @@ export class Columns {
     };
   }
 
-  /**
-   * Looks the parsers up; before each answer, because they may be set at any time.
-   * @throws {TypeError} where `types` gives no function
-   */
+  /** Looks the parsers up; before each answer, because they may be set at any time. */
   useTypes(types: TypeParsers): void {
     const { fields } = this;
     for (let index = 0; index < fields.length; index++) {
       const { dataTypeID, format } = fields[index] as Field;
       const parser = types.getTypeParser(dataTypeID, format);
       if (parser === this.#parsers[index]) continue;
-      if (typeof parser !== "function") throw new TypeError(`types.getTypeParser(${dataTypeID}) gave no function`);
-      this.#parsers[index] = parser as Parser;
-      this.#kinds[index] = format === "text" ? kindOf(parser as Parser) : CUSTOM;
+      this.#parsers[index] = parser;
+      this.#kinds[index] = format === "text" && typeof parser === "function" ? kindOf(parser as Parser) : CUSTOM;
     }
   }
 
   /**
-   * The row of a DataRow message whose body begins at `at`: a count of 16 bits, then for each column its length in 32
+   * The row of a DataRow message with the body `bytes[at, end)`: a count of 16 bits, then for each column its length in 32
    * bits (-1 for NULL) and its bytes.
-   * @throws whatever a parser throws
+   * @throws {MalformedMessageError}
+   * @throws {TypeError} for a value where `types` gave no function; and whatever a parser throws
    */
-  readRow(bytes: Buffer, at: number, asArray: boolean): Row {
+  readRow(bytes: Buffer, at: number, end: number, asArray: boolean): Row {
     const count = (bytes[at] as number) * 256 + (bytes[at + 1] as number);
+    if (count !== this.#names.length) throw new MalformedMessageError("a row of another length than its columns");
     // An array that is handed out must be a new one.
     const values = asArray ? this.#values.slice() : this.#values;
     let from = at + 2;
     for (let index = 0; index < count; index++) {
+      if (from + 4 > end) throw new MalformedMessageError("a row that ends too early");
       const length = bytes.readInt32BE(from);
       from += 4;
       if (length === -1) {
         values[index] = null;
       } else {
-        values[index] = this.#read(index, bytes, from, from + length);
-        from += length;
+        const to = from + length;
+        if (length < 0 || to > end) throw new MalformedMessageError("a value that is longer than its row");
+        values[index] = this.#read(index, bytes, from, to);
+        from = to;
       }
     }
+    if (from !== end) throw new MalformedMessageError("a row that is longer than its values");
     return asArray ? values : this.#makeRow(values);
+  }
+
+  /** Lets go of the last row's values, which may be large; the columns live for as long as their prepared statement. */
+  forget(): void {
+    this.#values.fill(null);
   }
 
   #read(index: number, bytes: Buffer, from: number, to: number): unknown {
@@ -98,13 +109,20 @@ export class Columns {
       const value = readInteger(bytes, from, to);
       return Number.isNaN(value) ? Number.parseInt(readText(bytes, from, to), 10) : value;
     }
-    if (kind === BOOLEAN) return bytes[from] === 0x74;
-    const parser = this.#parsers[index] as Parser;
+    if (kind === BOOLEAN && to - from === 1) {
+      // The same parser may have been set for a type that has more ways of saying yes.
+      if (bytes[from] === LETTER_T) return true;
+      if (bytes[from] === LETTER_F) return false;
+    }
+    const parser = this.#parsers[index];
+    if (typeof parser !== "function") {
+      throw new TypeError(`types.getTypeParser(${this.fields[index]?.dataTypeID}) gave no function`);
+    }
     if (this.fields[index]?.format === "binary") {
       // pg hands a copy of the bytes to a parser of the binary format.
-      return (parser as unknown as (value: Buffer) => unknown)(Buffer.from(bytes.subarray(from, to)));
+      return (parser as (value: Buffer) => unknown)(Buffer.from(bytes.subarray(from, to)));
     }
-    return parser(readText(bytes, from, to));
+    return (parser as Parser)(readText(bytes, from, to));
   }
 
   readonly #plainRow: RowMaker = (values) => {
@@ -158,25 +176,33 @@ function kindOf(parser: Parser): number {
   return kind;
 }
 
-/** The fields of a RowDescription message whose body begins at `at`. */
-export function readFields(bytes: Buffer, at: number): Field[] {
-  const count = bytes.readUInt16BE(at);
+/** Of a field behind its name. */
+const FIELD_BYTES = 18;
+
+/**
+ * The fields of a RowDescription message with the body `bytes[at, end)`.
+ * @throws {MalformedMessageError}
+ */
+export function readFields(bytes: Buffer, at: number, end: number): Field[] {
+  const count = (bytes[at] as number) * 256 + (bytes[at + 1] as number);
   const fields: Field[] = [];
   let from = at + 2;
   for (let index = 0; index < count; index++) {
-    const end = bytes.indexOf(0, from);
-    const name = readText(bytes, from, end);
-    from = end + 1;
+    const nameEnd = bytes.indexOf(0, from);
+    if (nameEnd === -1 || nameEnd + FIELD_BYTES >= end) throw new MalformedMessageError("columns that end too early");
+    const name = readText(bytes, from, nameEnd);
+    from = nameEnd + 1;
     fields.push({
       name,
       tableID: bytes.readUInt32BE(from),
-      columnID: bytes.readUInt16BE(from + 4),
+      columnID: bytes.readInt16BE(from + 4),
       dataTypeID: bytes.readUInt32BE(from + 6),
       dataTypeSize: bytes.readInt16BE(from + 10),
       dataTypeModifier: bytes.readInt32BE(from + 12),
       format: bytes.readUInt16BE(from + 16) === 0 ? "text" : "binary",
     });
-    from += 18;
+    from += FIELD_BYTES;
   }
+  if (from !== end) throw new MalformedMessageError("columns that do not fill their message");
   return fields;
 }

@@ -1,4 +1,5 @@
 import { Columns, readFields, type Field, type TypeParsers } from "./columns.ts";
+import { MalformedMessageError } from "./malformed-message.ts";
 import type { MessageWriter, WireValue } from "./message-writer.ts";
 
 /** pg's result, for one statement. */
@@ -32,8 +33,10 @@ export interface WireStatement {
 export interface ExchangeOutcome {
   readonly results: readonly StatementResult[];
   readonly error: unknown;
-  /** Which statement was being answered when it failed, counted from 0. */
+  /** Which statement was being answered when it failed, counted from 0; -1 when all had been, and the commit failed. */
   readonly failedAt: number;
+  /** Whether that statement's values had been accepted, and its execution had begun. */
+  readonly bound: boolean;
   /** "I" outside of a transaction, "T" in one, "E" in a failed one; `undefined` when the connection was lost. */
   readonly status: string | undefined;
 }
@@ -55,6 +58,7 @@ export class Exchange implements ExchangeOutcome {
   error: unknown = undefined;
   status: string | undefined = undefined;
   failedAt = -1;
+  bound = false;
   #failed = false;
   /** The statement that is being answered, and its answer. */
   #current = 0;
@@ -74,37 +78,51 @@ export class Exchange implements ExchangeOutcome {
     this.#result = newResult();
   }
 
+  /** Never throws: what cannot be written (too large for the memory, or for a message) fails, and its Sync goes out alone. */
   write(writer: MessageWriter): void {
     for (const name of this.#closes) writer.closeStatement(name);
-    for (const { text, name, parse, values, columns } of this.#statements) {
-      if (parse) writer.parse(name, text);
-      writer.bind(name, values);
-      if (columns === undefined) writer.describePortal();
-      writer.execute();
+    const { length } = writer;
+    try {
+      for (const statement of this.#statements) writeStatement(writer, statement);
+    } catch (error) {
+      writer.backTo(length);
+      this.fail(error);
     }
     writer.sync();
+  }
+
+  /** Whether nothing is written behind the statement that is being answered. */
+  get atLast(): boolean {
+    return this.#current === this.#statements.length - 1;
   }
 
   parseComplete(): void {
     this.#statements[this.#current]?.onParsed?.();
   }
 
-  /** `at` is where the body of the message begins. */
-  rowDescription(bytes: Buffer, at: number): void {
-    this.#describe(new Columns(readFields(bytes, at)));
+  bindComplete(): void {
+    this.bound = true;
+  }
+
+  /** `bytes[at, end)` is the body of the message. */
+  rowDescription(bytes: Buffer, at: number, end: number): void {
+    this.#describe(new Columns(readFields(bytes, at, end)));
   }
 
   noData(): void {
     this.#describe(NO_COLUMNS);
   }
 
-  dataRow(bytes: Buffer, at: number): void {
+  /** `bytes[at, end)` is the body of the message. */
+  dataRow(bytes: Buffer, at: number, end: number): void {
     if (this.#failed) return;
-    const statement = this.#statements[this.#current] as WireStatement;
+    const statement = this.#statements[this.#current];
+    if (statement === undefined) throw new MalformedMessageError("a row behind the last answer");
     try {
       const columns = this.#columns ?? this.#knownColumns(statement);
-      this.#result.rows.push(columns.readRow(bytes, at, statement.asArray));
+      this.#result.rows.push(columns.readRow(bytes, at, end, statement.asArray));
     } catch (error) {
+      if (error instanceof MalformedMessageError) throw error;
       this.fail(error);
     }
   }
@@ -112,23 +130,32 @@ export class Exchange implements ExchangeOutcome {
   /** `bytes[start, end)` is the command's tag. */
   commandComplete(bytes: Buffer, start: number, end: number): void {
     const statement = this.#statements[this.#current];
-    if (statement === undefined) return;
+    if (statement === undefined) throw new MalformedMessageError("an answer behind the last one");
     const result = this.#result;
     readTag(result, bytes, start, end);
-    result.fields = (this.#columns ?? statement.columns ?? NO_COLUMNS).fields as Field[];
+    const columns = this.#columns ?? statement.columns ?? NO_COLUMNS;
+    // A copy: it is the caller's, and the columns are the next caller's too.
+    result.fields = columns.fields.slice();
+    if (result.rows.length > 0) columns.forget();
     this.#next();
   }
 
   /** The statement was an empty text. */
   emptyQuery(): void {
+    if (this.#current === this.#statements.length) throw new MalformedMessageError("an answer behind the last one");
     this.#next();
   }
 
   fail(error: unknown): void {
     if (this.#failed) return;
     this.#failed = true;
-    this.failedAt = this.#current;
+    this.failedAt = this.#current < this.#statements.length ? this.#current : -1;
     this.error = error;
+  }
+
+  /** Whether the server has nothing more to say of it. */
+  get answered(): boolean {
+    return this.#failed || this.#current === this.#statements.length;
   }
 
   /** The server is ready for the next one, or the connection was lost. */
@@ -158,10 +185,18 @@ export class Exchange implements ExchangeOutcome {
   #next(): void {
     this.results.push(this.#result);
     this.#current++;
+    if (!this.#failed) this.bound = false;
     if (this.#current === this.#statements.length) return;
     this.#columns = undefined;
     this.#result = newResult();
   }
+}
+
+function writeStatement(writer: MessageWriter, { text, name, parse, values, columns }: WireStatement): void {
+  if (parse) writer.parse(name, text);
+  writer.bind(name, values);
+  if (columns === undefined) writer.describePortal();
+  writer.execute();
 }
 
 function newResult(): StatementResult {
@@ -183,10 +218,7 @@ function readTag(result: StatementResult, bytes: Buffer, start: number, end: num
   let at = start;
   while (at < end && bytes[at] !== SPACE) at++;
   const usual = COMMANDS[bytes[start] as number];
-  result.command =
-    usual !== undefined && usual.length === at - start && bytes[start + 1] === usual.charCodeAt(1)
-      ? usual
-      : bytes.toString("latin1", start, at);
+  result.command = usual !== undefined && isWord(usual, bytes, start, at) ? usual : bytes.toString("latin1", start, at);
   const first = readNumber(bytes, at + 1, end);
   if (first === undefined) return;
   at++;
@@ -198,6 +230,14 @@ function readTag(result: StatementResult, bytes: Buffer, start: number, end: num
     result.oid = first;
     result.rowCount = second;
   }
+}
+
+function isWord(word: string, bytes: Buffer, start: number, end: number): boolean {
+  if (end - start !== word.length) return false;
+  for (let index = 1; index < word.length; index++) {
+    if (bytes[start + index] !== word.charCodeAt(index)) return false;
+  }
+  return true;
 }
 
 /** The digits from `at` on; `undefined` where there are none. */

@@ -7,8 +7,11 @@
 export type WireValue = string | Buffer | null;
 
 const SLAB_BYTES = 64 * 1024;
+const NO_SLAB = Buffer.alloc(0);
 /** Below it, a loop beats the call into C++ that `utf8Write` is. */
 const SHORT = 48;
+/** From it on, counting the bytes beats room for three times as many. */
+const LONG = 4096;
 
 const BIND = 0x42;
 const CLOSE = 0x43;
@@ -27,8 +30,23 @@ export class MessageWriter {
   /** What was written since the last `take()`. The memory is not used again. */
   take(): Buffer {
     const piece = this.#slab.subarray(this.#start, this.#at);
+    if (this.#slab.length > SLAB_BYTES) {
+      // Made for something large, which would otherwise be held for as long as small pieces find room behind it.
+      this.#slab = NO_SLAB;
+      this.#at = 0;
+    }
     this.#start = this.#at;
     return piece;
+  }
+
+  /** How much has been written since the last `take()`. */
+  get length(): number {
+    return this.#at - this.#start;
+  }
+
+  /** Takes back all but the first `length` bytes: what could not be written to its end. */
+  backTo(length: number): void {
+    this.#at = this.#start + length;
   }
 
   parse(name: string, text: string): void {
@@ -53,7 +71,7 @@ export class MessageWriter {
         this.#int32(-1);
       } else if (typeof value === "string") {
         // All of it at once: the memory must not change between the length and the characters.
-        this.#room(4 + value.length * 3);
+        this.#room(4 + mostBytes(value));
         const from = this.#at + 4;
         this.#at = from;
         this.#characters(value);
@@ -142,10 +160,8 @@ export class MessageWriter {
   }
 
   #characters(text: string): void {
-    const { length } = text;
-    // UTF-8 takes three bytes at most for each UTF-16 unit.
-    this.#room(length * 3);
-    if (length <= SHORT && this.#ascii(text)) return;
+    this.#room(mostBytes(text));
+    if (text.length <= SHORT && this.#ascii(text)) return;
     this.#at += this.#slab.write(text, this.#at, "utf8");
   }
 
@@ -171,4 +187,9 @@ export class MessageWriter {
     this.#start = 0;
     this.#at = written;
   }
+}
+
+/** UTF-8 takes three bytes at most for each UTF-16 unit. */
+function mostBytes(text: string): number {
+  return text.length < LONG ? text.length * 3 : Buffer.byteLength(text);
 }

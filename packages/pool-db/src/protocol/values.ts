@@ -11,7 +11,7 @@ export const MAX_VALUES = 65_535;
  * The values as pg sends them, added to `serialised`; when one throws, those before it are there. Doing it here means that one that cannot be sent is found before anything is: pg itself
  * finds it when half of the query is on its way, and remembers a statement that the server does not have.
  * @throws {RangeError} for more than the protocol can count
- * @throws whatever serialising a value throws
+ * @throws {TypeError} for one of which no text comes; and whatever serialising a value throws
  */
 export function serialise(values: readonly unknown[], serialised: WireValue[] = []): WireValue[] {
   if (values.length > MAX_VALUES) {
@@ -19,7 +19,17 @@ export function serialise(values: readonly unknown[], serialised: WireValue[] = 
   }
   for (const value of values) {
     // The most usual ones are what they will be.
-    serialised.push(typeof value === "string" ? value : (prepareValue(value) as WireValue));
+    serialised.push(typeof value === "string" ? value : prepare(value, serialised.length));
   }
   return serialised;
+}
+
+/** Their number is one of 16 bits. */
+export const MAX_VALUES = 65_535;
+
+function prepare(value: unknown, index: number): WireValue {
+  // Nothing at all is NULL, as with pg: a `toJSON()` may answer so.
+  const prepared = prepareValue(value) ?? null;
+  if (prepared === null || typeof prepared === "string" || Buffer.isBuffer(prepared)) return prepared;
+  throw new TypeError(`value $${index + 1} is turned into a ${typeof prepared}, which is no text`);
 }

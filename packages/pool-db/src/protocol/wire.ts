@@ -11,6 +11,8 @@
  */
 import type pg from "pg";
 import type { Exchange } from "./exchange.ts";
+import { isForPg } from "./foreign-messages.ts";
+import { MalformedMessageError } from "./malformed-message.ts";
 import { MessageBoundaries } from "./message-boundaries.ts";
 import { MessageWriter } from "./message-writer.ts";
 import { takeInside, type ClientInside, type StandIn } from "./pg-client.ts";
@@ -106,13 +108,16 @@ export class Wire implements StandIn {
 
   #read(chunk: Buffer): void {
     if (this.#isCut) return;
-    if (this.#exchanges.length === 0 || !this.#boundaries.between) {
-      const own = this.#exchanges.length === 0 ? chunk.length : this.#boundaries.finish(chunk);
-      if (own === chunk.length) return this.#handOver(chunk, 0);
-      this.#inside.toPg(chunk.subarray(0, own));
-      return this.#readMessages(chunk, own);
+    if (this.#exchanges.length === 0) return this.#handOver(chunk, 0);
+    let from = 0;
+    if (this.#partial !== undefined) {
+      from = this.#complete(chunk);
+    } else if (!this.#boundaries.between) {
+      // pg has the beginning of a message that came before the exchange.
+      from = this.#boundaries.finish(chunk);
+      this.#inside.toPg(chunk.subarray(0, from));
     }
-    this.#readMessages(chunk, this.#partial === undefined ? 0 : this.#complete(chunk));
+    this.#readMessages(chunk, from);
   }
 
   /** The rest of the chunk is pg's to read. */
@@ -129,7 +134,7 @@ export class Wire implements StandIn {
       if (length - at < HEADER) return this.#keep(chunk, at, HEADER);
       const size = chunk.readInt32BE(at + 1);
       if (size < 4 || size > MAX_MESSAGE) {
-        return this.#cut(new Error(`the server sent a message whose length cannot be right (${size} bytes)`));
+        return this.#cut(new MalformedMessageError(`a message whose length cannot be right (${size} bytes)`));
       }
       const end = at + 1 + size;
       if (end > length) return this.#keep(chunk, at, end - at);
@@ -166,38 +171,41 @@ export class Wire implements StandIn {
 
   #dispatch(bytes: Buffer, at: number, end: number): void {
     const exchange = this.#exchanges[0] as Exchange;
-    const body = at + HEADER;
-    switch (bytes[at]) {
-      case DATA_ROW:
-        return exchange.dataRow(bytes, body);
-      case BIND_COMPLETE:
-      case CLOSE_COMPLETE:
-        return;
-      case COMMAND_COMPLETE:
-        return exchange.commandComplete(bytes, body, end - 1);
-      case READY_FOR_QUERY:
-        return this.#ready(exchange, bytes[body] as number);
-      case PARSE_COMPLETE:
-        return exchange.parseComplete();
-      case ROW_DESCRIPTION:
-        return exchange.rowDescription(bytes, body);
-      case NO_DATA:
-        return exchange.noData();
-      case EMPTY_QUERY:
-        return exchange.emptyQuery();
-      default:
-        this.#serverSpeaks = true;
-        this.#inside.toPg(bytes.subarray(at, end));
-        this.#serverSpeaks = false;
+    const type = bytes[at] as number;
+    if (type === READY_FOR_QUERY) return this.#ready(exchange, bytes, at + HEADER, end);
+    try {
+      if (!tell(exchange, type, bytes, at + HEADER, end)) this.#handMessageOver(type, bytes, at, end);
+    } catch (error) {
+      this.#cut(error as Error);
     }
   }
 
-  #ready(exchange: Exchange, statusByte: number): void {
-    const status = STATUS[statusByte];
+  /** @throws {MalformedMessageError} for what pg's reader would choke on, or nobody has asked for */
+  #handMessageOver(type: number, bytes: Buffer, at: number, end: number): void {
+    if (!isForPg(type, bytes, at + HEADER, end)) {
+      throw new MalformedMessageError(`a message that does not belong there (of type 0x${type.toString(16)})`);
+    }
+    this.#serverSpeaks = true;
+    try {
+      this.#inside.toPg(bytes.subarray(at, end));
+    } catch (error) {
+      // Somebody's listener of notices or notifications. pg's reader would begin with this message for ever.
+      rethrow(error);
+      throw error;
+    } finally {
+      this.#serverSpeaks = false;
+    }
+  }
+
+  #ready(exchange: Exchange, bytes: Buffer, body: number, end: number): void {
+    const status = STATUS[bytes[body] as number];
+    if (status === undefined || end - body !== 1 || !exchange.answered) {
+      return this.#cut(new MalformedMessageError("that it is ready before it has answered"));
+    }
     this.#exchanges.shift();
     // First pg, so that its client is ready when whoever waits for the exchange goes on.
     if (this.#exchanges.length === 0) this.#inside.end(status);
-    exchange.end(status);
+    endExchange(exchange, status);
     if (status !== "I" && exchange.shared) {
       this.#cut(new Error("a statement left a transaction open on a connection that others share"));
     }
@@ -226,7 +234,7 @@ export class Wire implements StandIn {
     this.#unwritten.length = 0;
     for (const exchange of lost) {
       exchange.fail(error);
-      exchange.end(undefined);
+      endExchange(exchange, undefined);
     }
   }
 
@@ -234,8 +242,12 @@ export class Wire implements StandIn {
     // The exchange has been ended, or will be, by the wire.
   }
 
-  /** There is nothing to copy. The server has overlooked the Sync that came while it waited for data, so it gets another. */
+  /**
+   * There is nothing to copy. While it waits for data, the server overlooks a Sync, so it gets another; any other message
+   * ends the wait, with an error, and then the Sync behind it counts.
+   */
   handleCopyInResponse(): void {
+    if (this.#exchanges[0]?.atLast !== true) return;
     this.#inside.refuseCopy();
     writer.sync();
     this.#inside.write(writer.take());
@@ -253,4 +265,51 @@ function isFatal(error: Error): boolean {
 
 function writeAll(wire: Wire): void {
   wire.writeUnwritten();
+}
+
+/** Tells the exchange what a message says; false when it is none of those that it knows. */
+function tell(exchange: Exchange, type: number, bytes: Buffer, body: number, end: number): boolean {
+  switch (type) {
+    case DATA_ROW:
+      exchange.dataRow(bytes, body, end);
+      return true;
+    case BIND_COMPLETE:
+      exchange.bindComplete();
+      return true;
+    case CLOSE_COMPLETE:
+      return true;
+    case COMMAND_COMPLETE:
+      exchange.commandComplete(bytes, body, end - 1);
+      return true;
+    case PARSE_COMPLETE:
+      exchange.parseComplete();
+      return true;
+    case ROW_DESCRIPTION:
+      exchange.rowDescription(bytes, body, end);
+      return true;
+    case NO_DATA:
+      exchange.noData();
+      return true;
+    case EMPTY_QUERY:
+      exchange.emptyQuery();
+      return true;
+    default:
+      return false;
+  }
+}
+
+/** A callback that throws harms no other exchange. */
+function endExchange(exchange: Exchange, status: string | undefined): void {
+  try {
+    exchange.end(status);
+  } catch (error) {
+    rethrow(error);
+  }
+}
+
+/** What a user's function has thrown is an uncaught error, as with pg. */
+function rethrow(error: unknown): void {
+  process.nextTick(() => {
+    throw error;
+  });
 }

@@ -4,6 +4,7 @@ import { describeValue } from "@vg/internal";
 import { PoolConfigError } from "../errors.ts";
 import { transactionStatusOf } from "../protocol/pg-client.ts";
 import { LIMITS, checkCallOptions } from "./call-options.ts";
+import { copiesIn } from "./classify.ts";
 import type { QueryOptions } from "./limits.ts";
 import { ownStatement, readQueryCall, type QueryCall, type QueryInput } from "./query-call.ts";
 
@@ -19,9 +20,16 @@ export function readBatch(pool: string, items: readonly BatchItem[], options: Qu
   if (!Array.isArray(items)) {
     throw new PoolConfigError(pool, `batch() takes an array of statements, got ${describeValue(items)}.`);
   }
-  const batch = (items as readonly BatchItem[]).map((item) => {
+  const batch = (items as readonly BatchItem[]).map((item, index) => {
     const [input, values] = Array.isArray(item) ? (item as [string, unknown[]?]) : [item as QueryInput];
-    return readQueryCall(pool, input, values, undefined);
+    const call = readQueryCall(pool, input, values, undefined);
+    if (!call.pgOnly && copiesIn(call.text)) {
+      throw new PoolConfigError(
+        pool,
+        `batch(): statement ${index} is a COPY FROM STDIN, and a batch has no data for it. Use a connection of its own.`,
+      );
+    }
+    return call;
   });
   return { ...ownStatement("", options), batch };
 }

@@ -17,23 +17,38 @@ const PLAIN_ONLY: StatementKind = { plain: true, shareable: false };
 const SHAREABLE: StatementKind = { plain: true, shareable: true };
 
 const PLAIN_VERB = /^(?:select|insert|update|delete|merge|values|table|with)\b/i;
-/**
- * Functions that change or depend on the session, take a lock beyond the statement, or make it wait; and row locks, behind
- * which it may wait for long.
- */
+/** Functions that change or depend on the session, take a lock beyond the statement, or make it wait. */
 const SESSION =
-  /\b(?:set_config|pg_(?:try_)?advisory_\w+|pg_notify|pg_sleep\w*|currval|lastval|setval|dblink\w*|lo_\w+|pg_export_snapshot|pg_(?:cancel|terminate)_backend)\b|\bfor\s+(?:no\s+key\s+)?(?:update|share|key)\b/i;
+  /\b(?:set_config|setseed|pg_(?:try_)?advisory_\w+|pg_notify|pg_sleep\w*|currval|lastval|setval|dblink\w*|lo_\w+|pg_export_snapshot|pg_(?:cancel|terminate)_backend|pg_(?:start_backup|backup_start)|pg_replication_origin_\w+|pg_temp\w*)\b/i;
+/**
+ * Row locks, behind which a statement may wait for long: one word, and somewhere behind it another. Comments may stand
+ * between the two; older servers want no blank between a number and a word.
+ */
+const FOR = /(?:\b|(?<=\d))for(?:\s|\/\*|--)/i;
+const LOCK = /\b(?:update|share)\b/i;
 /** SELECT … INTO makes a table. */
-const MAKES_TABLE = /^(?:select|with)\b[^]*\binto\b/i;
+const MAKES_TABLE = /^(?:select|with)\b[^]*(?:\b|(?<=\d))into\b/i;
+/** A quoted name with escapes may be any name. */
+const HIDDEN_NAME = /u&"/i;
 
 /** Looks at the whole text once; its answer is worth remembering. */
 export function classify(text: string): StatementKind {
   const start = skipBlank(text, 0);
   const head = text.slice(start, start + 8);
-  if (!PLAIN_VERB.test(head) || !isSingle(text, start)) return NEITHER;
-  // INSERT INTO inside of WITH is taken for it too, and only costs the sharing.
-  if (SESSION.test(text) || MAKES_TABLE.test(text.slice(start))) return PLAIN_ONLY;
-  return SHAREABLE;
+  if (!PLAIN_VERB.test(head) || text.includes("\0") || !isSingle(text, start)) return NEITHER;
+  // Words in strings and comments, and INSERT INTO inside of WITH, are taken for them too: it only costs the sharing.
+  if (SESSION.test(text) || HIDDEN_NAME.test(text) || locksRows(text)) return PLAIN_ONLY;
+  return MAKES_TABLE.test(text.slice(start)) ? PLAIN_ONLY : SHAREABLE;
+}
+
+function locksRows(text: string): boolean {
+  const at = text.search(FOR);
+  return at !== -1 && LOCK.test(text.slice(at));
+}
+
+/** Whether it asks for data that the protocol sends beside it. */
+export function copiesIn(text: string): boolean {
+  return /^copy\b[^]*\bstdin\b/i.test(text.slice(skipBlank(text, 0)));
 }
 
 /** Whether nothing but blanks and comments follows the first semicolon that is not inside of quotes or a comment. */
@@ -65,6 +80,10 @@ function skipQuoted(text: string, at: number, character: string): number | undef
   if (character === "-" && text[at + 1] === "-") return endOfLine(text, at);
   if (character === "/" && text[at + 1] === "*") return endOfComment(text, at);
   if (character === "$") {
+    const before = text[at - 1] ?? "";
+    if (before === "$") return undefined;
+    // Behind a letter or a digit it is a part of a name.
+    if (/[\w\u0080-\uffff]/.test(before)) return at + 1;
     const [tag] = /^\$(?:[a-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$/i.exec(text.slice(at, at + 66)) ?? [];
     if (tag === undefined) return at + 1;
     const end = text.indexOf(tag, at + tag.length);
@@ -86,9 +105,11 @@ function skipBlank(text: string, from: number, semicolons = false): number {
   }
 }
 
+/** A carriage return ends a line too. */
 function endOfLine(text: string, at: number): number {
-  const end = text.indexOf("\n", at);
-  return end === -1 ? text.length : end + 1;
+  const edge = /[\n\r]/g;
+  edge.lastIndex = at;
+  return edge.exec(text) === null ? text.length : edge.lastIndex;
 }
 
 /** Comments nest. `undefined` when it does not end. */

@@ -39,11 +39,19 @@ export class PreparedStatements {
   #closes: string[] = [];
   #names = 0;
   #clock = 0;
+  /** When the exchange began that is being planned. What it uses must not leave: its Close would come first. */
+  #planningSince = 0;
 
   constructor(client: pg.ClientBase, capacity: number, counts: StatementCounts) {
     this.#client = client;
     this.#capacity = capacity;
     this.#counts = counts;
+  }
+
+  /** From here on, all that is found or added is one exchange's. One that needed more than there is room for is over. */
+  beginExchange(): void {
+    this.#planningSince = this.#clock;
+    while (this.#prepared.size > this.#capacity && this.#evict());
   }
 
   /** The statement of this text (and of the user's name for it), when the server has it. */
@@ -73,7 +81,7 @@ export class PreparedStatements {
     };
     if (given === undefined) {
       this.#counts.misses++;
-      if (this.#prepared.size >= this.#capacity) this.#evict();
+      while (this.#prepared.size >= this.#capacity && this.#evict());
     }
     map.set(given ?? text, prepared);
     return prepared;
@@ -95,10 +103,13 @@ export class PreparedStatements {
     if (close) this.#closes.push(name);
   }
 
-  /** The server has none of them any more. */
-  clear(): void {
-    for (const prepared of [...this.#prepared.values(), ...this.#given.values()]) this.drop(prepared, false);
-    this.#closes = [];
+  /**
+   * The server has lost one of them, and so probably all. `close`: in case that it has not, which would leave their names
+   * taken; to close what does not exist is no error.
+   */
+  clear(close: boolean): void {
+    for (const prepared of [...this.#prepared.values(), ...this.#given.values()]) this.drop(prepared, close);
+    if (!close) this.#closes = [];
   }
 
   /** Names that the server shall forget with the next exchange. */
@@ -121,15 +132,17 @@ export class PreparedStatements {
     return prepared?.parsed === true && byPg ? prepared : undefined;
   }
 
-  /** Not one whose parsing is under way: its exchange relies on it. */
-  #evict(): void {
+  /** Not one whose parsing is under way: its exchange relies on it. False when there is none to evict. */
+  #evict(): boolean {
     let oldest: Prepared | undefined;
     for (const prepared of this.#prepared.values()) {
-      if (prepared.parsed && (oldest === undefined || prepared.lastUse < oldest.lastUse)) oldest = prepared;
+      if (!prepared.parsed || prepared.lastUse > this.#planningSince) continue;
+      if (oldest === undefined || prepared.lastUse < oldest.lastUse) oldest = prepared;
     }
-    if (oldest === undefined) return;
+    if (oldest === undefined) return false;
     this.#counts.evictions++;
     this.drop(oldest, true);
+    return true;
   }
 }
 

@@ -61,6 +61,7 @@ export function readQueryCall(
   if (options !== undefined) checkCallOptions(pool, "query()", options, QUERY_OPTIONS);
   const { signal, timeoutMs, prepare = true, exclusive = false } = options ?? NO_OPTIONS;
   if (typeof input === "string") {
+    refuseNul(pool, "the text of a statement", input);
     return {
       query: input,
       text: input,
@@ -79,6 +80,8 @@ export function readQueryCall(
   // template-tag libraries have them as getters of a class.
   const { name, text, values: own, query_timeout: ownTimeout, rowMode, types } = input;
   checkConfig(pool, input, { name, text, types });
+  refuseNul(pool, "the text of a statement", text);
+  refuseNul(pool, "the name of a prepared statement", name);
   const query: Record<string, unknown> = { ...input, name, text, values: undefined };
   // pg's own timeout leaves a client behind that looks free and is not.
   delete query["query_timeout"];
@@ -142,6 +145,15 @@ export function ownStatement(text: string, { signal, timeoutMs }: QueryOptions =
 }
 
 const NO_VALUES: readonly WireValue[] = [];
+
+/** The protocol ends a text with it: what follows would be read as something else. */
+function refuseNul(pool: string, what: string, text: unknown): void {
+  if (typeof text !== "string" || !text.includes("\0")) return;
+  throw new PoolConfigError(
+    pool,
+    `query(): ${what} holds a NUL character (at ${text.indexOf("\0")}), which PostgreSQL cannot take. Remove it.`,
+  );
+}
 
 function wireValues(pool: string, values: unknown): readonly WireValue[] {
   if (values === undefined || values === null) return NO_VALUES;

@@ -75,7 +75,7 @@ function start(client: pg.Client, call: QueryCall, { known, shared = false }: Sh
       runBatchByPg(client, batch).then((results) => done(undefined, results), done as (error: unknown) => void);
     } else {
       runner.runBatch(batch, (error, results, failedAt) => {
-        if (error !== undefined) markFailed(error, failedAt);
+        if (error !== undefined && failedAt >= 0) markFailed(error, failedAt);
         done(error, results);
       });
     }

@@ -69,9 +69,10 @@ export class Statements {
   }
 
   /** Whether it is time to find out about a pooler. */
-  shouldAsk(known: readonly KnownStatement[]): boolean {
+  shouldAsk(known: readonly KnownStatement[], calls: readonly PlainCall[]): boolean {
     if (this.#pooler !== undefined || !known.every(({ plain }) => plain)) return false;
-    return this.#settings.askEarly || known.some((statement) => this.isHot(statement));
+    if (this.#settings.askEarly) return true;
+    return known.some((statement) => this.isHot(statement)) || calls.some(({ name }) => name !== undefined);
   }
 
   /** The session behind a connection is, or is not, the one that its login was answered by. */
@@ -166,47 +167,64 @@ export class StatementRunner {
     again: boolean,
     standIn?: StandIn,
   ): void {
+    this.#prepared.beginExchange();
     const planned: Planned[] = [];
     for (let index = 0; index < calls.length; index++) {
-      const plan = this.#plan(calls[index] as PlainCall, known[index] as KnownStatement, planned);
-      if (plan instanceof Error) {
-        for (const { prepared, statement } of planned) {
-          if (statement.parse && prepared !== undefined) this.#prepared.drop(prepared, false);
-        }
-        process.nextTick(answer, plan, [], index);
-        return;
-      }
+      const plan = this.#plan(calls[index] as PlainCall, known[index] as KnownStatement, planned, again);
+      if (plan instanceof Error) return this.#refuse(plan, planned, shared, () => answer(plan, [], index), standIn);
       planned.push(plan);
     }
     const statements = planned.map(({ statement }) => statement);
     // Never inside of a failed transaction, where it would fail.
-    const probing = this.#shared.shouldAsk(known) && transactionStatusOf(this.#client) !== "E";
+    const probing = this.#shared.shouldAsk(known, calls) && transactionStatusOf(this.#client) !== "E";
     if (probing) statements.unshift(this.#probe());
     const done = (outcome: ExchangeOutcome): void => {
       const { error, status } = outcome;
-      let { results } = outcome;
-      if (probing) results = this.#readProbe(results);
+      const results = probing ? this.#readProbe(outcome) : outcome.results;
       if (error === undefined) return answer(undefined, results, -1);
-      const useless = this.#forget(error, planned);
-      // Outside of a transaction nothing of a failed exchange has happened. Inside of one, the transaction has failed.
-      if (useless && status === "I" && !again && this.free)
+      const failedAt = probing && outcome.failedAt !== -1 ? outcome.failedAt - 1 : outcome.failedAt;
+      const askedInVain = probing && outcome.failedAt === 0;
+      const useless = this.#forget(outcome, failedAt, planned) || askedInVain;
+      // Outside of a transaction nothing of a failed exchange has happened, unless it holds something that is more than its
+      // answer. Inside of one, the transaction has failed.
+      const repeatable = status === "I" && known.slice(0, Math.max(0, failedAt)).every(({ shareable }) => shareable);
+      if (useless && repeatable && !again && this.free) {
         return this.#run(calls, known, shared, answer, true, standIn);
-      answer(error, results, probing ? outcome.failedAt - 1 : outcome.failedAt);
+      }
+      answer(error, results, failedAt);
     };
     this.#wire.run(new Exchange(statements, this.#prepared.takeCloses(), shared, done), standIn);
   }
 
-  #plan(call: PlainCall, known: KnownStatement, before: readonly Planned[]): Planned | Error {
-    const { name, text } = call;
+  /** Nothing of it is sent, but it is answered in its turn. */
+  #refuse(
+    error: Error,
+    planned: readonly Planned[],
+    shared: boolean,
+    done: () => void,
+    standIn: StandIn | undefined,
+  ): void {
+    for (const { prepared, statement } of planned) {
+      if (statement.parse && prepared !== undefined) this.#prepared.drop(prepared, false);
+    }
+    const exchange = new Exchange([], this.#prepared.takeCloses(), shared, done);
+    exchange.fail(error);
+    this.#wire.run(exchange, standIn);
+  }
+
+  /** The second attempt relies on nothing that the server may have lost, or somebody may have taken. */
+  #plan(call: PlainCall, known: KnownStatement, before: readonly Planned[], again: boolean): Planned | Error {
+    const { text } = call;
+    // Where sessions change, a name means nothing: the next session does not have it, or has another's.
+    const name = this.#shared.pooler === true ? undefined : call.name;
     if (name !== undefined) {
       const parsed = parsedByPg(this.#client, name);
       if (parsed !== undefined && parsed !== text) {
         return new Error(`Prepared statements must be unique - '${name}' was used for a different statement`);
       }
     }
-    if (name === undefined && (!call.prepare || !this.#shared.isHot(known) || this.#shared.pooler === undefined)) {
-      return { statement: unnamed(call, this.#client), prepared: undefined };
-    }
+    const bySelf = call.prepare && !again && this.#shared.pooler !== undefined && this.#shared.isHot(known);
+    if (name === undefined && !bySelf) return { statement: unnamed(call, this.#client), prepared: undefined };
     const ready = this.#prepared.find(known, name);
     if (ready !== undefined) return { statement: this.#named(call, ready, false), prepared: ready };
     const sameExchange = before.find(({ prepared }) => prepared?.text === text && prepared.given === name)?.prepared;
@@ -240,21 +258,23 @@ export class StatementRunner {
    * After a failure: what was not parsed is forgotten, and what the server does not know, or will not run any more, too.
    * Returns whether the failure was of that kind, so that another attempt may succeed.
    */
-  #forget(error: unknown, planned: readonly Planned[]): boolean {
-    const state = sqlStateOf(error);
+  #forget({ error, bound }: ExchangeOutcome, failedAt: number, planned: readonly Planned[]): boolean {
+    const failed = planned[failedAt];
+    const state = failed?.prepared === undefined ? undefined : sqlStateOf(error);
     const { routine } = error as { routine?: unknown };
     const unknown = state === "26000";
-    const stale = state === "0A000" && routine === "RevalidateCachedQuery";
     const collided = state === "42P05";
+    const stale =
+      (state === "0A000" && routine === "RevalidateCachedQuery") ||
+      (state !== undefined && failed?.statement.parse === false && !bound && isOfTypes(state));
     for (const { prepared, statement } of planned) {
       if (prepared === undefined) continue;
       if (stale) this.#prepared.drop(prepared, true);
       else if (!prepared.parsed && statement.parse) this.#prepared.drop(prepared, false);
     }
-    // Whoever deallocated one has probably deallocated all.
-    if (unknown) this.#prepared.clear();
-    if (collided) this.#shared.nameCollided();
-    return (unknown || stale || collided) && planned.some(({ prepared }) => prepared !== undefined);
+    if (unknown) this.#prepared.clear(this.#shared.pooler !== true);
+    if (collided && failed?.prepared?.given === undefined) this.#shared.nameCollided();
+    return unknown || stale || collided;
   }
 
   // ---- Whether there is a pooler ---------------------------------------------------------------------------------------
@@ -264,11 +284,22 @@ export class StatementRunner {
     return unnamed(call, this.#client);
   }
 
-  #readProbe([probe, ...results]: readonly StatementResult[]): readonly StatementResult[] {
+  /** The results of the others. A server that cannot say which session it is gets the careful treatment. */
+  #readProbe({ results: [probe, ...results], failedAt }: ExchangeOutcome): readonly StatementResult[] {
     const [row] = probe?.rows ?? [];
     if (Array.isArray(row)) this.#shared.foundSession(Number(row[0]) === processIdOf(this.#client));
+    else if (failedAt === 0) this.#shared.foundSession(false);
     return results;
   }
+}
+
+/**
+ * Whether a statement that was prepared earlier may have failed before its execution because its parameters have another
+ * type now, for which the types that it was prepared with are wrong: after a migration from int to bigint for example. Often
+ * it is just a bad value, and then the second attempt says the same.
+ */
+function isOfTypes(state: string): boolean {
+  return (state.startsWith("22") || state.startsWith("42")) && state !== "42501" && state !== "42P05";
 }
 
 function unnamed({ text, values, asArray, types }: PlainCall, client: pg.Client): WireStatement {
