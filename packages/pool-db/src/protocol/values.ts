@@ -24,9 +24,6 @@ export function serialise(values: readonly unknown[], serialised: WireValue[] = 
   return serialised;
 }
 
-/** Their number is one of 16 bits. */
-export const MAX_VALUES = 65_535;
-
 function prepare(value: unknown, index: number): WireValue {
   // Nothing at all is NULL, as with pg: a `toJSON()` may answer so.
   const prepared = prepareValue(value) ?? null;
