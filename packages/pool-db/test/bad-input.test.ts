@@ -143,7 +143,7 @@ test("a statement that the server refuses costs no connection, be it for its num
   const wrong: [text: string, values: unknown[], code: string][] = [
     ["select $1::int", [], "08P01"],
     ["select $1::int", [1, 2], "08P01"],
-    ["select 1 \0", [1], "08P01"],
+    ["select 1 \0", [1], "ERR_VG_DB_CONFIG"],
     ["select $1::text", ["\0"], "22021"],
     ["select $1::int", ["one"], "22P02"],
   ];

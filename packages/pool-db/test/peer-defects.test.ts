@@ -132,9 +132,9 @@ test("a parameter that cannot be serialised does not poison its prepared stateme
   const pool = faults.pool({ maxOpenConns: 1 });
   const named = (value: unknown): Promise<pg.QueryResult> =>
     pool.query({ name: "by-value", text: "select $1::text as v", values: [value] });
-  expect(await outcome(named(unsendable))).toMatchObject({ message: "this value cannot be sent" });
+  expect(await outcome(named(unsendable))).toMatchObject({ cause: { message: "this value cannot be sent" } });
   expect((await named("fine")).rows).toEqual([{ v: "fine" }]);
-  expect(await outcome(named(unsendable))).toMatchObject({ message: "this value cannot be sent" });
+  expect(await outcome(named(unsendable))).toMatchObject({ cause: { message: "this value cannot be sent" } });
   expect((await named("still fine")).rows).toEqual([{ v: "still fine" }]);
   expect(pool.getStats().create_count).toBe(1);
 });
@@ -162,8 +162,8 @@ test("a parameter that cannot be serialised answers its callback once", async ()
   const pool = faults.pool({ maxOpenConns: 1 });
   const told: unknown[] = [];
   const config = { name: "by-callback", text: "select $1::text as v" };
-  pool.query(config.text, [unsendable], (error) => void told.push(error.message));
-  pool.query({ ...config, values: [unsendable] } as never, (error) => void told.push(error.message));
+  pool.query(config.text, [unsendable], (error) => void told.push((error.cause as Error).message));
+  pool.query({ ...config, values: [unsendable] } as never, (error) => void told.push((error.cause as Error).message));
   await until("both are told", () => told.length >= 2);
   await pool.query("select 1");
   expect(told).toEqual(["this value cannot be sent", "this value cannot be sent"]);
@@ -316,7 +316,7 @@ describe("on a pipelined pool", () => {
     const answers = await Promise.all(
       ["a", unsendable, "b", unsendable, "c"].map((value) => outcome(pool.queryRow(config, [value]))),
     );
-    const refused = expect.objectContaining({ message: "this value cannot be sent" }) as unknown;
+    const refused = expect.objectContaining({ code: "ERR_VG_DB_VALUE" }) as unknown;
     expect(answers).toEqual([{ v: "a" }, refused, { v: "b" }, refused, { v: "c" }]);
   });
 });
