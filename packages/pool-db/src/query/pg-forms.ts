@@ -47,14 +47,12 @@ export function checkOut(lease: Lease<pg.Client>): pg.PoolClient {
 }
 
 /** As `checkOut`, or rejects with what pg.Pool would reject with: callers look at the `code`. */
-export async function checkOutLater(leasing: Promise<Lease<pg.Client>>): Promise<pg.PoolClient> {
-  try {
-    return checkOut(await leasing);
-  } catch (caught) {
+export function checkOutLater(leasing: Promise<Lease<pg.Client>>): Promise<pg.PoolClient> {
+  return leasing.then(checkOut, (caught: unknown) => {
     const error = caught instanceof ConnectError && caught.cause instanceof Error ? caught.cause : caught;
     leadToCaller(error);
     throw error;
-  }
+  });
 }
 
 /** Runs a cursor or the like on a connection that is released when the server is done with it. */
