@@ -112,6 +112,7 @@ class Scenario {
   /** Waits for that, and prints and returns how late the last answer came. */
   async report(): Promise<number> {
     await this.settled();
+    assert.ok(!this.#answers.has("ERR_VG_DB_POOL_CLOSED"), "the pool was closed too early");
     const worst = Math.max(...this.#late);
     const answers = [...this.#answers].map(([how, count]) => `${count} ${how}`).join(", ");
     console.log(`${worst.toFixed(1).padStart(8)} ms  ${this.name}: ${answers}`);
@@ -310,7 +311,8 @@ async function howLate(name: string, run: (scenario: Scenario) => Promise<void>)
   await using stack = new AsyncDisposableStack();
   const scenario = new Scenario(name, stack);
   await run(scenario);
-  return scenario.report();
+  const worst = await scenario.report();
+  return worst;
 }
 
 const missed: string[] = [];

@@ -1,20 +1,15 @@
-import { chmod, chown, mkdtemp, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { tmpdir } from "node:os";
 import { createSecureContext, TLSSocket } from "node:tls";
 import { startEmbeddedPostgres, type EmbeddedPostgres } from "@vg/internal/embedded-postgres";
 import pg from "pg";
-import { generate } from "selfsigned";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { DbPool, QueryTimeoutError, type DbPoolOptions } from "../src/index.ts";
 import { requestCancel } from "../src/protocol/cancel-request.ts";
 import { backendPid, faultServer, until } from "./support.ts";
-
-interface Certificate {
-  readonly cert: string;
-  readonly key: string;
-}
+import { certificate, serveTls, type Certificate } from "./tls-server.ts";
 
 const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
 const CANCEL_CODE = Buffer.from([0x04, 0xd2, 0x16, 0x2e]);
@@ -24,52 +19,12 @@ let server: EmbeddedPostgres;
 let trusted: Certificate;
 let socketFolder: string;
 
-/** One that vouches for itself, for 127.0.0.1 and localhost. */
-async function certificate(): Promise<Certificate> {
-  const made = await generate([{ name: "commonName", value: "test server" }], {
-    keyType: "ec",
-    algorithm: "sha256",
-    extensions: [
-      { name: "basicConstraints", cA: true, critical: true },
-      {
-        name: "subjectAltName",
-        altNames: [
-          { type: 2, value: "localhost" },
-          { type: 7, ip: "127.0.0.1" },
-        ],
-      },
-    ],
-  });
-  return { cert: made.cert, key: made.private };
-}
-
 beforeAll(async () => {
   socketFolder = await mkdtemp(join(tmpdir(), "vg-socket-"));
   // The server may run as another user.
   await chmod(socketFolder, 0o777);
   server = await startEmbeddedPostgres({ settings: { unix_socket_directories: socketFolder } });
-  trusted = await certificate();
-  const { uid, gid } = await stat(server.dataDir);
-  for (const [name, text] of [
-    ["server.crt", trusted.cert],
-    ["server.key", trusted.key],
-  ] as const) {
-    const file = join(server.dataDir, name);
-    await writeFile(file, text, { mode: 0o600 });
-    await chown(file, uid, gid);
-  }
-  const client = new pg.Client(server.dsn);
-  await client.connect();
-  await client.query("alter system set ssl = on");
-  await client.query("select pg_reload_conf()");
-  await client.end();
-  await until("the server speaks TLS", async () => {
-    const secured = new pg.Client({ connectionString: server.dsn, ssl: { ca: trusted.cert } });
-    return secured.connect().then(
-      () => secured.end().then(() => true),
-      () => false,
-    );
-  });
+  trusted = await serveTls(server);
 });
 
 afterAll(async () => {

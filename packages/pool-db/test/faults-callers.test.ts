@@ -64,6 +64,20 @@ describe.each(PIPELINING)("%s", (_mode, mode) => {
     expect(pool.getStats().create_count).toBe(2);
   });
 
+  test("borrowers that break one connection after another starve nobody", async () => {
+    const pool = faults.pool({ maxOpenConns: 3 });
+    const breaker = async (): Promise<void> => {
+      for (let n = 0; n < 20; n++) {
+        const client = await pool.connect();
+        (client as unknown as { connection: pg.Connection }).connection.stream.destroy();
+        client.release();
+      }
+    };
+    const answers = Promise.all(Array.from({ length: 60 }, (_, n) => pool.queryRow("select $1::int as n", [n])));
+    await Promise.all([breaker(), breaker(), breaker()]);
+    expect(await answers).toEqual(Array.from({ length: 60 }, (_, n) => ({ n })));
+  });
+
   test("a type parser that throws fails its query, and the connection goes on", async () => {
     const pool = faults.pool({ maxOpenConns: 1 });
     const types = {
