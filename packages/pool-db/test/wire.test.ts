@@ -37,8 +37,8 @@ test("every answer and every error is the one of pg's own client, before and aft
   await compare(conn, theirs, statements);
   const { rows } = await conn.query("select statement from pg_prepared_statements");
   // Those were the wire's answers, then. What cannot be parsed is not prepared.
-  const unprepared = ["select nonsense", "select * from nowhere", "select 1 +"];
-  const expected = statements.map(([statement]) => statement).filter((statement) => !unprepared.includes(statement));
+  const unprepared = new Set(["select nonsense", "select * from nowhere", "select 1 +"]);
+  const expected = statements.map(([statement]) => statement).filter((statement) => !unprepared.has(statement));
   expect(new Set(rows.map(({ statement }) => statement))).toEqual(new Set(expected));
 });
 
@@ -58,7 +58,7 @@ test("rows as arrays, types of one query, names that the user gives, and a clien
   expect(pool.getStats()).toMatchObject({ create_count: 2 });
 });
 
-const INT4 = 23;
+const INT4 = pg.types.builtins.INT4;
 const ofInt4 = pg.types.getTypeParser(INT4);
 afterEach(() => pg.types.setTypeParser(INT4, ofInt4));
 
@@ -441,7 +441,7 @@ test("random bytes instead of an answer are answered with a code, whatever they 
     return undefined;
   });
   const pool = postgres.pool({ dsn: server.dsn, maxOpenConns: 1, transactionPooler: false });
-  const letters = fc.constantFrom(..."123ACDEGHINRSTVWZcdnst");
+  const letters = fc.constantFrom(...Array.from("123ACDEGHINRSTVWZcdnst"));
   const plausible = fc
     .array(fc.tuple(letters, fc.uint8Array({ maxLength: 12 })), { maxLength: 8 })
     .map((messages) => Buffer.concat(messages.map(([type, body]) => message(type, Buffer.from(body)))));
