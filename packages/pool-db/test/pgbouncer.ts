@@ -59,6 +59,9 @@ export async function startPgBouncer(
   const asNobody = process.getuid?.() === 0 ? ["-u", "nobody"] : [];
   const child: ChildProcess = spawn("pgbouncer", [...asNobody, file], { stdio: ["ignore", "ignore", "pipe"] });
   const ended = once(child, "exit");
+  const kill = (): boolean => child.kill("SIGKILL");
+  // It must not outlive the tests, however they end.
+  process.once("exit", kill);
   let log = "";
   child.stderr?.setEncoding("utf8").on("data", (text: string) => (log += text));
   const dsn = `postgres://anybody@127.0.0.1:${port}/postgres`;
@@ -74,7 +77,8 @@ export async function startPgBouncer(
   return {
     dsn,
     async stop() {
-      child.kill("SIGKILL");
+      kill();
+      process.off("exit", kill);
       await ended;
       await rm(folder, { recursive: true, force: true });
     },
