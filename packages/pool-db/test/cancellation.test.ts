@@ -483,3 +483,24 @@ test("a transaction() that is aborted, or outlasts its time, rejects before the 
   expect(await pool.queryRow("select count(*)::int as n from left_early")).toEqual({ n: 0 });
   expect(await backendPid(pool)).toBe(pid);
 });
+
+test("a query that runs when its pool is destroyed, or that nobody awaited before the release, stops on the server too", async () => {
+  const running = async (mark: string): Promise<number> => {
+    const { rows } = await postgres.watch("select 1 from pg_stat_activity where state = 'active' and query = $1", [
+      `select pg_sleep(600) as ${mark}`,
+    ]);
+    return rows.length;
+  };
+  const pool = postgres.pool({ maxOpenConns: 2 });
+  const forgetful = await pool.connect();
+  const forgotten = forgetful.query("select pg_sleep(600) as forgotten").catch((error: unknown) => error);
+  await until("the one runs", async () => (await running("forgotten")) === 1);
+  forgetful.release();
+  await until("the one has stopped", async () => (await running("forgotten")) === 0);
+  expect(await forgotten).toBeInstanceOf(Error);
+  const killed = pool.query("select pg_sleep(600) as killed").catch((error: unknown) => error);
+  await until("the other runs", async () => (await running("killed")) === 1);
+  await pool.destroy();
+  expect(await killed).toBeInstanceOf(Error);
+  await until("the other has stopped", async () => (await running("killed")) === 0);
+});

@@ -70,6 +70,13 @@ export function giveUp(client: pg.Client): void {
   recoveries.set(client, recover(client, settings));
 }
 
+/** Cuts a connection. A query on it is asked to stop: by itself, the server would run it to its end. */
+export function cutConnection(client: pg.Client): void {
+  // Where a query was given up on it, that has been asked already.
+  if (activityOf(client) === "busy" && !recoveries.has(client)) void cancel(client, settingsOf.get(client));
+  destroyNow(client);
+}
+
 function recover(client: pg.Client, settings: CancellationSettings): Promise<boolean> {
   const { timeoutMs, counts } = settings;
   return new Promise((resolve) => {

@@ -12,7 +12,7 @@ import {
   transactionStatusOf,
   whenReady,
 } from "../protocol/pg-client.ts";
-import { recovery, setCancellation, type CancellationSettings } from "./cancellation.ts";
+import { cutConnection, recovery, setCancellation, type CancellationSettings } from "./cancellation.ts";
 
 /** How long a goodbye may take before the socket is cut. */
 const GOODBYE_MS = 1_000;
@@ -112,7 +112,7 @@ export class ClientFactory implements ResourceFactory<pg.Client> {
   close(client: pg.Client, hard: boolean): Promise<void> {
     this.#clients.delete(client);
     if (hard) {
-      destroyNow(client);
+      cutConnection(client);
       return Promise.resolve();
     }
     return endWithin(client, GOODBYE_MS);

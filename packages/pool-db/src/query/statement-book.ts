@@ -9,6 +9,8 @@ export interface KnownStatement extends StatementKind {
 
 /** How many texts are remembered at least; at most twice as many. */
 const REMEMBERED = 1_000;
+/** Unless they are so long that all of them together have more characters than this. */
+const CHARACTERS = 1_000_000;
 /** A longer text is not worth remembering, or preparing. */
 const MAX_LENGTH = 16 * 1024;
 
@@ -20,6 +22,7 @@ const MAX_LENGTH = 16 * 1024;
 export class StatementBook {
   #young = new Map<string, KnownStatement>();
   #old = new Map<string, KnownStatement>();
+  #youngCharacters = 0;
 
   /** Counts a use. */
   look(text: string): KnownStatement {
@@ -27,11 +30,13 @@ export class StatementBook {
     if (known === undefined) {
       known = this.#old.get(text) ?? { text, ...classify(text), uses: 0 };
       if (text.length > MAX_LENGTH) return known;
-      if (this.#young.size >= REMEMBERED) {
+      if (this.#young.size >= REMEMBERED || this.#youngCharacters >= CHARACTERS) {
         this.#old = this.#young;
         this.#young = new Map();
+        this.#youngCharacters = 0;
       }
       this.#young.set(text, known);
+      this.#youngCharacters += text.length;
     }
     known.uses++;
     return known;
