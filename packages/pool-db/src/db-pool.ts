@@ -36,7 +36,7 @@ import { answer, callbackOf, checkOut, checkOutLater, inClass, isSubmittable, su
 import { readQueryCall, type QueryConfig, type QueryInput } from "./query/query-call.ts";
 import { affectedRows, firstRow } from "./query/results.ts";
 import { retryRollbacks } from "./query/retry.ts";
-import { Statements } from "./query/statement-runner.ts";
+import { Statements } from "./query/statements.ts";
 import type { Tx } from "./query/transaction.ts";
 import { checkTransactionOptions, type TransactionOptions } from "./query/transaction-options.ts";
 
@@ -227,10 +227,13 @@ export class DbPool extends pg.Pool {
   override connect(
     callback?: (error: Error | undefined, client: pg.PoolClient | undefined, done: (release?: unknown) => void) => void,
   ): Promise<pg.PoolClient> | void {
+    if (callback !== undefined && callback !== null && typeof callback !== "function") {
+      throw new PoolConfigError(this.name, `connect() takes a callback or nothing, got ${describeValue(callback)}.`);
+    }
     const lease = this.#pool.take();
     // Not the pool's `as`: it would set `client.release` within the release before, whose second call would be this one's.
     const connected = lease === undefined ? checkOutLater(this.#pool.acquire()) : Promise.resolve(checkOut(lease));
-    if (callback === undefined) return inClass(this.#options.Promise, connected);
+    if (callback === undefined || callback === null) return inClass(this.#options.Promise, connected);
     connected.then(
       // `done` is this checkout's own: at a late second call, `client.release` may be the next borrower's.
       (client) => process.nextTick(callback, undefined, client, client.release),

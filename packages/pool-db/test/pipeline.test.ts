@@ -2,7 +2,8 @@ import fc from "fast-check";
 import pg from "pg";
 import { expect, test } from "vitest";
 import { ConnectionLostError, type DbPool } from "../src/index.ts";
-import { runnerOf, type PlainCall } from "../src/query/statement-runner.ts";
+import type { PlainCall } from "../src/query/plain-call.ts";
+import { runnerOf } from "../src/query/statement-runner.ts";
 import { backendPid, until, usePostgres } from "./support.ts";
 
 const postgres = usePostgres();
@@ -207,7 +208,7 @@ test("no more than pipelineDepth statements are under way on a connection, and t
 test("a statement that leaves a transaction open on a shared connection cuts it, and its neighbours fail loudly", async () => {
   const pool = postgres.pool({ maxOpenConns: 1 });
   const client = await pool.connect();
-  const runner = runnerOf(client);
+  const runner = runnerOf(client, true);
   if (runner === undefined) throw new Error("the client has no wire");
   const call = (text: string): PlainCall => ({
     text,

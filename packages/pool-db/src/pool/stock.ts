@@ -46,14 +46,14 @@ export class Stock<R> {
 
   /** Takes the most recently used free slot off the list, if it can be lent without a check. */
   takeIdle(now: number): Slot<R> | undefined {
-    const { maxIdleTimeMs, validateAfterIdleMs } = this.settings;
+    const { maxIdleTimeMs, validateAfterIdleMs, minIdle } = this.settings;
     for (;;) {
       const slot = this.idle.newest;
       if (slot === undefined) return undefined;
       // The alarm may ring late; nobody gets what should have been closed by now.
       if (!this.factory.isAlive(slot.resource as R)) this.remove(slot, "broken");
       else if (slot.expiresAt <= now) this.remove(slot, "max_lifetime");
-      else if (slot.idleSince + maxIdleTimeMs <= now) this.remove(slot, "max_idle_time");
+      else if (slot.idleSince + maxIdleTimeMs <= now && this.idle.size > minIdle) this.remove(slot, "max_idle_time");
       // The slots below it have been idle even longer.
       else if (now - slot.idleSince > validateAfterIdleMs) return undefined;
       else {

@@ -8,8 +8,9 @@ const { prepareValue } = (pg as unknown as { utils: { prepareValue: (value: unkn
 export const MAX_VALUES = 65_535;
 
 /**
- * The values as pg sends them, added to `serialised`; when one throws, those before it are there. Doing it here means that one that cannot be sent is found before anything is: pg itself
- * finds it when half of the query is on its way, and remembers a statement that the server does not have.
+ * The values as pg sends them, added to `serialised`; when one throws, those before it are there. Doing it here means that
+ * one that cannot be sent is found before anything is: pg itself finds it when half of the query is on its way, and
+ * remembers a statement that the server does not have.
  * @throws {RangeError} for more than the protocol can count
  * @throws {TypeError} for one of which no text comes; and whatever serialising a value throws
  */

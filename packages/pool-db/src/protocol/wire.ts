@@ -15,6 +15,7 @@ import { isForPg } from "./foreign-messages.ts";
 import { MalformedMessageError } from "./malformed-message.ts";
 import { MessageBoundaries } from "./message-boundaries.ts";
 import { MessageWriter } from "./message-writer.ts";
+import { isFatal } from "./server-error.ts";
 import { takeInside, type ClientInside, type StandIn } from "./pg-client.ts";
 
 const BIND_COMPLETE = 0x32;
@@ -222,11 +223,13 @@ export class Wire implements StandIn {
   handleError(error: Error): void {
     if (this.#serverSpeaks) {
       this.#exchanges[0]?.fail(error);
-      // After a fatal error the server is never ready again; it need not be waited for until it has closed the connection.
-      if (isFatal(error)) this.#exchanges.shift()?.end(undefined);
+      // After a fatal error the server is never ready again; nobody need wait until it has closed the connection.
+      const fatal = isFatal(error);
+      if (fatal) this.#exchanges.shift()?.end(undefined);
       if (this.#exchanges.length === 0) return;
-      // pg takes a query that failed for ended. This one ends when the server is ready again.
+      // pg takes a query that failed for ended. This one ends when the server is ready again, or with those behind it.
       this.#inside.begin(this.#standIn);
+      if (fatal) this.#cut(new Error(`the server has ended the connection: ${error.message}`));
       return;
     }
     const lost = this.#exchanges;
@@ -256,11 +259,6 @@ export class Wire implements StandIn {
   handleCopyData(): void {
     // What a COPY sends out is dropped; its tag ends the statement.
   }
-}
-
-function isFatal(error: Error): boolean {
-  const { severity } = error as { severity?: unknown };
-  return severity === "FATAL" || severity === "PANIC";
 }
 
 function writeAll(wire: Wire): void {

@@ -17,9 +17,12 @@ const PLAIN_ONLY: StatementKind = { plain: true, shareable: false };
 const SHAREABLE: StatementKind = { plain: true, shareable: true };
 
 const PLAIN_VERB = /^(?:select|insert|update|delete|merge|values|table|with)\b/i;
-/** Functions that change or depend on the session, take a lock beyond the statement, or make it wait. */
+/**
+ * What changes or depends on the session, takes a lock beyond the statement, makes it wait, or runs a text that is not
+ * seen here.
+ */
 const SESSION =
-  /\b(?:set_config|setseed|pg_(?:try_)?advisory_\w+|pg_notify|pg_sleep\w*|currval|lastval|setval|dblink\w*|lo_\w+|pg_export_snapshot|pg_(?:cancel|terminate)_backend|pg_(?:start_backup|backup_start)|pg_replication_origin_\w+|pg_temp\w*)\b/i;
+  /\b(?:pg_settings|loread|lowrite|set_limit|pg_logical\w*|pg_create\w*|pg_drop\w*|pg_promote|pg_switch\w*|pg_wal\w*|pg_reload_conf|pg_rotate\w*|pg_wait\w*|pg_backup\w*|\w+_to_xml\w*|ts_stat|ts_rewrite|crosstab\w*)\b|\b(?:set_config|setseed|pg_(?:try_)?advisory_\w+|pg_notify|pg_sleep\w*|currval|lastval|setval|dblink\w*|lo_\w+|pg_export_snapshot|pg_(?:cancel|terminate)_backend|pg_(?:start_backup|backup_start)|pg_replication_origin_\w+|pg_temp\w*)\b/i;
 /**
  * Row locks, behind which a statement may wait for long: one word, and somewhere behind it another. Comments may stand
  * between the two; older servers want no blank between a number and a word.

@@ -3,7 +3,8 @@ import type { ResourceFactory, Verdict } from "../pool/resource.ts";
 import { dial, type ClientConstructor } from "../protocol/dial.ts";
 import { runPlainQueriesByWire } from "./client-query.ts";
 import { isCapacity } from "./sql-state.ts";
-import type { Statements } from "./statement-runner.ts";
+import { attachRunner } from "./statement-runner.ts";
+import type { Statements } from "./statements.ts";
 import {
   activityOf,
   destroyNow,
@@ -66,14 +67,21 @@ export class ClientFactory implements ResourceFactory<pg.Client> {
   }
 
   async #makeReady(client: pg.Client, signal: AbortSignal): Promise<void> {
-    // The dial no longer listens to the signal, and what follows may wait for the server.
-    const abort = (): void => destroyNow(client);
-    signal.addEventListener("abort", abort, { once: true });
+    // The dial no longer listens to the signal, and what follows may wait for the server, or for nothing.
+    let abort = (): void => undefined;
+    const aborted = new Promise<never>((_resolve, reject) => {
+      abort = () => {
+        destroyNow(client);
+        reject(new Error("the dial was called off"));
+      };
+      signal.addEventListener("abort", abort, { once: true });
+    });
+    aborted.catch(() => undefined);
     try {
-      await this.#settings.prepare?.(client);
+      await Promise.race([this.#settings.prepare?.(client), aborted]);
       this.#settings.announce(client);
       if (!(await whenReady(client))) throw new Error("the connection ended as soon as it was open");
-      this.#settings.statements.attach(client);
+      attachRunner(client, this.#settings.statements);
       runPlainQueriesByWire(client);
     } catch (error) {
       destroyNow(client);

@@ -4,7 +4,8 @@ import { activityOf } from "../protocol/pg-client.ts";
 import { serialise } from "../protocol/values.ts";
 import { leadToCaller } from "./lead-to-caller.ts";
 import { isUnderstood, type QueryConfig } from "./query-call.ts";
-import { runnerOf, type PlainCall } from "./statement-runner.ts";
+import type { PlainCall } from "./plain-call.ts";
+import { runnerOf } from "./statement-runner.ts";
 import { inheritedQuery, isPgsOwnQuery } from "./watched-query.ts";
 
 type Callback = (error: unknown, result?: unknown) => void;

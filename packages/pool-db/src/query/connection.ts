@@ -90,7 +90,8 @@ export class DbConnection {
   }
 
   get #session(): Session {
-    this.#madeSession ??= new Session(this.#pool, this.client, this.#queryTimeoutMs);
+    // Asked again at each statement's turn: one that waited until after the release would run in a stranger's hands.
+    this.#madeSession ??= new Session(this.#pool, this.client, this.#queryTimeoutMs, () => this.#check());
     return this.#madeSession;
   }
 }

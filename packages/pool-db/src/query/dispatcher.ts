@@ -8,7 +8,7 @@ import { ownStatement, type QueryCall } from "./query-call.ts";
 import { affectedRows } from "./results.ts";
 import { runQuery } from "./run-query.ts";
 import { endsConnection } from "./sql-state.ts";
-import type { Statements } from "./statement-runner.ts";
+import type { Statements } from "./statements.ts";
 import { beginStatement, type TransactionOptions } from "./transaction-options.ts";
 import { Tx } from "./transaction.ts";
 

@@ -6,7 +6,7 @@ import type { WireValue } from "../protocol/message-writer.ts";
 import { MAX_VALUES, serialise } from "../protocol/values.ts";
 import { QUERY_OPTIONS, checkCallOptions } from "./call-options.ts";
 import type { QueryOptions } from "./limits.ts";
-import type { PlainCall } from "./statement-runner.ts";
+import type { PlainCall } from "./plain-call.ts";
 
 /** A query as pg takes it. */
 export interface QueryConfig {

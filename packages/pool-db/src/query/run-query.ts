@@ -69,7 +69,7 @@ type Done = (error: unknown, result: unknown) => void;
 /** By the wire where that can be, else by pg. */
 function start(client: pg.Client, call: QueryCall, { known, shared = false }: Sharing, done: Done): void {
   const { batch } = call;
-  const runner = runnerOf(client);
+  const runner = runnerOf(client, shared);
   if (batch !== undefined) {
     if (runner === undefined || batch.some(({ pgOnly }) => pgOnly)) {
       runBatchByPg(client, batch).then((results) => done(undefined, results), done as (error: unknown) => void);

@@ -49,8 +49,12 @@ export class Session {
       // The one before may have been given up: then the connection is being made whole, or closed.
       const recovering = recovery(this.#client);
       if (recovering !== undefined) await spend(limits, this.#within(limits, recovering));
-      // After a failure, how the connection stands is known when the server is ready again.
-      if (activityOf(this.#client) === "settling") await spend(limits, this.#within(limits, whenReady(this.#client)));
+      // After a failure, how the connection stands is known when the server is ready again. And what its borrower runs by
+      // pg's own client has its turn: to be cancelled in its place would be another's fate.
+      const activity = activityOf(this.#client);
+      if (activity === "settling" || activity === "busy") {
+        await spend(limits, this.#within(limits, whenReady(this.#client)));
+      }
       this.#beforeEach();
       if (activityOf(this.#client) !== "dead") call.onSend?.();
       return await runQuery<T>(this.#pool, this.#client, call, limits);

@@ -1,3 +1,6 @@
+import { describeError } from "../errors.ts";
+import { isFatal } from "../protocol/server-error.ts";
+
 /** The SQLSTATE of an error of the server, or `undefined` for any other error. */
 export function sqlStateOf(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
@@ -5,15 +8,21 @@ export function sqlStateOf(error: unknown): string | undefined {
   return typeof severity === "string" && typeof code === "string" ? code : undefined;
 }
 
+/** Names an error without the server's text, which may quote a value; the error itself goes along as the cause. */
+export function nameFailure(error: unknown): string {
+  const state = sqlStateOf(error);
+  return state === undefined ? describeError(error) : `SQLSTATE ${state}, see cause`;
+}
+
 /**
- * Whether the connection cannot be used after this error: connection exceptions (class 08) and shutdowns (57P01-57P03).
- * A protocol violation (08P01) that is no more than an error is one of the statement: it had a value too many, say.
+ * Whether the connection cannot be used after this error: fatal ones, connection exceptions (class 08), shutdowns and the
+ * like (57P01-57P05), sessions and transactions that took too long (25P03, 25P04). A protocol violation (08P01) that is not
+ * fatal is one of the statement: it had a value too many, say.
  */
 export function endsConnection(error: unknown): boolean {
   const state = sqlStateOf(error);
   if (state === undefined) return false;
-  if (state === "08P01") return (error as { severity?: unknown }).severity !== "ERROR";
-  return state.startsWith("08") || /^57P0[123]$/.test(state);
+  return isFatal(error) || (state !== "08P01" && /^(?:08|57P0[1-5]$|25P0[34]$)/.test(state));
 }
 
 /**

@@ -4,105 +4,33 @@
  */
 import type pg from "pg";
 import { Exchange, type ExchangeOutcome, type StatementResult, type WireStatement } from "../protocol/exchange.ts";
-import type { TypeParsers } from "../protocol/columns.ts";
-import type { WireValue } from "../protocol/message-writer.ts";
 import { activityOf, parsedByPg, processIdOf, transactionStatusOf, type StandIn } from "../protocol/pg-client.ts";
 import { Wire, wireOf } from "../protocol/wire.ts";
-import { PreparedStatements, type Prepared, type StatementCounts } from "./prepared-statements.ts";
-import { StatementBook, type KnownStatement } from "./statement-book.ts";
+import type { PlainCall } from "./plain-call.ts";
+import { PreparedStatements, type Prepared } from "./prepared-statements.ts";
 import { sqlStateOf } from "./sql-state.ts";
-
-/** A statement as the runner takes it. */
-export interface PlainCall {
-  readonly text: string;
-  readonly values: readonly WireValue[];
-  /** The user's own name for a prepared statement. */
-  readonly name: string | undefined;
-  readonly asArray: boolean;
-  readonly types: TypeParsers | undefined;
-  /** False: never by a name of ours. */
-  readonly prepare: boolean;
-}
+import type { KnownStatement } from "./statement-book.ts";
+import type { Statements } from "./statements.ts";
 
 /** `failedAt`: which statement failed, counted from 0. */
 type AnswerAll = (error: unknown, results: readonly StatementResult[], failedAt: number) => void;
 
-export interface StatementSettings {
-  /** Prepared statements a connection; 0 prepares none. */
-  readonly cacheSize: number;
-  /** A text is prepared once it was run more often than this, by whatever connection. */
-  readonly threshold: number;
-  /** Whether a pooler between us and the server gives each transaction another session; `undefined`: find out. */
-  readonly transactionPooler: boolean | undefined;
-  /** Find out with the first statement, not only when one is worth preparing. */
-  readonly askEarly: boolean;
-  /** Told once, when one is found. */
-  readonly onPooler: () => void;
-}
-
-/** What the connections of a pool know together of its statements. */
-export class Statements {
-  readonly book: StatementBook = new StatementBook();
-  readonly counts: StatementCounts = { hits: 0, misses: 0, evictions: 0 };
-  readonly #settings: StatementSettings;
-  #pooler: boolean | undefined;
-  #collisions = 0;
-
-  constructor(settings: StatementSettings) {
-    this.#settings = settings;
-    this.#pooler = settings.transactionPooler;
-  }
-
-  get cacheSize(): number {
-    return this.#settings.cacheSize;
-  }
-
-  /** Whether sessions change between transactions; `undefined` while that is not known. */
-  get pooler(): boolean | undefined {
-    return this.#pooler;
-  }
-
-  /** Whether this text is worth preparing. */
-  isHot({ plain, uses }: KnownStatement): boolean {
-    const { cacheSize, threshold } = this.#settings;
-    return plain && cacheSize > 0 && this.#pooler !== true && uses > threshold;
-  }
-
-  /** Whether it is time to find out about a pooler. */
-  shouldAsk(known: readonly KnownStatement[], calls: readonly PlainCall[]): boolean {
-    if (this.#pooler !== undefined || !known.every(({ plain }) => plain)) return false;
-    if (this.#settings.askEarly) return true;
-    return known.some((statement) => this.isHot(statement)) || calls.some(({ name }) => name !== undefined);
-  }
-
-  /** The session behind a connection is, or is not, the one that its login was answered by. */
-  foundSession(same: boolean): void {
-    if (this.#pooler !== undefined) return;
-    this.#pooler = !same;
-    if (!same) this.#settings.onPooler();
-  }
-
-  /** The server has a statement of a name that this connection has never used. Once may be chance. */
-  nameCollided(): void {
-    if (++this.#collisions < 2 || this.#pooler === true) return;
-    this.#pooler = true;
-    this.#settings.onPooler();
-  }
-
-  /** Gives a connection its runner, where it has a wire. */
-  attach(client: pg.Client): void {
-    Wire.attach(client);
-    const wire = wireOf(client);
-    if (wire !== undefined) runners.set(client, new StatementRunner(client, wire, this));
-  }
-}
-
 const runners = new WeakMap<pg.ClientBase, StatementRunner>();
 
-/** The runner of a connection that can run a plain statement at once; `undefined` where pg's own client has to. */
-export function runnerOf(client: pg.ClientBase): StatementRunner | undefined {
+/** Gives a connection that is ready its runner, where it has a wire. */
+export function attachRunner(client: pg.Client, statements: Statements): void {
+  Wire.attach(client);
+  const wire = wireOf(client);
+  if (wire !== undefined) runners.set(client, new StatementRunner(client, wire, statements));
+}
+
+/**
+ * The runner of a connection that can take a plain statement now; `undefined` where pg's own client has to. `shared`: it may
+ * stand behind others that share the connection.
+ */
+export function runnerOf(client: pg.ClientBase, shared = false): StatementRunner | undefined {
   const runner = runners.get(client);
-  return runner?.free === true ? runner : undefined;
+  return runner?.canTake(shared) === true ? runner : undefined;
 }
 
 /** The server process of the session that answers; through a pooler it is not the one that the login named. */
@@ -127,9 +55,9 @@ export class StatementRunner {
     this.#prepared = new PreparedStatements(client, shared.cacheSize, shared.counts);
   }
 
-  /** Whether the wire can take a statement now: nothing is under way, or nothing but what shares the connection. */
-  get free(): boolean {
-    return activityOf(this.#client) === "ready" || this.#wire.underWay > 0;
+  /** Whether a statement may be written now: when nothing is under way, or nothing but what shares the connection. */
+  canTake(shared: boolean): boolean {
+    return activityOf(this.#client) === "ready" || (shared && this.#wire.underWay > 0);
   }
 
   /** What is known of a text; counts a use. */
@@ -188,7 +116,7 @@ export class StatementRunner {
       // Outside of a transaction nothing of a failed exchange has happened, unless it holds something that is more than its
       // answer. Inside of one, the transaction has failed.
       const repeatable = status === "I" && known.slice(0, Math.max(0, failedAt)).every(({ shareable }) => shareable);
-      if (useless && repeatable && !again && this.free) {
+      if (useless && repeatable && !again && this.canTake(shared)) {
         return this.#run(calls, known, shared, answer, true, standIn);
       }
       answer(error, results, failedAt);
@@ -273,7 +201,6 @@ export class StatementRunner {
       else if (!prepared.parsed && statement.parse) this.#prepared.drop(prepared, false);
     }
     if (unknown) this.#prepared.clear(this.#shared.pooler !== true);
-    if (collided && failed?.prepared?.given === undefined) this.#shared.nameCollided();
     return unknown || stale || collided;
   }
 

@@ -16,7 +16,7 @@ import { ownStatement, readQueryCall, type QueryInput } from "./query-call.ts";
 import { affectedRows, firstRow } from "./results.ts";
 import { Savepoint, releaseStatement, rollbackStatement } from "./savepoint.ts";
 import { Session, type SessionCall } from "./session.ts";
-import { endsConnection, sqlStateOf } from "./sql-state.ts";
+import { endsConnection, nameFailure, sqlStateOf } from "./sql-state.ts";
 
 const COMMIT_OPTIONS = ["timeoutMs"] as const;
 
@@ -305,7 +305,7 @@ export class Tx {
     if (this.#lost) {
       throw new ConnectionLostError(
         this.#pool,
-        `${what} called on a transaction whose connection is gone; the server rolls it back. ${describeError(this.#failure ?? "")}`,
+        `${what} called on a transaction whose connection is gone; the server rolls it back.`,
         { cause: this.#failure },
       );
     }
@@ -329,7 +329,7 @@ export class Tx {
   #aborted(what: string): TransactionAbortedError {
     return new TransactionAbortedError(
       this.#pool,
-      `nothing was committed: ${what} because a statement had failed before: ${describeError(this.#failure)}. Let errors out of the transaction, or use a savepoint around statements that may fail.`,
+      `nothing was committed: ${what} because a statement had failed before (${nameFailure(this.#failure)}). Let errors out of the transaction, or use a savepoint around statements that may fail.`,
       { cause: this.#failure },
     );
   }
