@@ -68,7 +68,7 @@ export interface DbPoolOptions extends pg.PoolConfig {
    * one in front of it is answered. Default false.
    */
   pipeline?: boolean | undefined;
-  /** With `pipeline`: how many statements share a connection at a time; 2 to 1000, default 16. */
+  /** With `pipeline`: how many statements share a connection at a time; 2 to 1000, default 32. */
   pipelineDepth?: number | undefined;
   /** With `pipeline`: no statement joins behind one that has run for longer; default 100 ms. */
   pipelineMaxAgeMs?: number | undefined;
@@ -169,7 +169,7 @@ export function resolveOptions(options: DbPoolOptions): ResolvedOptions {
   for (const name of LIMIT_NAMES) check.raw(name);
   const Client = check.function<never>("Client") as ClientConstructor | undefined;
   const pipelineDepth = check.integer("pipelineDepth", {
-    fallback: 16,
+    fallback: 32,
     min: 2,
     max: 1_000,
     hint: "To turn it off, leave pipeline out.",
