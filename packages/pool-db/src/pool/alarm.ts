@@ -27,12 +27,12 @@ const MAX_DELAY_MS = 2 ** 31 - 1;
 export class Alarm {
   readonly #clock: Clock;
   readonly #timers: Timers;
-  readonly #ring: () => void;
+  readonly #ring: (now: number) => void;
   #timer: object | undefined;
   #at = Infinity;
   #keepAlive = false;
 
-  constructor(clock: Clock, timers: Timers, ring: () => void) {
+  constructor(clock: Clock, timers: Timers, ring: (now: number) => void) {
     this.#clock = clock;
     this.#timers = timers;
     this.#ring = ring;
@@ -47,7 +47,9 @@ export class Alarm {
     this.#timer = this.#timers.set(() => {
       this.#timer = undefined;
       this.#at = Infinity;
-      this.#ring();
+      const now = this.#clock.now();
+      // A timer may ring a fraction of a millisecond early: what was asked for is due all the same.
+      this.#ring(at - now < 1 ? Math.max(now, at) : now);
     }, delayMs);
     if (this.#keepAlive) this.#timers.keepAlive(this.#timer, true);
   }

@@ -47,7 +47,7 @@ export class ResourcePool<R> implements Lender<R> {
     const { name, clock, timers } = settings;
     this.name = name;
     const now = (): number => clock.now();
-    const alarm = new Alarm(clock, timers, () => this.#tick(now()));
+    const alarm = new Alarm(clock, timers, (at) => this.#tick(at));
     this.#stock = new Stock({ ...settings }, factory, listener, alarm);
     this.#waiters = new WaitingLine(this.#stock.counters, now, () => this.#pump(now()));
     this.#supply = new Supply(this.#stock, this.#waiters, {

@@ -103,6 +103,20 @@ export async function whenReady(client: pg.ClientBase): Promise<boolean> {
   }
 }
 
+/**
+ * Where the server has closed the connection and the client has yet to tell of it: resolves when it has. `undefined` at
+ * all other times.
+ */
+export function endUnderWay(client: pg.ClientBase): Promise<void> | undefined {
+  const inner = internals(client);
+  const stream = inner.connection?.stream;
+  const told = inner._queryable === false || inner._ending === true || inner._ended === true;
+  if (told || stream === undefined || stream.destroyed === true || stream.writable !== false) return undefined;
+  return new Promise((resolve) => {
+    client.once("end", () => resolve());
+  });
+}
+
 export function transactionStatusOf(client: pg.ClientBase): TransactionStatus {
   const inner = internals(client);
   if (typeof inner.getTransactionStatus === "function") return inner.getTransactionStatus();

@@ -8,6 +8,7 @@ import type { Statements } from "./statements.ts";
 import {
   activityOf,
   destroyNow,
+  endUnderWay,
   endWithin,
   keepProcessAlive,
   transactionStatusOf,
@@ -104,7 +105,8 @@ export class ClientFactory implements ResourceFactory<pg.Client> {
     const recovering = recovery(client);
     if (recovering !== undefined) return recovering.then((usable) => (usable ? this.reset(client) : "broken"));
     const activity = activityOf(client);
-    if (activity === "dead") return "broken";
+    // An end of which nobody has been told yet is the pool's to tell of, so it is waited for.
+    if (activity === "dead") return endUnderWay(client)?.then(() => "broken") ?? "broken";
     if (activity === "ready") return this.#leaveTransaction(client);
     const ready = whenReady(client).then((ok) => (ok ? this.#leaveTransaction(client) : "broken"));
     // After an error, the server's "ready" is usually in the same packet. Otherwise a query was not awaited.

@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import { expect, test } from "vitest";
 import { DbPool } from "../src/index.ts";
 import { faultServer, until } from "./support.ts";
@@ -27,6 +28,26 @@ test("a fatal error of a server that then never closes the connection is the ans
   client.release();
   await until("the connection is given up", () => pool.totalCount === 0);
   expect(pool.getStats()).toMatchObject({ in_use: 0, create_count: 3 });
+  await pool.close();
+  await server.close();
+});
+
+test("a connection that comes back while the server closes it is told of by the pool, as a free one would be", async () => {
+  const server = await faultServer((socket) => {
+    socket.once("data", () => {
+      socket.write(Buffer.concat([AUTHENTICATED, READY]));
+    });
+  });
+  const pool = new DbPool({ host: "127.0.0.1", port: server.port, user: "u" });
+  const told: unknown[] = [];
+  pool.on("error", (error, from) => void told.push(error.message, from));
+  const client = await pool.connect();
+  const { stream } = (client as unknown as { connection: { stream: Socket } }).connection;
+  stream.once("end", () => client.release());
+  for (const socket of server.sockets) socket.end();
+  await until("the pool has told of it", () => told.length > 0);
+  expect(told).toEqual(["Connection terminated unexpectedly", client]);
+  expect(pool.getStats()).toMatchObject({ in_use: 0, open_connections: 0, broken_closed: 1 });
   await pool.close();
   await server.close();
 });
