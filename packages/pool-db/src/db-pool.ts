@@ -6,7 +6,7 @@
  * one, protocol/ how pg's client is driven. This class is where they meet, and the forms in which they are called.
  */
 import { inspect } from "node:util";
-import { describeValue } from "@vg/internal";
+import { describeKind, describeValue } from "@vg/internal";
 import pg from "pg";
 import { dbPoolStats, type DbPoolStats } from "./db-pool-stats.ts";
 import { closeReport, type CloseReport } from "./close-report.ts";
@@ -266,7 +266,7 @@ export class DbPool extends pg.Pool {
   ): Promise<T> {
     checkTransactionOptions(this.name, "transaction()", options);
     if (typeof work !== "function") {
-      throw new PoolConfigError(this.name, `transaction() takes an async function first, got a ${typeof work}.`);
+      throw new PoolConfigError(this.name, `transaction() takes an async function first, got ${describeKind(work)}.`);
     }
     const { retries = 0, signal, timeoutMs } = options;
     const deadline = new Deadline(this.name, signal, timeoutMs);

@@ -1,5 +1,5 @@
 /** What a caller gives for one query, checked and brought to one form. */
-import { describeValue } from "@vg/internal";
+import { describeKind, describeValue } from "@vg/internal";
 import type pg from "pg";
 import { PoolConfigError, QueryValueError } from "../errors.ts";
 import type { WireValue } from "../protocol/message-writer.ts";
@@ -171,8 +171,8 @@ function wireValues(pool: string, values: unknown): readonly WireValue[] {
       throw unsendable(pool, serialised.length + 1, cause);
     }
   }
-  // Its type only: values do not belong in errors.
-  throw new PoolConfigError(pool, `query(): values must be an array, got a ${typeof values}.`);
+  // Its kind only: values do not belong in errors.
+  throw new PoolConfigError(pool, `query(): values must be an array, got ${describeKind(values)}.`);
 }
 
 /** `number` as in `$1`. */

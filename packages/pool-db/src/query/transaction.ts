@@ -1,4 +1,5 @@
 import type pg from "pg";
+import { describeKind } from "@vg/internal";
 import {
   CommitUnknownError,
   ConnectionLostError,
@@ -127,7 +128,7 @@ export class Tx {
   async transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
     this.#check("transaction()");
     if (typeof work !== "function") {
-      throw new PoolConfigError(this.#pool, `transaction() takes an async function first, got a ${typeof work}.`);
+      throw new PoolConfigError(this.#pool, `transaction() takes an async function first, got ${describeKind(work)}.`);
     }
     // It has the session of this one, and with it the default of its statements.
     const nested = new Tx(this.#pool, this.#lease, Infinity, this.#signal, this);
