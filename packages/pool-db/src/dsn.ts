@@ -80,9 +80,7 @@ function checkParts(dsn: string, fail: (message: string) => Error): string {
     const shown = query.includes(`${name}=`) ? describeValue(name) : "without a value";
     const remedy =
       REMEDIES[name] ?? "What is meant for the pool are options, given beside the dsn; remove it otherwise.";
-    throw fail(
-      `options: dsn has a parameter ${shown}, which PostgreSQL's clients do not know. ${remedy}`,
-    );
+    throw fail(`options: dsn has a parameter ${shown}, which PostgreSQL's clients do not know. ${remedy}`);
   }
   return dsn;
 }

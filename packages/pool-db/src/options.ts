@@ -66,7 +66,8 @@ export interface DbPoolOptions extends pg.PoolConfig {
   transactionPooler?: boolean | undefined;
   /**
    * Whether plain statements of `query`, `queryRow` and `exec` may share a connection when none is free, each sent before the
-   * one in front of it is answered. Default false.
+   * one in front of it is answered. Not beside `queryTimeoutMs`: a
+   * statement with a limit has a connection of its own. Default false.
    */
   pipeline?: boolean | undefined;
   /** With `pipeline`: how many statements share a connection at a time; 2 to 1000, default 32. */
@@ -74,8 +75,8 @@ export interface DbPoolOptions extends pg.PoolConfig {
   /** With `pipeline`: no statement joins behind one that has run for longer; default 100 ms. */
   pipelineMaxAgeMs?: number | undefined;
   /**
-   * A connection that is held for longer is reported to the logger as a leak, once, with the place of its acquire, and
-   * again when it is returned after all; it is not taken away. 0 is off, the default: knowing the place costs some
+   * A connection that is held for longer, for a slow query or a transaction too, is reported to the logger, once, with the
+   * place of its acquire, and again when it is returned after all; it is not taken away. 0 is off, the default: knowing the place costs some
    * microseconds an acquire.
    */
   leakDetectionThresholdMs?: number | undefined;
@@ -146,6 +147,11 @@ export function resolveOptions(options: DbPoolOptions): ResolvedOptions {
     max: 1_000,
     hint: "To turn it off, leave pipeline out.",
   });
+
+  const lone = (["pipelineDepth", "pipelineMaxAgeMs"] as const).find((name) => options[name] !== undefined);
+  if (lone !== undefined && options.pipeline === undefined) {
+    throw fail(`options: ${lone} has no effect without pipeline. Give pipeline: true as well, or leave it out.`);
+  }
 
   const clientConfig: Record<string, unknown> = { keepAlive: true, ...readClientOptions(check, fail) };
   if (dsn !== undefined) clientConfig["connectionString"] = dsn;

@@ -4,6 +4,7 @@ import {
   CommitUnknownError,
   ConnectionLostError,
   PoolConfigError,
+  QueryTimeoutError,
   TransactionAbortedError,
   TransactionStateError,
   describeError,
@@ -125,8 +126,14 @@ export class Tx {
    *
    * @throws {TransactionAbortedError} `work` succeeded although a statement of it had failed; it was rolled back
    */
-  async transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
+  async transaction<T>(work: (tx: Tx) => Promise<T>, options: Record<string, never> = {}): Promise<T> {
     this.#check("transaction()");
+    if (describeKind(options) !== "an object" || Object.keys(options).length > 0) {
+      throw new PoolConfigError(
+        this.#pool,
+        `transaction(): a nested transaction takes no options, its isolation and limits are the outermost one's; got ${Object.keys(options ?? {}).join(", ") || describeKind(options)}. Give them to pool.transaction(), or to the statements.`,
+      );
+    }
     if (typeof work !== "function") {
       throw new PoolConfigError(this.#pool, `transaction() takes an async function first, got ${describeKind(work)}.`);
     }
@@ -234,9 +241,13 @@ export class Tx {
       this.#state = certain ? "rolled back" : "lost";
       this.#release(error);
       if (certain) throw error;
+      const what =
+        error instanceof QueryTimeoutError
+          ? `COMMIT did not end within ${Math.round(error.timeoutMs ?? 0)} ms; its connection was closed, so its outcome is unknown`
+          : `the connection was lost during COMMIT: ${describeError(error)}`;
       throw new CommitUnknownError(
         this.#pool,
-        `the connection was lost during COMMIT: ${describeError(error)}. Look in the database whether the transaction took effect before repeating it.`,
+        `${what}. Look in the database whether the transaction took effect before repeating it.`,
         { cause: error },
       );
     }
@@ -307,7 +318,7 @@ export class Tx {
       throw new ConnectionLostError(
         this.#pool,
         `${what} called on a transaction whose connection is gone; the server rolls it back.`,
-        { cause: this.#failure },
+        { cause: this.#failure, sent: false },
       );
     }
   }
