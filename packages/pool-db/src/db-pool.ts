@@ -27,7 +27,7 @@ import { ResourcePool } from "./pool/resource-pool.ts";
 import type { Lease } from "./pool/slot.ts";
 import { processIdOf } from "./protocol/pg-client.ts";
 import { LIMITS, checkCallOptions } from "./query/call-options.ts";
-import { readBatch, type BatchItem } from "./query/batch.ts";
+import { readBatch, type BatchItem, type BatchResults } from "./query/batch.ts";
 import { CancelCounts } from "./query/cancellation.ts";
 import { ClientFactory } from "./query/client-factory.ts";
 import { DbConnection } from "./query/connection.ts";
@@ -196,9 +196,9 @@ export class DbPool extends pg.Pool {
    * Runs several statements in one round trip, and resolves with a result for each. Outside of a transaction they are one:
    * all of them take effect, or none. The error of a statement has its `statementIndex`; those behind it were not run.
    */
-  async batch(items: readonly BatchItem[], options?: QueryOptions): Promise<pg.QueryResult[]> {
+  async batch<const T extends readonly BatchItem[]>(items: T, options?: QueryOptions): Promise<BatchResults<T>> {
     const call = readBatch(this.name, items, options);
-    return call.batch?.length === 0 ? [] : this.#dispatcher.execute(call);
+    return call.batch?.length === 0 ? ([] as BatchResults<T>) : this.#dispatcher.execute(call);
   }
 
   // ---- Connections and transactions ----------------------------------------------------------------------------------

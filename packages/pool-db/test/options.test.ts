@@ -1,5 +1,13 @@
 import { expect, test } from "vitest";
-import { DbPool, PoolConfigError, dbPoolOptionsFromEnv, openDbPool, type DbPoolOptions } from "../src/index.ts";
+import {
+  DbPool,
+  PoolClosedError,
+  PoolConfigError,
+  dbPoolOptionsFromEnv,
+  openDbPool,
+  toPgBoss,
+  type DbPoolOptions,
+} from "../src/index.ts";
 
 function refusal(options: unknown): string {
   try {
@@ -95,7 +103,7 @@ test("a password that is not percent-encoded is refused, and is part of no name 
 test("a parameter of the DSN that nobody reads is refused, with what to do instead", () => {
   expect(refusal({ dsn: "postgres://h/d?query_timeout=50" })).toContain("queryTimeoutMs");
   expect(refusal({ dsn: "postgres://h/d?sslmode=disable&pool_max_conns=3" })).toBe(
-    'Pool DbPool: options: dsn has the parameter "pool_max_conns", which PostgreSQL\'s clients do not know. Give the option maxOpenConns instead.',
+    'Pool DbPool: options: dsn has a parameter "pool_max_conns", which PostgreSQL\'s clients do not know. Give the option maxOpenConns instead.',
   );
   expect(refusal({ dsn: "postgres://h/d?max=3" })).toContain("maxOpenConns");
   expect(refusal({ dsn: "postgres://h/d?colour=red" })).toContain("options, given beside the dsn");
@@ -125,6 +133,42 @@ test("pg's own options are refused when they are of a type that pg cannot use", 
   expect(
     () => new DbPool({ host: "h", port: "5432" as never, statement_timeout: false, ssl: "true" as never }),
   ).not.toThrow();
+});
+
+test("an option of pipelining without pipelining is refused, and a pool's options make a second pool", () => {
+  expect(refusal({ pipelineDepth: 4 })).toContain("pipelineDepth has no effect without pipeline. Give pipeline: true");
+  const first = new DbPool({ host: "h", pipeline: true, pipelineDepth: 4, pipelineMaxAgeMs: 50 });
+  expect(() => new DbPool({ ...first.options })).not.toThrow();
+  expect(() => new DbPool({ host: "h", pipeline: false, pipelineDepth: 4 })).not.toThrow();
+});
+
+test("pipelining that a queryTimeoutMs makes idle is told of, at construction and when it is configured", () => {
+  const said: string[] = [];
+  const say = (_fields: object, message: string): void => void said.push(message);
+  const logger = { debug: say, info: say, warn: say, error: say };
+  const pool = new DbPool({ host: "h", pipeline: true, queryTimeoutMs: 500, logger });
+  expect(said).toEqual([expect.stringContaining("pipeline has no effect beside queryTimeoutMs")]);
+  pool.configure({ queryTimeoutMs: Infinity });
+  pool.configure({ maxOpenConns: 3 });
+  expect(said).toHaveLength(1);
+  pool.configure({ queryTimeoutMs: 50 });
+  expect(said).toHaveLength(2);
+});
+
+test("a closed pool cannot be configured or reset, and says that it is closed", async () => {
+  const pool = new DbPool({ host: "h", name: "orders" });
+  await pool.close();
+  for (const call of [() => pool.configure({ maxOpenConns: 3 }), () => pool.reset()]) {
+    expect(call).toThrow(PoolClosedError);
+    expect(call).toThrow(
+      "Pool orders: it is closing or closed. Cannot use a pool after calling end on the pool, close() or destroy().",
+    );
+  }
+});
+
+test("toPgBoss refuses what cannot run a query", () => {
+  expect(() => toPgBoss(5 as never)).toThrow(PoolConfigError);
+  expect(() => toPgBoss(undefined as never)).toThrow("takes a DbPool, a transaction or a connection, got undefined");
 });
 
 test("openDbPool refuses bad options as a rejection", async () => {

@@ -11,7 +11,7 @@ export function queueFull(name: string, maxWaiting: number, gauges: PoolGauges):
   const why =
     maxWaiting === 0
       ? "every connection is in use and maxWaiting is 0"
-      : `every connection is in use and ${gauges.pending} acquires wait already, maxWaiting is ${maxWaiting}`;
+      : `every connection is in use and as many wait already as maxWaiting allows, ${maxWaiting}`;
   return new QueueFullError(
     name,
     `refused at once: ${why} (${figures(gauges)}). Retry later, raise maxOpenConns, or shorten what holds the connections.`,

@@ -115,7 +115,12 @@ export class Session {
 /** Waits, and takes the time of the wait off the limits. */
 async function spend(limits: Limits, wait: Promise<void>): Promise<void> {
   const since = performance.now();
-  await wait;
+  try {
+    await wait;
+  } catch (error) {
+    leadToCaller(error);
+    throw error;
+  }
   if (limits.timeoutMs === undefined) return;
   limits.allowedMs ??= limits.timeoutMs;
   limits.timeoutMs = Math.max(1, limits.timeoutMs - (performance.now() - since));

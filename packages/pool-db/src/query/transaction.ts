@@ -11,7 +11,7 @@ import {
 } from "../errors.ts";
 import type { Lease } from "../pool/slot.ts";
 import { activityOf, transactionStatusOf } from "../protocol/pg-client.ts";
-import { readBatch, type BatchItem } from "./batch.ts";
+import { readBatch, type BatchItem, type BatchResults } from "./batch.ts";
 import { checkCallOptions } from "./call-options.ts";
 import type { QueryOptions } from "./limits.ts";
 import { ownStatement, readQueryCall, type QueryInput } from "./query-call.ts";
@@ -109,10 +109,10 @@ export class Tx {
   }
 
   /** As `pool.batch`, in this transaction: the first error fails it. */
-  async batch(items: readonly BatchItem[], options?: QueryOptions): Promise<pg.QueryResult[]> {
+  async batch<const T extends readonly BatchItem[]>(items: T, options?: QueryOptions): Promise<BatchResults<T>> {
     this.#check("batch()");
     const call = readBatch(this.#pool, items, options);
-    if (call.batch?.length === 0) return [];
+    if (call.batch?.length === 0) return [] as BatchResults<T>;
     return this.#run({ ...call, signal: anyOf(call.signal, this.#signal) });
   }
 
