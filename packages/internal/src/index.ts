@@ -2,4 +2,4 @@ export { fullJitterDelay } from "./backoff.ts";
 export { monotonicClock } from "./clock.ts";
 export { readEnvironment } from "./environment.ts";
 export { createHistogram } from "./histogram.ts";
-export { checkOptions, describeValue } from "./options.ts";
+export { checkOptions, describeKind, describeValue } from "./options.ts";

@@ -10,6 +10,13 @@ export function describeValue(value: unknown): string {
   return Array.isArray(value) ? `an array of ${value.length}` : `an object`;
 }
 
+/** What kind of value it is, for one that may be secret. */
+export function describeKind(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (Array.isArray(value)) return "an array";
+  return typeof value === "object" ? "an object" : `a ${typeof value}`;
+}
+
 /**
  * Checks one options object, option by option, so that every bad value is refused in the same form: the option's
  * name, what was received, what is allowed, and what to do.
@@ -158,6 +165,8 @@ function nearest(name: string, known: ReadonlySet<string>): string | undefined {
   let bestDistance = 4;
   for (const candidate of known) {
     const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
+    // Of a short name three letters are all: another word, not a slip.
+    if (distance > 0.45 * Math.max(name.length, candidate.length)) continue;
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
   return best;

@@ -6,9 +6,10 @@
  * one, protocol/ how pg's client is driven. This class is where they meet, and the forms in which they are called.
  */
 import { inspect } from "node:util";
-import { describeValue } from "@vg/internal";
+import { describeKind, describeValue } from "@vg/internal";
 import pg from "pg";
 import { dbPoolStats, type DbPoolStats } from "./db-pool-stats.ts";
+import { addressText } from "./dsn.ts";
 import { closeReport, type CloseReport } from "./close-report.ts";
 import { PoolConfigError } from "./errors.ts";
 import { askHealth, type DbHealth, type HealthOptions } from "./health.ts";
@@ -21,16 +22,18 @@ import { nodeTimers } from "./pool/alarm.ts";
 import { tell } from "./pool/outbox.ts";
 import type { DbPoolHistograms } from "./pool/pool-stats.ts";
 import type { CloseOutcome } from "./pool/resource.ts";
+import { poolClosed } from "./pool/refusals.ts";
 import { ResourcePool } from "./pool/resource-pool.ts";
 import type { Lease } from "./pool/slot.ts";
 import { processIdOf } from "./protocol/pg-client.ts";
 import { LIMITS, checkCallOptions } from "./query/call-options.ts";
-import { readBatch, type BatchItem } from "./query/batch.ts";
+import { readBatch, type BatchItem, type BatchResults } from "./query/batch.ts";
 import { CancelCounts } from "./query/cancellation.ts";
 import { ClientFactory } from "./query/client-factory.ts";
 import { DbConnection } from "./query/connection.ts";
 import { Dispatcher } from "./query/dispatcher.ts";
 import { Deadline } from "./query/deadline.ts";
+import { leadToCaller } from "./query/lead-to-caller.ts";
 import type { QueryOptions } from "./query/limits.ts";
 import { answer, callbackOf, checkOut, checkOutLater, inClass, isSubmittable, submit } from "./query/pg-forms.ts";
 import { readQueryCall, type QueryConfig, type QueryInput } from "./query/query-call.ts";
@@ -97,10 +100,12 @@ export class DbPool extends pg.Pool {
         log.warn(`a connection came back ${text}`, { process_id: processIdOf(client) });
       },
     });
-    const settings = { ...resolved, timers: nodeTimers, validateTimeoutMs: VALIDATE_TIMEOUT_MS };
+    const target = addressText(resolved.server);
+    const settings = { ...resolved, target, timers: nodeTimers, validateTimeoutMs: VALIDATE_TIMEOUT_MS };
     this.#pool = new ResourcePool(settings, factory, poolReports(this, resolved, log));
     this.#dispatcher = new Dispatcher(resolved, this.#pool, statements);
     showClients(this, () => factory.clients);
+    this.#warnOfPipeline(resolved.queryTimeoutMs);
   }
 
   /** Stands in errors and log lines. */
@@ -191,9 +196,9 @@ export class DbPool extends pg.Pool {
    * Runs several statements in one round trip, and resolves with a result for each. Outside of a transaction they are one:
    * all of them take effect, or none. The error of a statement has its `statementIndex`; those behind it were not run.
    */
-  async batch(items: readonly BatchItem[], options?: QueryOptions): Promise<pg.QueryResult[]> {
+  async batch<const T extends readonly BatchItem[]>(items: T, options?: QueryOptions): Promise<BatchResults<T>> {
     const call = readBatch(this.name, items, options);
-    return call.batch?.length === 0 ? [] : this.#dispatcher.execute(call);
+    return call.batch?.length === 0 ? ([] as BatchResults<T>) : this.#dispatcher.execute(call);
   }
 
   // ---- Connections and transactions ----------------------------------------------------------------------------------
@@ -205,10 +210,11 @@ export class DbPool extends pg.Pool {
   acquire(options: QueryOptions = {}): Promise<DbConnection> {
     try {
       checkCallOptions(this.name, "acquire()", options, LIMITS);
-      return this.#pool.acquire(options, this.#connection);
     } catch (error) {
       return Promise.reject(error);
     }
+    const lease = options.signal?.aborted === true ? undefined : this.#pool.take();
+    return lease === undefined ? this.#acquireLater(options) : Promise.resolve(this.#connection(lease));
   }
 
   /**
@@ -266,7 +272,7 @@ export class DbPool extends pg.Pool {
   ): Promise<T> {
     checkTransactionOptions(this.name, "transaction()", options);
     if (typeof work !== "function") {
-      throw new PoolConfigError(this.name, `transaction() takes an async function first, got a ${typeof work}.`);
+      throw new PoolConfigError(this.name, `transaction() takes an async function first, got ${describeKind(work)}.`);
     }
     const { retries = 0, signal, timeoutMs } = options;
     const deadline = new Deadline(this.name, signal, timeoutMs);
@@ -315,9 +321,12 @@ export class DbPool extends pg.Pool {
    * maximum has risen; where it has fallen, free connections beyond it are closed at once and lent ones as they return.
    * Timeouts hold for what begins from here on, ages and idle times also for what is open.
    * @throws {PoolConfigError} as the constructor does, the limits in force included; then nothing has changed
+   * @throws {PoolClosedError}
    */
   configure(changes: DbPoolChanges): void {
     const limits = changeLimits(this.name, changes, this.#options);
+    this.#refuseClosed();
+    if (limits.queryTimeoutMs !== this.#options.queryTimeoutMs) this.#warnOfPipeline(limits.queryTimeoutMs);
     Object.assign(this.#options, limits);
     Object.assign(this.options, compatibleLimits(limits));
     this.#pool.configure(limits);
@@ -337,15 +346,17 @@ export class DbPool extends pg.Pool {
     if (Number.isInteger(target) && target >= 0 && target <= maxOpen) return this.#pool.warm(target, options);
     throw new PoolConfigError(
       this.name,
-      `warm() takes a whole number from 0 to maxOpenConns (${maxOpen}), got ${describeValue(count)}. Leave it out for minIdleConns.`,
+      `warm() takes a whole number from 0 to maxOpenConns (${maxOpen}), got ${describeValue(count)}. Leave it out for minIdleConns (or maxIdleConns, where that is 0), or raise maxOpenConns.`,
     );
   }
 
   /**
    * Closes every connection that is open now: free ones at once, lent ones when they are released. New ones are opened
    * as they are wanted. For when the server has changed behind a name: a failover, new rights, a new `search_path`.
+   * @throws {PoolClosedError}
    */
   reset(): void {
+    this.#refuseClosed();
     this.#pool.reset();
   }
 
@@ -379,6 +390,27 @@ export class DbPool extends pg.Pool {
   }
 
   // ---- Private -------------------------------------------------------------------------------------------------------
+
+  #refuseClosed(): void {
+    if (this.#pool.state !== "open") throw poolClosed(this.name);
+  }
+
+  #warnOfPipeline(queryTimeoutMs: number): void {
+    if (this.#options.maxShares === 1 || queryTimeoutMs === Infinity) return;
+    this.#log.warn(
+      "pipeline has no effect beside queryTimeoutMs: a statement with a limit has a connection of its own. Let the server limit it (statement_timeout)",
+      { query_timeout_ms: queryTimeoutMs },
+    );
+  }
+
+  async #acquireLater(options: QueryOptions): Promise<DbConnection> {
+    try {
+      return await this.#pool.acquire(options, this.#connection);
+    } catch (error) {
+      leadToCaller(error);
+      throw error;
+    }
+  }
 
   async #run<T extends object>(
     input: QueryInput,

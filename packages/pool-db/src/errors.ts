@@ -51,10 +51,17 @@ export class ConnectError extends PoolError {
   override readonly code = "ERR_VG_DB_CONNECT";
 }
 
-/** The connection ended while a query ran on it: whether the server carried the query out is unknown. */
+/** The connection ended while a query ran on it: whether the server carried the query out is unknown. Or, with `sent` false, before. */
 export class ConnectionLostError extends PoolError {
   override name = "ConnectionLostError";
   override readonly code = "ERR_VG_DB_CONNECTION_LOST";
+  /** False: the statement never left, and may be repeated. */
+  readonly sent: boolean;
+
+  constructor(pool: string, message: string, { sent = true, ...options }: ErrorOptions & { sent?: boolean } = {}) {
+    super(pool, message, options);
+    this.sent = sent;
+  }
 }
 
 /**
@@ -64,6 +71,30 @@ export class ConnectionLostError extends PoolError {
 export class QueryTimeoutError extends PoolError {
   override name = "QueryTimeoutError";
   override readonly code = "ERR_VG_DB_QUERY_TIMEOUT";
+  /** The option that was hit. */
+  readonly limitedBy: "timeoutMs" | "queryTimeoutMs";
+  readonly timeoutMs: number | undefined;
+  /** Whether it had been sent. */
+  readonly sent: boolean;
+  /** The server process that it ran on, when it was known. */
+  readonly processId: number | undefined;
+
+  constructor(
+    pool: string,
+    message: string,
+    {
+      limitedBy,
+      timeoutMs,
+      sent,
+      processId,
+    }: Pick<QueryTimeoutError, "limitedBy" | "timeoutMs" | "sent"> & { processId?: number | undefined },
+  ) {
+    super(pool, message);
+    this.limitedBy = limitedBy;
+    this.timeoutMs = timeoutMs;
+    this.sent = sent;
+    this.processId = processId;
+  }
 }
 
 /** A connection was used or released after it had gone back to the pool. A bug in the calling code. */
@@ -88,6 +119,19 @@ export class TransactionAbortedError extends PoolError {
 export class CommitUnknownError extends PoolError {
   override name = "CommitUnknownError";
   override readonly code = "ERR_VG_DB_COMMIT_UNKNOWN";
+}
+
+const failedHooks = new WeakMap<object, string>();
+
+/** Remembers that a hook for new connections has failed with this error, which stays as it is. */
+export function markHook(error: unknown, hook: "onConnect" | "verify"): void {
+  if (typeof error === "object" && error !== null) failedHooks.set(error, hook);
+}
+
+/** As `describeError`, of a failure to get a connection ready: says so when a hook of the user's was it. */
+export function describeConnectError(error: unknown): string {
+  const hook = typeof error === "object" && error !== null ? failedHooks.get(error) : undefined;
+  return hook === undefined ? describeError(error) : `${hook} failed: ${describeError(error)}`;
 }
 
 /**

@@ -33,7 +33,7 @@ export { dbPoolOptionsFromEnv, type DbPoolOptions, type Logger } from "./options
 export type { Clock } from "./pool/alarm.ts";
 export type { DbHistogram, DbPoolHistograms } from "./pool/pool-stats.ts";
 export type { DbConnection } from "./query/connection.ts";
-export type { BatchItem } from "./query/batch.ts";
+export type { BatchItem, BatchResults } from "./query/batch.ts";
 export type { QueryOptions } from "./query/limits.ts";
 export type { QueryConfig, QueryInput } from "./query/query-call.ts";
 export type { Savepoint } from "./query/savepoint.ts";

@@ -4,7 +4,8 @@ import { PoolConfigError } from "./errors.ts";
 import type { Clock } from "./pool/alarm.ts";
 import type { ClientConstructor } from "./protocol/dial.ts";
 import { LIMIT_NAMES, MAX_CONNS, either, resolveLimits, type ResolvedLimits } from "./limit-options.ts";
-import { checkDsn, describeServer, type ServerAddress } from "./dsn.ts";
+import { readClientOptions } from "./client-options.ts";
+import { addressText, checkDsn, describeServer, type ServerAddress } from "./dsn.ts";
 
 /** Takes (fields, message), the order of pino, which `@vg/logging` also accepts. */
 export interface Logger {
@@ -65,7 +66,8 @@ export interface DbPoolOptions extends pg.PoolConfig {
   transactionPooler?: boolean | undefined;
   /**
    * Whether plain statements of `query`, `queryRow` and `exec` may share a connection when none is free, each sent before the
-   * one in front of it is answered. Default false.
+   * one in front of it is answered. Not beside `queryTimeoutMs`: a
+   * statement with a limit has a connection of its own. Default false.
    */
   pipeline?: boolean | undefined;
   /** With `pipeline`: how many statements share a connection at a time; 2 to 1000, default 32. */
@@ -73,8 +75,8 @@ export interface DbPoolOptions extends pg.PoolConfig {
   /** With `pipeline`: no statement joins behind one that has run for longer; default 100 ms. */
   pipelineMaxAgeMs?: number | undefined;
   /**
-   * A connection that is held for longer is reported to the logger as a leak, once, with the place of its acquire, and
-   * again when it is returned after all; it is not taken away. 0 is off, the default: knowing the place costs some
+   * A connection that is held for longer, for a slow query or a transaction too, is reported to the logger, once, with the
+   * place of its acquire, and again when it is returned after all; it is not taken away. 0 is off, the default: knowing the place costs some
    * microseconds an acquire.
    */
   leakDetectionThresholdMs?: number | undefined;
@@ -128,35 +130,6 @@ export interface ResolvedOptions extends ResolvedLimits {
   verify: ((client: pg.Client, done: (error?: Error) => void) => void) | undefined;
 }
 
-/** The options that are pg's Client's own and are passed on as they are; it knows best what it takes. */
-const CLIENT_OPTIONS = [
-  "user",
-  "password",
-  "host",
-  "port",
-  "database",
-  "ssl",
-  "sslnegotiation",
-  "enableChannelBinding",
-  "scramMaxIterations",
-  "keepAlive",
-  "keepAliveInitialDelayMillis",
-  "stream",
-  "types",
-  "binary",
-  "options",
-  "replication",
-  "client_encoding",
-  "application_name",
-  "fallback_application_name",
-  "statement_timeout",
-  "lock_timeout",
-  "idle_in_transaction_session_timeout",
-] as const;
-
-/** What `parse()` of pg-connection-string leaves beside the `ssl` that it has made of them. */
-const PARSED_OPTIONS = ["sslmode", "sslcert", "sslkey", "sslrootcert", "uselibpqcompat"] as const;
-
 /**
  * Checks everything and fills in the defaults.
  * @throws {PoolConfigError} at the first option that cannot be right
@@ -175,12 +148,12 @@ export function resolveOptions(options: DbPoolOptions): ResolvedOptions {
     hint: "To turn it off, leave pipeline out.",
   });
 
-  const clientConfig: Record<string, unknown> = { keepAlive: true };
-  for (const name of CLIENT_OPTIONS) {
-    const value = check.raw(name);
-    if (value !== undefined) clientConfig[name] = value;
+  const lone = (["pipelineDepth", "pipelineMaxAgeMs"] as const).find((name) => options[name] !== undefined);
+  if (lone !== undefined && options.pipeline === undefined) {
+    throw fail(`options: ${lone} has no effect without pipeline. Give pipeline: true as well, or leave it out.`);
   }
-  for (const name of PARSED_OPTIONS) check.raw(name);
+
+  const clientConfig: Record<string, unknown> = { keepAlive: true, ...readClientOptions(check, fail) };
   if (dsn !== undefined) clientConfig["connectionString"] = dsn;
 
   const resolved = {
@@ -211,7 +184,7 @@ export function resolveOptions(options: DbPoolOptions): ResolvedOptions {
   const name = check.string("name", { fallback: undefined });
   check.noOthers();
   const server = describeServer(resolved.clientConfig, fail);
-  return { ...resolved, server, name: name ?? `${server.host}:${server.port}/${server.database}` };
+  return { ...resolved, server, name: name ?? addressText(server) };
 }
 
 /** Before the options are checked, the pool may not have a name yet. */

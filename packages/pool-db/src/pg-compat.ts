@@ -1,5 +1,6 @@
 /** What code that was written for pg.Pool expects of its options. */
 import type pg from "pg";
+import { markHook } from "./errors.ts";
 import type { ResolvedLimits } from "./limit-options.ts";
 import type { DbPoolOptions, ResolvedOptions } from "./options.ts";
 
@@ -9,6 +10,8 @@ const RENAMED: ReadonlySet<string> = new Set([
   "connectionString",
   "password",
   "pipeline",
+  "pipelineDepth",
+  "pipelineMaxAgeMs",
   "maxOpenConns",
   "poolSize",
   "minIdleConns",
@@ -39,7 +42,9 @@ export function compatibleOptions(given: DbPoolOptions, resolved: ResolvedOption
   const hidden = { configurable: true, enumerable: false, writable: true };
   Object.defineProperty(options, "password", { ...hidden, value: password });
   // Hidden as well: a client that is made of these options would take it for pg's own.
-  if (given.pipeline !== undefined) Object.defineProperty(options, "pipeline", { ...hidden, value: given.pipeline });
+  for (const name of ["pipeline", "pipelineDepth", "pipelineMaxAgeMs"] as const) {
+    if (given[name] !== undefined) Object.defineProperty(options, name, { ...hidden, value: given[name] });
+  }
   const { connectionString } = resolved.clientConfig;
   if (connectionString !== undefined) {
     Object.defineProperty(options, "connectionString", { ...hidden, value: connectionString });
@@ -62,11 +67,18 @@ export function compatibleLimits(limits: ResolvedLimits): Partial<pg.PoolOptions
 
 /** pg.Pool's two hooks for a new connection. */
 export async function prepare(client: pg.Client, { onConnect, verify }: ResolvedOptions): Promise<void> {
-  if (onConnect !== undefined) await onConnect(client);
-  if (verify === undefined) return;
-  await new Promise<void>((resolve, reject) => {
-    verify(client, (error) => (error ? reject(error) : resolve()));
-  });
+  let hook: "onConnect" | "verify" = "onConnect";
+  try {
+    if (onConnect !== undefined) await onConnect(client);
+    hook = "verify";
+    if (verify === undefined) return;
+    await new Promise<void>((resolve, reject) => {
+      verify(client, (error) => (error ? reject(error) : resolve()));
+    });
+  } catch (error) {
+    markHook(error, hook);
+    throw error;
+  }
 }
 
 /** `_clients`, which tests that were written for pg.Pool look into. */

@@ -1,4 +1,5 @@
-import { describeError } from "./errors.ts";
+import { addressText } from "./dsn.ts";
+import { describeConnectError } from "./errors.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { RemovalReason } from "./pool/pool-stats.ts";
 
@@ -18,9 +19,12 @@ export class PoolLog {
   readonly #options: ResolvedOptions;
   /** When each reason for failed dials was last told of. */
   readonly #toldAt = new Map<string, number>();
+  /** Failed dials since the last line about them. */
   #failures = 0;
-  /** Whether the last word on dials was that they fail. */
-  #failing = false;
+  /** Since the first failure that the logger was told of, and until it is told that it is over. */
+  #outage: { since: number; failures: number } | undefined;
+  /** Warnings that may come in crowds: when each was last told of, and how many came since. */
+  readonly #often = new Map<string, { toldAt: number; count: number }>();
 
   constructor(options: ResolvedOptions) {
     this.#options = options;
@@ -44,22 +48,39 @@ export class PoolLog {
    */
   dialFailed(error: unknown): void {
     this.#failures++;
-    const reason = describeError(error);
+    const reason = describeConnectError(error);
     const now = this.#options.clock.now();
+    this.#outage ??= { since: now, failures: 0 };
+    this.#outage.failures++;
     if (now - (this.#toldAt.get(reason) ?? -Infinity) < REPEAT_MS) return;
     if (this.#toldAt.size >= MAX_REASONS) this.#toldAt.clear();
     this.#toldAt.set(reason, now);
-    this.warn("could not connect", { error: reason, failures: this.#failures });
+    this.warn("could not connect", {
+      server: addressText(this.#options.server),
+      error: reason,
+      failures: this.#failures,
+    });
     this.#failures = 0;
-    this.#failing = true;
+  }
+
+  /** A warning that comes once a minute at most, with the `count` of those since the last and the latest error. */
+  oftenWarned(message: string, error: Error): void {
+    const now = this.#options.clock.now();
+    const { toldAt, count } = this.#often.get(message) ?? { toldAt: -Infinity, count: 0 };
+    if (now - toldAt < REPEAT_MS) return void this.#often.set(message, { toldAt, count: count + 1 });
+    this.#often.set(message, { toldAt: now, count: 0 });
+    this.warn(message, { error: error.message, count: count + 1 });
   }
 
   /** A dial succeeded; the logger is told of it after a failure that it was told of. */
   dialed(): void {
     const pgMessage = "new client connected";
-    if (!this.#failing) return this.#sayToLog(pgMessage, {});
-    this.#failing = false;
-    this.#say("info", "connected again", {}, pgMessage);
+    if (this.#outage === undefined) return this.#sayToLog(pgMessage, {});
+    const { since, failures } = this.#outage;
+    this.#outage = undefined;
+    this.#failures = 0;
+    const duration_ms = this.#options.clock.now() - since;
+    this.#say("info", "connected again", { failures, duration_ms }, pgMessage);
   }
 
   closed(processId: number | undefined, reason: RemovalReason): void {

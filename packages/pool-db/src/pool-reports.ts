@@ -71,7 +71,19 @@ export function poolReports(
       // EventEmitter throws an "error" that nobody listens to; a connection that the server closed is no such case.
       if (emitter.listenerCount("error") > 0) emitter.emit("error", Object.assign(error, { client }), client);
     },
-    timedOut(waitedMs) {
+    lentLost(client, error, heldMs) {
+      const process_id = processIdOf(client);
+      log.warn("a connection was lost while it was in use", {
+        process_id,
+        held_ms: heldMs,
+        error: describeError(error),
+      });
+    },
+    refused(error) {
+      log.oftenWarned("an acquire was refused", error);
+    },
+    timedOut(error, waitedMs) {
+      log.oftenWarned("an acquire timed out", error);
       if (!channels.timeout.hasSubscribers) return;
       const message: DbTimeoutMessage = { pool, waitedMs };
       channels.timeout.publish(message);
@@ -79,7 +91,7 @@ export function poolReports(
     leaked(client, site, heldMs) {
       const process_id = processIdOf(client);
       const acquiredAt = callerStack(site);
-      log.warn("a connection has been held for so long that it may never be released", {
+      log.warn("a connection has been held for longer than leakDetectionThresholdMs", {
         held_ms: heldMs,
         process_id,
         acquired_at: acquiredAt,
@@ -88,8 +100,9 @@ export function poolReports(
       const message: DbLeakMessage = { pool, processId: process_id, heldMs, acquiredAt };
       channels.leak.publish(message);
     },
-    leakReturned(client, heldMs) {
-      log.info("a connection that was reported as leaked was returned after all", {
+    leakReturned(client, ended, heldMs) {
+      const how = ended ? "had ended before it was released" : "was returned after all";
+      log.info(`a connection that was reported as leaked ${how}`, {
         held_ms: heldMs,
         process_id: processIdOf(client),
       });

@@ -145,9 +145,9 @@ test("what is no batch is refused before a connection is asked for", async () =>
   const bad: readonly (readonly [given: unknown, says: string])[] = [
     ["select 1", "batch() takes an array of statements"],
     [undefined, "batch() takes an array of statements"],
-    [[undefined], "query() takes SQL text or a config object"],
-    [[1], "query() takes SQL text or a config object"],
-    [[[]], "query() takes SQL text or a config object"],
+    [[undefined], "batch(): item 0 must be SQL text, [text, values] or a config object with text"],
+    [[1], "batch(): item 0 must be SQL text, [text, values] or a config object with text"],
+    [[[]], "batch(): item 0 must be SQL text, [text, values] or a config object with text"],
     [[["select 1", "values"]], "values must be an array, got a string"],
     [["select 1", ["select $1", [circular]]], "circular"],
     [[["select 1\0"]], "NUL"],

@@ -146,10 +146,62 @@ test("an acquire that times out says how the pool stood", async () => {
   const error = await pool.query("select 1").catch((caught: unknown) => caught as Error);
   expect(error).toBeInstanceOf(AcquireTimeoutError);
   expect((error as Error).message).toMatch(
-    /^Pool orders: no connection became available, timeout after \d+ ms \(open 1, in_use 1, idle 0, connecting 0, waiting 1; the oldest lease is \d+ ms old\)\./,
+    /^Pool orders: no connection became available, timeout after \d+ ms \(acquireTimeoutMs 30; open 1, in_use 1, idle 0, connecting 0, waiting 1; the oldest lease is \d+ ms old\)\./,
   );
   expect(pool.getStats()).toMatchObject({ timeout_count: 1, pending: 0, in_use: 1, wait_count: 2 });
   conn.release();
+});
+
+test("the errors of the pool itself name the limit that was hit, and lead to who called", async () => {
+  const pool = postgres.pool({ maxOpenConns: 1, queryTimeoutMs: 40, acquireTimeoutMs: 40 });
+  const pid = await backendPid(pool);
+  const caughtByMe = async (call: () => Promise<unknown>): Promise<Error> => {
+    try {
+      await call();
+    } catch (error) {
+      return error as Error;
+    }
+    throw new Error("nothing was refused");
+  };
+  const slow = "select pg_sleep(600)";
+  const own = await caughtByMe(() => pool.query(slow, [], { timeoutMs: 30 }));
+  const whole = await caughtByMe(() => pool.query(slow));
+  expect(own).toMatchObject({ limitedBy: "timeoutMs", timeoutMs: 30, sent: true, processId: pid });
+  expect(own.message).toContain(
+    `did not end within 30 ms (timeoutMs) and was given up while it ran (server process ${pid})`,
+  );
+  expect(whole).toMatchObject({ limitedBy: "queryTimeoutMs", timeoutMs: 40, sent: true });
+  expect(whole.message).toContain("Raise queryTimeoutMs");
+  await pool.health();
+  const conn = await pool.acquire({ timeoutMs: 10_000 });
+  const running = conn.query(slow, [], { timeoutMs: 500 }).catch(() => undefined);
+  const unsent = await caughtByMe(() => conn.query("select 1"));
+  expect(unsent).toMatchObject({ limitedBy: "queryTimeoutMs", sent: false, processId: undefined });
+  const waits = [
+    await caughtByMe(() => pool.query("select 1")),
+    await caughtByMe(() => pool.acquire()),
+    await caughtByMe(() => pool.begin()),
+    await caughtByMe(() => pool.connect()),
+  ];
+  for (const error of waits) {
+    expect(error).toBeInstanceOf(AcquireTimeoutError);
+    expect(error.message).toContain("(acquireTimeoutMs 40; ");
+  }
+  expect((await caughtByMe(() => pool.query("select 1", [], { timeoutMs: 20 }))).message).toContain("(timeoutMs 20; ");
+  for (const error of [own, whole, unsent, ...waits]) expect(error.stack).toContain("caughtByMe");
+  await running;
+  conn.release();
+});
+
+test("who waits when close() has no more time is told so", async () => {
+  const pool = postgres.pool({ name: "orders", maxOpenConns: 1 });
+  await pool.acquire();
+  const waiting = pool.query("select 1").catch((error: unknown) => error);
+  await pool.close({ deadlineMs: 20 });
+  expect(await waiting).toBeInstanceOf(PoolClosedError);
+  expect(((await waiting) as Error).message).toMatch(
+    /^Pool orders: it was closed before a connection became free \(close\(\) waited \d+ ms\)\.$/,
+  );
 });
 
 test("a connection released inside a transaction is rolled back before anybody else gets it", async () => {

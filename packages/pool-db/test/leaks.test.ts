@@ -3,12 +3,13 @@ import { fakePool, settle } from "./fake-resources.ts";
 
 /** A pool that looks for leaks, and what it has said of them. */
 function watched(settings: Parameters<typeof fakePool>[0] = {}) {
-  const said: { what: "leaked" | "returned"; id: number; heldMs: number; stack: string }[] = [];
+  const said: { what: "leaked" | "returned" | "had ended"; id: number; heldMs: number; stack: string }[] = [];
   const fake = fakePool(
     { leakThresholdMs: 1_000, ...settings },
     {
       leaked: ({ id }, { stack = "" }, heldMs) => void said.push({ what: "leaked", id, heldMs, stack }),
-      leakReturned: ({ id }, heldMs) => void said.push({ what: "returned", id, heldMs, stack: "" }),
+      leakReturned: ({ id }, ended, heldMs) =>
+        void said.push({ what: ended ? "had ended" : "returned", id, heldMs, stack: "" }),
     },
   );
   return { ...fake, said };
@@ -72,6 +73,15 @@ test("what died while it was lent holds no place any more and is not reported", 
   await time.advance(2_000);
   expect(said).toEqual([]);
   held.release();
+});
+
+test("a reported lease that was killed at the pool's end is not said to have been returned", async () => {
+  const { pool, time, lease, said } = watched();
+  const forgotten = await lease();
+  await time.advance(1_000);
+  await pool.destroy();
+  forgotten.release();
+  expect(said).toMatchObject([{ what: "leaked" }, { what: "had ended" }]);
 });
 
 test("the look-out can be turned on and off while the pool runs", async () => {

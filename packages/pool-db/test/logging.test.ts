@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { usePostgres } from "./support.ts";
+import { backendPid, until, usePostgres } from "./support.ts";
 import type { DbPoolOptions } from "../src/index.ts";
 
 const postgres = usePostgres();
@@ -43,6 +43,55 @@ test("a connection that comes back busy or inside a transaction is a warning", a
   ]);
 });
 
+test("a connection that is lost while it is in use is one warning", async () => {
+  const { lines, logger } = recorder();
+  const pool = postgres.pool({ logger });
+  const conn = await pool.acquire();
+  const pid = await backendPid({ query: (text) => conn.query(text) });
+  await postgres.watch("select pg_terminate_backend($1)", [pid]);
+  await until("it is told of", () => lines.some(({ level }) => level === "warn"));
+  await expect(conn.query("select 1")).rejects.toMatchObject({ code: "ERR_VG_DB_CONNECTION_LOST", sent: false });
+  conn.release();
+  expect(lines.filter(({ level }) => level === "warn")).toMatchObject([
+    { message: "a connection was lost while it was in use", process_id: pid },
+  ]);
+});
+
+test("acquires that time out or are refused are one warning a minute of each kind, with their number", async () => {
+  const { lines, logger } = recorder();
+  let offset = 0;
+  const clock = { now: () => performance.now() + offset };
+  const pool = postgres.pool({ logger, clock, maxOpenConns: 1, maxWaiting: 1 });
+  const conn = await pool.acquire();
+  const crowd = (): Promise<unknown> => Promise.allSettled([1, 2, 3].map(() => pool.acquire({ timeoutMs: 20 })));
+  await crowd();
+  await crowd();
+  offset += 60_000;
+  await crowd();
+  const told = lines.filter(({ level }) => level === "warn");
+  expect(told).toMatchObject([
+    { message: "an acquire was refused", count: 1, error: expect.stringContaining("maxWaiting allows, 1") as string },
+    { message: "an acquire timed out", count: 1, error: expect.stringContaining("(timeoutMs 20; ") as string },
+    { message: "an acquire was refused", count: 4 },
+    { message: "an acquire timed out", count: 2 },
+  ]);
+  conn.release();
+});
+
+test("a hook that fails is named where the failure is told of", async () => {
+  const { lines, logger } = recorder();
+  const refused = new Error("no such search_path");
+  const pool = postgres.pool({ logger, name: "orders", onConnect: () => Promise.reject(refused) });
+  const error = await pool.query("select 1").catch((caught: unknown) => caught as Error);
+  expect(error).toMatchObject({ code: "ERR_VG_DB_CONNECT", cause: refused });
+  expect((error as Error).message).toMatch(
+    /^Pool orders: could not connect to \S+:\d+\/\S+: onConnect failed: no such search_path$/,
+  );
+  expect(lines).toContainEqual(
+    expect.objectContaining({ level: "warn", error: "onConnect failed: no such search_path" }),
+  );
+});
+
 test("an outage is a line for each reason, one a minute while it lasts, and one when it is over", async () => {
   const { lines, logger } = recorder();
   let offset = 0;
@@ -55,7 +104,15 @@ test("an outage is a line for each reason, one a minute while it lasts, and one 
   await postgres.server.exited();
   for (let i = 0; i < 20; i++) await attempt();
   expect(pool.getStats().create_error_count).toBe(20);
-  expect(words()).toMatchObject([{ level: "warn", message: "could not connect", failures: 1 }]);
+  const { port } = new URL(postgres.server.dsn);
+  expect(words()).toMatchObject([
+    {
+      level: "warn",
+      message: "could not connect",
+      failures: 1,
+      server: expect.stringContaining(`:${port}/`) as string,
+    },
+  ]);
   offset += 60_000;
   await attempt();
   expect(words()).toHaveLength(2);
@@ -63,5 +120,7 @@ test("an outage is a line for each reason, one a minute while it lasts, and one 
   await postgres.server.restart();
   await attempt();
   await attempt();
-  expect(words().slice(2)).toMatchObject([{ level: "info", message: "connected again" }]);
+  expect(words().slice(2)).toMatchObject([
+    { level: "info", message: "connected again", failures: 21, duration_ms: expect.any(Number) as number },
+  ]);
 });

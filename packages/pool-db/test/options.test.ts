@@ -1,5 +1,13 @@
 import { expect, test } from "vitest";
-import { DbPool, PoolConfigError, dbPoolOptionsFromEnv, openDbPool, type DbPoolOptions } from "../src/index.ts";
+import {
+  DbPool,
+  PoolClosedError,
+  PoolConfigError,
+  dbPoolOptionsFromEnv,
+  openDbPool,
+  toPgBoss,
+  type DbPoolOptions,
+} from "../src/index.ts";
 
 function refusal(options: unknown): string {
   try {
@@ -47,6 +55,10 @@ test("an unknown option is refused, with the nearest known one", () => {
   expect(refusal({ maxOpenConn: 3 })).toContain('unknown option "maxOpenConn". Did you mean maxOpenConns?');
 });
 
+test("a name that is not near any option is not taken for one", () => {
+  expect(refusal({ foo: 3 })).toContain('unknown option "foo". Known options: ');
+});
+
 test("an option under both of its names is refused", () => {
   expect(refusal({ max: 3, maxOpenConns: 3 })).toContain("maxOpenConns and max are two names of one option");
   expect(refusal({ dsn: "postgres://h/d", connectionString: "postgres://h/d" })).toContain("dsn and connectionString");
@@ -75,6 +87,88 @@ test("a wrong DSN is refused with the form that is expected, and never shown", (
     expect(message).not.toContain(secret);
   }
   expect(refusal({ dsn: 5432 })).toContain("got a number");
+});
+
+test("a password that is not percent-encoded is refused, and is part of no name and no message", () => {
+  for (const password of ["/s3cret", "12/s3cret", "12?s3cret", "12#s3cret", "1/2?s3cret", "12?x=s3cret"]) {
+    for (const scheme of ["postgres://", "socket://"]) {
+      const message = refusal({ dsn: `${scheme}user:${password}@127.0.0.1:1/db` });
+      expect(message).toContain('"/" as %2F');
+      expect(message).not.toContain("s3cret");
+    }
+  }
+  expect(new DbPool({ dsn: "postgres://user:12%2Fs3c%40ret@127.0.0.1:1/db" }).name).toBe("127.0.0.1:1/db");
+});
+
+test("a parameter of the DSN that nobody reads is refused, with what to do instead", () => {
+  expect(refusal({ dsn: "postgres://h/d?query_timeout=50" })).toContain("queryTimeoutMs");
+  expect(refusal({ dsn: "postgres://h/d?sslmode=disable&pool_max_conns=3" })).toBe(
+    'Pool DbPool: options: dsn has a parameter "pool_max_conns", which PostgreSQL\'s clients do not know. Give the option maxOpenConns instead.',
+  );
+  expect(refusal({ dsn: "postgres://h/d?max=3" })).toContain("maxOpenConns");
+  expect(refusal({ dsn: "postgres://h/d?colour=red" })).toContain("options, given beside the dsn");
+  const usual =
+    "sslmode=disable&application_name=a&options=-c%20geqo%3Doff&connect_timeout=5&keepalives_idle=9&target_session_attrs=any&statement_timeout=5";
+  expect(() => new DbPool({ dsn: `postgres://h/d?${usual}` })).not.toThrow();
+});
+
+test("pg's own options are refused when they are of a type that pg cannot use", () => {
+  const wrong: [options: Record<string, unknown>, message: string][] = [
+    [{ application_name: 5 }, "application_name must be a string, got 5."],
+    [{ options: 4 }, "options must be a string, got 4."],
+    [{ stream: 4 }, "stream must be a socket, or a function that makes one, got 4."],
+    [{ ssl: "yes" }, 'ssl must be true, false or an object of TLS options, got "yes".'],
+    [
+      { statement_timeout: "soon" },
+      'statement_timeout must be a number of milliseconds of at least 0 (none), got "soon".',
+    ],
+    [{ lock_timeout: "x" }, "lock_timeout must be a number of milliseconds"],
+    [{ types: 5 }, "types must be an object with getTypeParser(), got 5."],
+    [{ password: 90125 }, "password must be a string, or a function that gives one, got a number."],
+    [{ keepAlive: "no" }, 'keepAlive must be true or false, got "no".'],
+    [{ port: "abc" }, 'port must be a number of at least 0, got "abc".'],
+    [{ user: {} }, "user must be a string, got an object."],
+  ];
+  for (const [options, message] of wrong) expect(refusal(options)).toContain(message);
+  expect(
+    () => new DbPool({ host: "h", port: "5432" as never, statement_timeout: false, ssl: "true" as never }),
+  ).not.toThrow();
+});
+
+test("an option of pipelining without pipelining is refused, and a pool's options make a second pool", () => {
+  expect(refusal({ pipelineDepth: 4 })).toContain("pipelineDepth has no effect without pipeline. Give pipeline: true");
+  const first = new DbPool({ host: "h", pipeline: true, pipelineDepth: 4, pipelineMaxAgeMs: 50 });
+  expect(() => new DbPool({ ...first.options })).not.toThrow();
+  expect(() => new DbPool({ host: "h", pipeline: false, pipelineDepth: 4 })).not.toThrow();
+});
+
+test("pipelining that a queryTimeoutMs makes idle is told of, at construction and when it is configured", () => {
+  const said: string[] = [];
+  const say = (_fields: object, message: string): void => void said.push(message);
+  const logger = { debug: say, info: say, warn: say, error: say };
+  const pool = new DbPool({ host: "h", pipeline: true, queryTimeoutMs: 500, logger });
+  expect(said).toEqual([expect.stringContaining("pipeline has no effect beside queryTimeoutMs")]);
+  pool.configure({ queryTimeoutMs: Infinity });
+  pool.configure({ maxOpenConns: 3 });
+  expect(said).toHaveLength(1);
+  pool.configure({ queryTimeoutMs: 50 });
+  expect(said).toHaveLength(2);
+});
+
+test("a closed pool cannot be configured or reset, and says that it is closed", async () => {
+  const pool = new DbPool({ host: "h", name: "orders" });
+  await pool.close();
+  for (const call of [() => pool.configure({ maxOpenConns: 3 }), () => pool.reset()]) {
+    expect(call).toThrow(PoolClosedError);
+    expect(call).toThrow(
+      "Pool orders: it is closing or closed. Cannot use a pool after calling end on the pool, close() or destroy().",
+    );
+  }
+});
+
+test("toPgBoss refuses what cannot run a query", () => {
+  expect(() => toPgBoss(5 as never)).toThrow(PoolConfigError);
+  expect(() => toPgBoss(undefined as never)).toThrow("takes a DbPool, a transaction or a connection, got undefined");
 });
 
 test("openDbPool refuses bad options as a rejection", async () => {
@@ -113,7 +207,7 @@ test("an option that a call does not have is refused, and so is a value that can
     ["query", ["select 1", [], { timeout: 50 }], 'query(): unknown option "timeout". Did you mean timeoutMs?'],
     ["queryRow", ["select 1", [], { signal: 5 }], "query(): signal must be an AbortSignal, got 5"],
     ["exec", ["select 1", [], null], "options must be an object, got null"],
-    ["query", ["select 1", { timeoutMs: 100 }], "values must be an array, got a object"],
+    ["query", ["select 1", { timeoutMs: 100 }], "values must be an array, got an object"],
     ["queryRow", [undefined], "takes SQL text or a config object with text, got undefined"],
     ["exec", [null], "got null"],
     [
@@ -129,7 +223,7 @@ test("an option that a call does not have is refused, and so is a value that can
     ["begin", [{ timeoutMs: 0 }], "timeoutMs must be a number of milliseconds above 0, got 0"],
     ["transaction", [work, { isolationLevel: "serializable" }], 'unknown option "isolationLevel"'],
     ["transaction", [work, { retry: 3 }], "Did you mean retries?"],
-    ["transaction", [undefined], "takes an async function first, got a undefined"],
+    ["transaction", [undefined], "takes an async function first, got undefined"],
     ["close", [null], "close(): options must be an object, got null"],
     ["close", [{ deadline: 5 }], "Did you mean deadlineMs?"],
   ];

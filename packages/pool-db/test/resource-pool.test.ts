@@ -55,7 +55,7 @@ test("one deadline covers queue, dial and check together", async () => {
   const error = await waiting;
   expect(error).toBeInstanceOf(AcquireTimeoutError);
   expect((error as Error).message).toContain(
-    "timeout after 100 ms (open 0, in_use 0, idle 0, connecting 1, waiting 1)",
+    "timeout after 100 ms (acquireTimeoutMs 100; open 0, in_use 0, idle 0, connecting 1, waiting 1)",
   );
 });
 
@@ -150,7 +150,9 @@ test("beyond maxWaiting an acquire is refused at once, but free capacity may alw
   await expect(pool.acquire()).rejects.toThrow(QueueFullError);
   await dialed();
   await dialed();
-  await expect(pool.acquire()).rejects.toThrow("maxWaiting 1, open 2, in_use 2, idle 0, connecting 0, waiting 1");
+  await expect(pool.acquire()).rejects.toThrow(
+    "as maxWaiting allows, 1 (open 2, in_use 2, idle 0, connecting 0, waiting 1",
+  );
   expect(pool.getStats()).toMatchObject({ rejected_count: 2, pending: 1, in_use: 2 });
   (await (accepted[0] as (typeof accepted)[0])).release();
   await Promise.all(accepted);

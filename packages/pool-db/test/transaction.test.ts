@@ -343,13 +343,30 @@ test("a transaction that outlasts its timeoutMs rejects at once, rolls back and 
   expect(pool.getStats().in_use).toBe(0);
 });
 
+test("a nested transaction refuses options, which it does not have", async () => {
+  const pool = postgres.pool();
+  const tx = await pool.begin();
+  const loose = tx as unknown as { transaction(work: () => Promise<void>, options: unknown): Promise<void> };
+  for (const options of [{ isolation: "serializable" }, null, 5]) {
+    await expect(loose.transaction(async () => undefined, options)).rejects.toThrow(PoolConfigError);
+  }
+  await expect(loose.transaction(async () => undefined, { isolation: "serializable" })).rejects.toThrow(
+    "got isolation",
+  );
+  await tx.rollback();
+});
+
 test("a commit that outlasts its timeoutMs leaves the outcome open, and says so", async () => {
   const pool = postgres.pool();
   const tx = await pool.begin();
   const pid = await backendPid({ query: (text) => tx.query(text) });
   process.kill(pid, "SIGSTOP");
   try {
-    await expect(tx.commit({ timeoutMs: 20 })).rejects.toThrow(CommitUnknownError);
+    const error = await tx.commit({ timeoutMs: 20 }).catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(CommitUnknownError);
+    expect((error as Error).message).toContain(
+      "COMMIT did not end within 20 ms; its connection was closed, so its outcome is unknown. Look in the database whether the transaction took effect before repeating it.",
+    );
     expect(pool.getStats().in_use).toBe(0);
   } finally {
     process.kill(pid, "SIGCONT");

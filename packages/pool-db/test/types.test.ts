@@ -1,6 +1,6 @@
 import type pg from "pg";
 import { expectTypeOf, test } from "vitest";
-import type { DbConnection, DbPool, QueryConfig, Tx } from "../src/index.ts";
+import type { BatchItem, DbConnection, DbPool, QueryConfig, Tx } from "../src/index.ts";
 
 /** Compiled, never called: what the types accept and give. */
 export async function uses(pool: DbPool, conn: DbConnection, tx: Tx, signal: AbortSignal): Promise<void> {
@@ -18,6 +18,14 @@ export async function uses(pool: DbPool, conn: DbConnection, tx: Tx, signal: Abo
   }
   expectTypeOf(await conn.query(config, values)).toEqualTypeOf<pg.QueryResult<pg.QueryResultRow>>();
   expectTypeOf(await tx.query(config)).toEqualTypeOf<pg.QueryResult<pg.QueryResultRow>>();
+  for (const on of [pool, conn, tx]) {
+    const [users, count] = await on.batch(["select 1", ["select $1", [1]]]);
+    expectTypeOf(users).toEqualTypeOf<pg.QueryResult>();
+    expectTypeOf(count.rowCount).toEqualTypeOf<number | null>();
+    expectTypeOf(await on.batch([] as BatchItem[])).toEqualTypeOf<pg.QueryResult[]>();
+  }
+  // @ts-expect-error -- a nested transaction has no options
+  await tx.transaction(async () => undefined, { timeoutMs: 5 });
   // @ts-expect-error -- a misspelt option
   await pool.begin({ readonly: true });
   // @ts-expect-error -- a misspelt limit

@@ -341,7 +341,7 @@ test("no COPY that waits for data hangs or shifts answers: in a batch it is refu
   const pool = postgres.pool({ maxOpenConns: 1 });
   const conn = await pool.acquire();
   for (const copyIn of ["copy things from stdin", " /* x */ COPY things\nFROM\tSTDIN with csv"]) {
-    await expect(conn.batch(["select 1", copyIn])).rejects.toThrow("batch(): statement 1 is a COPY FROM STDIN");
+    await expect(conn.batch(["select 1", copyIn])).rejects.toThrow("batch(): item 1 is a COPY FROM STDIN");
     await expect(conn.query(copyIn)).rejects.toMatchObject({ code: "57014" });
   }
   for (const hidden of ["select 1; copy things from stdin", "select 1 /* ' */; copy things from stdin --'"]) {

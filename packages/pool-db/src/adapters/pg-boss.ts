@@ -1,6 +1,8 @@
 /** What pg-boss (12 and later) takes as its `db` option, made of a pool. Its types are written out here: no dependency. */
+import { describeValue } from "@vg/internal";
 import type pg from "pg";
 import type { DbPool } from "../db-pool.ts";
+import { PoolConfigError } from "../errors.ts";
 import type { QueryInput } from "../query/query-call.ts";
 import { PgBossListener } from "./pg-boss-listener.ts";
 
@@ -45,6 +47,12 @@ interface Queryable {
 export function toPgBoss(pool: DbPool): PgBossDb;
 export function toPgBoss(transaction: Queryable): PgBossSession;
 export function toPgBoss(from: DbPool | Queryable): PgBossDb | PgBossSession {
+  if (typeof (from as { query?: unknown } | null | undefined)?.query !== "function") {
+    throw new PoolConfigError(
+      "DbPool",
+      `toPgBoss() takes a DbPool, a transaction or a connection, got ${describeValue(from)}.`,
+    );
+  }
   return isPool(from) ? overPool(from) : over(from);
 }
 

@@ -7,6 +7,7 @@ export class Closing<R> {
   readonly deadline: number;
   readonly outcome: Promise<CloseOutcome<R>>;
   readonly #stock: Stock<R>;
+  readonly #since: number;
   readonly #killed: CloseOutcome<R>["killed"] = [];
   #rejectedWaiters = 0;
   #isEmpty = false;
@@ -16,6 +17,7 @@ export class Closing<R> {
     const { clock, goodbyes } = stock;
     const since = clock.now();
     this.#stock = stock;
+    this.#since = since;
     this.deadline = since + deadlineMs;
     const finished = new Promise<void>((resolve) => {
       this.#finish = resolve;
@@ -24,6 +26,11 @@ export class Closing<R> {
       await Promise.all(goodbyes.keys());
       return { durationMs: clock.now() - since, killed: this.#killed, rejectedWaiters: this.#rejectedWaiters };
     });
+  }
+
+  /** How long it has waited for what was lent; `undefined` where it did not wait until its deadline. */
+  waitedMs(now: number): number | undefined {
+    return now >= this.deadline ? now - this.#since : undefined;
   }
 
   /** Nobody waits: closes whatever is free, and ends when nothing is lent and every goodbye has been said. */

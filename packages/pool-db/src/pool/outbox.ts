@@ -57,9 +57,11 @@ export class Outbox<R> {
     else if (event === "removed") listener.removed?.(resource, detail as RemovalReason);
     else if (event === "idleLost") listener.idleLost?.(resource, detail as Error);
     else if (event === "createFailed") listener.createFailed?.(resource, ms);
-    else if (event === "timedOut") listener.timedOut?.(ms);
+    else if (event === "timedOut") listener.timedOut?.(resource as Error, ms);
+    else if (event === "refused") listener.refused?.(resource as Error);
+    else if (event === "lentLost") listener.lentLost?.(resource, detail as Error, ms);
     else if (event === "leaked") listener.leaked?.(resource, detail as CallSite, ms);
-    else listener.leakReturned?.(resource, ms);
+    else listener.leakReturned?.(resource, detail as boolean, ms);
   }
 }
 

@@ -19,7 +19,7 @@ import { callSite, type CallSite } from "../call-site.ts";
 import { Alarm } from "./alarm.ts";
 import { Closing } from "./closing.ts";
 import type { DbPoolHistograms, ResourcePoolStats, RemovalReason } from "./pool-stats.ts";
-import { notWarm, poolClosed, queueFull, timedOut } from "./refusals.ts";
+import { closedBeforeServed, notWarm, poolClosed, queueFull, timedOut } from "./refusals.ts";
 import type {
   AcquireLimits,
   CloseOutcome,
@@ -206,6 +206,7 @@ export class ResourcePool<R> implements Lender<R> {
     if (this.#waiters.size >= settings.maxWaiting + Math.max(0, settings.maxOpen - this.inUse)) {
       counters.rejected++;
       const refusal = queueFull(this.name, settings.maxWaiting, this.#stock.gauges(this.waiting));
+      outbox.post("refused", refusal);
       outbox.deliver();
       return Promise.reject(refusal);
     }
@@ -290,7 +291,7 @@ export class ResourcePool<R> implements Lender<R> {
     const { slot } = lease;
     const now = clock.now();
     const leakedSince = leaks.returned(lease);
-    if (leakedSince !== undefined) outbox.post("leakReturned", slot.resource, undefined, now - leakedSince);
+    if (leakedSince !== undefined) outbox.post("leakReturned", slot.resource, slot.state === "gone", now - leakedSince);
     slot.holders--;
     if (discard) {
       slot.retired = "broken";
@@ -358,7 +359,7 @@ export class ResourcePool<R> implements Lender<R> {
     const now = clock.now();
     if (isInUse(slot)) counters.used(now - slot.acquiredAt);
     this.#stock.remove(slot, "broken", ended);
-    if (!held) outbox.post("idleLost", slot.resource, error);
+    outbox.post(held ? "lentLost" : "idleLost", slot.resource, error, held ? now - slot.acquiredAt : undefined);
     this.#pump(now);
   }
 
@@ -366,7 +367,7 @@ export class ResourcePool<R> implements Lender<R> {
 
   #tick(now: number): void {
     const stock = this.#stock;
-    this.#waiters.expire(now, (waitedMs) => this.#timeoutError(waitedMs, now));
+    this.#waiters.expire(now, (waitedMs, allowedMs) => this.#timeoutError(waitedMs, allowedMs, now));
     this.#stock.warmUps.expire(now, (target, waitedMs) => this.#notWarm(target, waitedMs));
     sweep(stock, this.#supply, now);
     if (stock.state === "draining" && this.#closingDeadline <= now) this.#kill();
@@ -381,19 +382,22 @@ export class ResourcePool<R> implements Lender<R> {
   }
 
   #kill(): void {
-    this.#closing?.kill((now) => this.#waiters.refuseAll(() => poolClosed(this.name), now));
+    const closing = this.#closing;
+    closing?.kill((now) => this.#waiters.refuseAll(() => closedBeforeServed(this.name, closing.waitedMs(now)), now));
   }
 
   #notWarm(target: number, waitedMs: number): Error {
     return notWarm(this.name, target, waitedMs, this.#stock.gauges(this.waiting), this.#supply.lastError);
   }
 
-  #timeoutError(waitedMs: number, now: number): Error {
+  #timeoutError(waitedMs: number, allowedMs: number, now: number): Error {
     const { slots, leaks, outbox } = this.#stock;
     const slot = slots.oldestLent;
     const oldest = slot === undefined ? undefined : { heldMs: now - turnOf(slot), site: leaks.siteOf(slot) };
     const { lastError: connectError } = this.#supply;
-    outbox.post("timedOut", undefined, undefined, waitedMs);
-    return timedOut(this.name, waitedMs, this.#stock.gauges(this.waiting), { connectError, oldest });
+    const limit = { allowedMs, acquireTimeoutMs: this.#stock.settings.acquireTimeoutMs };
+    const error = timedOut(this.name, waitedMs, limit, this.#stock.gauges(this.waiting), { connectError, oldest });
+    outbox.post("timedOut", error, undefined, waitedMs);
+    return error;
   }
 }

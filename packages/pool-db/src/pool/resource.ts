@@ -41,12 +41,16 @@ export interface PoolListener<R> {
   removed?(resource: R, reason: RemovalReason): void;
   /** A resource that nobody held (any more) ended by itself. */
   idleLost?(resource: R, error: Error): void;
+  /** A resource ended by itself while it was lent. */
+  lentLost?(resource: R, error: Error, heldMs: number): void;
   /** An acquire ran into its deadline. */
-  timedOut?(waitedMs: number): void;
+  timedOut?(error: Error, waitedMs: number): void;
+  /** An acquire was refused because too many wait already. */
+  refused?(error: Error): void;
   /** A lease has lasted for longer than `leakThresholdMs`; once a lease. */
   leaked?(resource: R, site: CallSite, heldMs: number): void;
-  /** A lease that was reported has ended after all. */
-  leakReturned?(resource: R, heldMs: number): void;
+  /** A lease that was reported has been released after all; `ended`: what was lent had ended before. */
+  leakReturned?(resource: R, ended: boolean, heldMs: number): void;
 }
 
 /** What bounds one acquire. */
@@ -57,6 +61,8 @@ export interface AcquireLimits {
 
 export interface ResourcePoolSettings extends PoolLimits {
   readonly name: string;
+  /** Where the resources come from, for errors. */
+  readonly target?: string | undefined;
   readonly clock: Clock;
   readonly timers: Timers;
   readonly random: () => number;

@@ -138,8 +138,8 @@ export class Supply<R> {
     // As long as something is open or on its way, or the far end will have room again, waiting is worth while. Otherwise
     // the waiters learn why at once.
     if (slots.size > 0 || factory.isCapacity?.(error) === true) return;
-    this.#waiters.refuseAll(() => couldNotConnect(settings.name, error), now);
-    warmUps.refuseAll(() => couldNotConnect(settings.name, error));
+    this.#waiters.refuseAll(() => couldNotConnect(settings.name, settings.target, error), now);
+    warmUps.refuseAll(() => couldNotConnect(settings.name, settings.target, error));
   }
 
   #validate(slot: Slot<R>, startedAt: number): void {

@@ -11,6 +11,9 @@ import { ownStatement, readQueryCall, type QueryCall, type QueryInput } from "./
 /** One statement of a batch: its text, its text and its values, or a config object. */
 export type BatchItem = QueryInput | readonly [text: string, values?: readonly unknown[]];
 
+/** A result for each statement. */
+export type BatchResults<T extends readonly BatchItem[]> = { -readonly [K in keyof T]: pg.QueryResult };
+
 /**
  * @throws {PoolConfigError} for what cannot be a batch or a statement
  * @throws {QueryValueError} for a value that cannot be serialised
@@ -21,12 +24,21 @@ export function readBatch(pool: string, items: readonly BatchItem[], options: Qu
     throw new PoolConfigError(pool, `batch() takes an array of statements, got ${describeValue(items)}.`);
   }
   const batch = (items as readonly BatchItem[]).map((item, index) => {
+    const what = `batch(): item ${index}`;
     const [input, values] = Array.isArray(item) ? (item as [string, unknown[]?]) : [item as QueryInput];
-    const call = readQueryCall(pool, input, values, undefined);
+    const isObject = !Array.isArray(item) && typeof input === "object" && input !== null;
+    if (typeof input !== "string" && !isObject) {
+      const given = Array.isArray(item) ? `an array that begins with ${describeValue(input)}` : describeValue(item);
+      throw new PoolConfigError(
+        pool,
+        `${what} must be SQL text, [text, values] or a config object with text, got ${given}.`,
+      );
+    }
+    const call = readQueryCall(pool, input, values, undefined, what);
     if (!call.pgOnly && copiesIn(call.text)) {
       throw new PoolConfigError(
         pool,
-        `batch(): statement ${index} is a COPY FROM STDIN, and a batch has no data for it. Use a connection of its own.`,
+        `${what} is a COPY FROM STDIN, and a batch has no data for it. Use a connection of its own.`,
       );
     }
     return call;

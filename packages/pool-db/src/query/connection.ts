@@ -1,7 +1,7 @@
 import type pg from "pg";
 import { LeaseReleasedError } from "../errors.ts";
 import type { Lease } from "../pool/slot.ts";
-import { readBatch, type BatchItem } from "./batch.ts";
+import { readBatch, type BatchItem, type BatchResults } from "./batch.ts";
 import type { QueryOptions } from "./limits.ts";
 import { readQueryCall, type QueryInput } from "./query-call.ts";
 import { affectedRows, firstRow } from "./results.ts";
@@ -57,10 +57,10 @@ export class DbConnection {
   }
 
   /** As `pool.batch`, on this connection. */
-  async batch(items: readonly BatchItem[], options?: QueryOptions): Promise<pg.QueryResult[]> {
+  async batch<const T extends readonly BatchItem[]>(items: T, options?: QueryOptions): Promise<BatchResults<T>> {
     this.#check();
     const call = readBatch(this.#pool, items, options);
-    return call.batch?.length === 0 ? [] : this.#session.run(call);
+    return call.batch?.length === 0 ? ([] as BatchResults<T>) : this.#session.run(call);
   }
 
   /**

@@ -1,4 +1,5 @@
 import { QueryTimeoutError } from "../errors.ts";
+import { leadToCaller } from "./lead-to-caller.ts";
 
 /** The time that a whole transaction has, retries and pauses included. */
 export class Deadline {
@@ -19,6 +20,7 @@ export class Deadline {
         new QueryTimeoutError(
           pool,
           `the transaction did not end within ${timeoutMs} ms and was rolled back. Raise timeoutMs, or do less in it.`,
+          { limitedBy: "timeoutMs", timeoutMs, sent: true },
         ),
       );
     }, timeoutMs);
@@ -42,6 +44,10 @@ export class Deadline {
     });
     try {
       return await Promise.race([work, aborted]);
+    } catch (error) {
+      // Otherwise it is the work's own, and knows where it comes from.
+      if (error === signal.reason) leadToCaller(error);
+      throw error;
     } finally {
       signal.removeEventListener("abort", abort);
     }

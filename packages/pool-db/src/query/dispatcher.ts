@@ -4,6 +4,7 @@ import type { DbQueryMessage } from "../diagnostics-messages.ts";
 import type { Clock } from "../pool/alarm.ts";
 import type { ResourcePool } from "../pool/resource-pool.ts";
 import { leadToCaller } from "./lead-to-caller.ts";
+import { limitOf, type Limits } from "./limits.ts";
 import { ownStatement, type QueryCall } from "./query-call.ts";
 import { affectedRows } from "./results.ts";
 import { runQuery } from "./run-query.ts";
@@ -51,7 +52,7 @@ export class Dispatcher {
         lease = await (shared ? this.#pool.acquireShared(wait) : this.#pool.acquire(wait));
         if (timeoutMs !== undefined) remainingMs = Math.max(1, timeoutMs - (clock.now() - since));
       }
-      const limits = { signal, timeoutMs: remainingMs, allowedMs: timeoutMs };
+      const limits: Limits = { signal, timeoutMs: remainingMs, allowedMs: timeoutMs, limitedBy: limitOf(timeoutMs) };
       const result = await runQuery<T>(name, lease.resource, call, limits, { known, shared });
       lease.release();
       report?.(undefined, result);
@@ -70,10 +71,14 @@ export class Dispatcher {
     const { signal, timeoutMs } = options;
     const { name, clock, queryTimeoutMs, acquireTimeoutMs } = this.#settings;
     const since = clock.now();
-    const lease = await this.#pool.acquire({ signal, timeoutMs: Math.min(acquireTimeoutMs, timeoutMs ?? Infinity) });
+    const wait = { signal, timeoutMs: Math.min(acquireTimeoutMs, timeoutMs ?? Infinity) };
+    const lease = await this.#pool.acquire(wait).catch((error: unknown) => {
+      leadToCaller(error);
+      throw error;
+    });
     const remainingMs = timeoutMs === undefined ? queryTimeoutMs : Math.max(1, timeoutMs - (clock.now() - since));
     try {
-      const limits = { signal, timeoutMs: remainingMs, allowedMs: timeoutMs };
+      const limits: Limits = { signal, timeoutMs: remainingMs, allowedMs: timeoutMs, limitedBy: limitOf(timeoutMs) };
       await runQuery(name, lease.resource, ownStatement(beginStatement(options)), limits);
     } catch (error) {
       lease.release(endsConnection(error) ? error : undefined);

@@ -13,10 +13,19 @@ export interface QueryOptions {
   exclusive?: boolean | undefined;
 }
 
+export type LimitName = "timeoutMs" | "queryTimeoutMs";
+
+/** Which option bounds a call that has, or has not, a `timeoutMs` of its own. */
+export function limitOf(timeoutMs: number | undefined): LimitName {
+  return timeoutMs === undefined ? "queryTimeoutMs" : "timeoutMs";
+}
+
 /** What is left of a call's limits. */
 export interface Limits extends QueryOptions {
   /** What `timeoutMs` was before a wait took its part; for the error. */
   allowedMs?: number | undefined;
+  /** The option that `timeoutMs` is of; for the error. */
+  limitedBy?: LimitName | undefined;
   /**
    * "close": at a limit the connection is closed, and what runs on it is left alone, where it would else be cancelled
    * and the connection kept. For COMMIT, whose cancellation leaves nobody knowing its outcome, and for ROLLBACK, which the

@@ -1,5 +1,5 @@
 /** What a caller gives for one query, checked and brought to one form. */
-import { describeValue } from "@vg/internal";
+import { describeKind, describeValue } from "@vg/internal";
 import type pg from "pg";
 import { PoolConfigError, QueryValueError } from "../errors.ts";
 import type { WireValue } from "../protocol/message-writer.ts";
@@ -53,19 +53,20 @@ export function readQueryCall(
   input: QueryInput,
   values: readonly unknown[] | null | undefined,
   options: QueryOptions | undefined,
+  what: string = "query()",
 ): QueryCall {
   if (typeof input !== "string" && (typeof input !== "object" || input === null)) {
     const given = typeof input === "function" ? "a function as the first parameter" : describeValue(input);
-    throw new PoolConfigError(pool, `query() takes SQL text or a config object with text, got ${given}.`);
+    throw new PoolConfigError(pool, `${what} takes SQL text or a config object with text, got ${given}.`);
   }
   if (options !== undefined) checkCallOptions(pool, "query()", options, QUERY_OPTIONS);
   const { signal, timeoutMs, prepare = true, exclusive = false } = options ?? NO_OPTIONS;
   if (typeof input === "string") {
-    refuseNul(pool, "the text of a statement", input);
+    refuseNul(pool, what, "the text of a statement", input);
     return {
       query: input,
       text: input,
-      values: wireValues(pool, values),
+      values: wireValues(pool, what, values),
       name: undefined,
       asArray: false,
       types: undefined,
@@ -79,16 +80,16 @@ export function readQueryCall(
   // A copy, because older versions of pg write the callback into it. `text` and the others are read by name because
   // template-tag libraries have them as getters of a class.
   const { name, text, values: own, query_timeout: ownTimeout, rowMode, types } = input;
-  checkConfig(pool, input, { name, text, types });
-  refuseNul(pool, "the text of a statement", text);
-  refuseNul(pool, "the name of a prepared statement", name);
+  checkConfig(pool, what, input, { name, text, types });
+  refuseNul(pool, what, "the text of a statement", text);
+  refuseNul(pool, what, "the name of a prepared statement", name);
   const query: Record<string, unknown> = { ...input, name, text, values: undefined };
   // pg's own timeout leaves a client behind that looks free and is not.
   delete query["query_timeout"];
   return {
     query,
     text,
-    values: wireValues(pool, values ?? own),
+    values: wireValues(pool, what, values ?? own),
     name,
     asArray: rowMode === "array",
     types,
@@ -96,22 +97,22 @@ export function readQueryCall(
     pgOnly: !isUnderstood(input),
     share: !exclusive,
     signal,
-    timeoutMs: timeoutMs ?? readOwnTimeout(pool, ownTimeout),
+    timeoutMs: timeoutMs ?? readOwnTimeout(pool, what, ownTimeout),
   };
 }
 
 /** What pg finds wrong with a config object when half of the query is on its way, or when its answer has come. */
-function checkConfig(pool: string, input: object, { name, text, types }: Record<string, unknown>): void {
+function checkConfig(pool: string, what: string, input: object, { name, text, types }: Record<string, unknown>): void {
   // With a name alone pg runs what it has prepared under it.
   if (typeof text !== "string" && (typeof name !== "string" || (text !== undefined && text !== null))) {
-    const what = Array.isArray(input) ? "an array" : `an object whose text is ${describeValue(text)}`;
-    throw new PoolConfigError(pool, `query() takes SQL text or a config object with text, got ${what}.`);
+    const given = Array.isArray(input) ? "an array" : `an object whose text is ${describeValue(text)}`;
+    throw new PoolConfigError(pool, `${what} takes SQL text or a config object with text, got ${given}.`);
   }
   if (name !== undefined && name !== null && typeof name !== "string") {
-    throw new PoolConfigError(pool, `query(): name must be a string, got ${describeValue(name)}.`);
+    throw new PoolConfigError(pool, `${what}: name must be a string, got ${describeValue(name)}.`);
   }
   if (types && typeof (types as { getTypeParser?: unknown }).getTypeParser !== "function") {
-    throw new PoolConfigError(pool, `query(): types must have a getTypeParser(), got ${describeValue(types)}.`);
+    throw new PoolConfigError(pool, `${what}: types must have a getTypeParser(), got ${describeValue(types)}.`);
   }
 }
 
@@ -147,36 +148,36 @@ export function ownStatement(text: string, { signal, timeoutMs }: QueryOptions =
 const NO_VALUES: readonly WireValue[] = [];
 
 /** The protocol ends a text with it: what follows would be read as something else. */
-function refuseNul(pool: string, what: string, text: unknown): void {
+function refuseNul(pool: string, what: string, part: string, text: unknown): void {
   if (typeof text !== "string" || !text.includes("\0")) return;
   throw new PoolConfigError(
     pool,
-    `query(): ${what} holds a NUL character (at ${text.indexOf("\0")}), which PostgreSQL cannot take. Remove it.`,
+    `${what}: ${part} holds a NUL character (at ${text.indexOf("\0")}), which PostgreSQL cannot take. Remove it.`,
   );
 }
 
-function wireValues(pool: string, values: unknown): readonly WireValue[] {
+function wireValues(pool: string, what: string, values: unknown): readonly WireValue[] {
   if (values === undefined || values === null) return NO_VALUES;
   if (Array.isArray(values)) {
     if (values.length > MAX_VALUES) {
       throw new PoolConfigError(
         pool,
-        `query(): a statement takes at most ${MAX_VALUES} values, got ${values.length}. Split it, or pass arrays (unnest, = any).`,
+        `${what}: a statement takes at most ${MAX_VALUES} values, got ${values.length}. Split it, or pass arrays (unnest, = any).`,
       );
     }
     const serialised: WireValue[] = [];
     try {
       return serialise(values, serialised);
     } catch (cause) {
-      throw unsendable(pool, serialised.length + 1, cause);
+      throw unsendable(pool, what, serialised.length + 1, cause);
     }
   }
-  // Its type only: values do not belong in errors.
-  throw new PoolConfigError(pool, `query(): values must be an array, got a ${typeof values}.`);
+  // Its kind only: values do not belong in errors.
+  throw new PoolConfigError(pool, `${what}: values must be an array, got ${describeKind(values)}.`);
 }
 
 /** `number` as in `$1`. */
-function unsendable(pool: string, number: number, cause: unknown): QueryValueError {
+function unsendable(pool: string, what: string, number: number, cause: unknown): QueryValueError {
   // Of the reason only what JSON says of itself: that of a hook of the value's may hold the value.
   const reason = cause instanceof Error ? cause.message.split("\n", 1)[0] : undefined;
   const known =
@@ -184,16 +185,16 @@ function unsendable(pool: string, number: number, cause: unknown): QueryValueErr
   const why = known ? reason : "serialising it throws (see the cause)";
   return new QueryValueError(
     pool,
-    `query(): the value for $${number} cannot be sent: ${why}. Nothing was sent. Pass what its column takes: plain data for JSON, or text.`,
+    `${what}: the value for $${number} cannot be sent: ${why}. Nothing was sent. Pass what its column takes: plain data for JSON, or text.`,
     { cause },
   );
 }
 
-function readOwnTimeout(pool: string, ms: unknown): number | undefined {
+function readOwnTimeout(pool: string, what: string, ms: unknown): number | undefined {
   if (ms === undefined || ms === null || ms === false || ms === 0) return undefined;
   if (typeof ms === "number" && ms > 0) return ms;
   throw new PoolConfigError(
     pool,
-    `query(): query_timeout must be a number of milliseconds of at least 0 (none), got ${describeValue(ms)}.`,
+    `${what}: query_timeout must be a number of milliseconds of at least 0 (none), got ${describeValue(ms)}.`,
   );
 }

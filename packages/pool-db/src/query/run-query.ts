@@ -1,6 +1,6 @@
 import type pg from "pg";
 import { ConnectionLostError, QueryTimeoutError, describeError } from "../errors.ts";
-import { activityOf, destroyNow } from "../protocol/pg-client.ts";
+import { activityOf, destroyNow, processIdOf } from "../protocol/pg-client.ts";
 import { markFailed, runBatchByPg } from "./batch.ts";
 import { giveUp } from "./cancellation.ts";
 import { watchLimits, type Limits } from "./limits.ts";
@@ -30,11 +30,13 @@ export function runQuery<T extends object>(
     }
     if (activityOf(client) === "dead") {
       reject(
-        new ConnectionLostError(pool, "the connection was lost before the query could be sent. It may be repeated."),
+        new ConnectionLostError(pool, "the connection was lost before the query could be sent. It may be repeated.", {
+          sent: false,
+        }),
       );
       return;
     }
-    const off = watchLimits(limits, timeoutError(pool, limits), (error) => {
+    const off = watchLimits(limits, timeoutError(pool, client, limits), (error) => {
       // The rejection comes first: what follows makes pg reject this query too, with an error that says less.
       reject(error);
       if (limits.atLimit === "close") destroyNow(client);
@@ -107,13 +109,20 @@ function watched(
 type QueryWithCallback = (query: string | object, values: readonly unknown[], callback: Done) => void;
 
 /** The error of a query whose time was up while it ran. */
-function timeoutError(pool: string, { timeoutMs, allowedMs = timeoutMs, atLimit }: Limits): () => QueryTimeoutError {
+function timeoutError(
+  pool: string,
+  client: pg.Client,
+  { timeoutMs, allowedMs = timeoutMs, atLimit, limitedBy = "timeoutMs" }: Limits,
+): () => QueryTimeoutError {
   const fate = atLimit === "close" ? "its connection was closed" : "the server is asked to cancel it";
-  return () =>
-    new QueryTimeoutError(
+  return () => {
+    const processId = processIdOf(client);
+    return new QueryTimeoutError(
       pool,
-      `the query did not end within ${allowedMs} ms and was given up; ${fate}. Raise timeoutMs, or make the query faster.`,
+      `the query did not end within ${allowedMs} ms (${limitedBy}) and was given up while it ran (server process ${processId}); ${fate}. Raise ${limitedBy}, or make the query faster.`,
+      { limitedBy, timeoutMs: allowedMs, sent: true, processId },
     );
+  };
 }
 
 /** Makes a lost connection recognisable: pg's own error for it has no code. */

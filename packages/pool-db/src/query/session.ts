@@ -2,7 +2,7 @@ import type pg from "pg";
 import { QueryTimeoutError } from "../errors.ts";
 import { activityOf, whenReady } from "../protocol/pg-client.ts";
 import { recovery } from "./cancellation.ts";
-import { watchLimits, type Limits } from "./limits.ts";
+import { limitOf, watchLimits, type Limits } from "./limits.ts";
 import type { QueryCall } from "./query-call.ts";
 import { leadToCaller } from "./lead-to-caller.ts";
 import { runQuery } from "./run-query.ts";
@@ -41,7 +41,12 @@ export class Session {
   /** Runs a query when it is its turn; its limits hold from the call. */
   async run<T extends object>(call: SessionCall): Promise<T> {
     const { signal, timeoutMs, atLimit } = call;
-    const limits: Limits = { signal, timeoutMs: timeoutMs ?? this.#defaultTimeoutMs, atLimit };
+    const limits: Limits = {
+      signal,
+      timeoutMs: timeoutMs ?? this.#defaultTimeoutMs,
+      atLimit,
+      limitedBy: limitOf(timeoutMs),
+    };
     if (signal?.aborted) throw signal.reason;
     if (this.#running) await spend(limits, this.#turn(limits));
     this.#running = true;
@@ -97,11 +102,12 @@ export class Session {
     });
   }
 
-  #neverSent({ timeoutMs, allowedMs = timeoutMs }: Limits): () => QueryTimeoutError {
+  #neverSent({ timeoutMs, allowedMs = timeoutMs, limitedBy = "timeoutMs" }: Limits): () => QueryTimeoutError {
     return () =>
       new QueryTimeoutError(
         this.#pool,
-        `the query did not end within ${allowedMs} ms and was never sent: its connection was still busy with the one before it. Raise timeoutMs, or make the one before it faster.`,
+        `the query did not end within ${allowedMs} ms (${limitedBy}) and was never sent: its connection was still busy with the one before it. Raise ${limitedBy}, or make the one before it faster.`,
+        { limitedBy, timeoutMs: allowedMs, sent: false },
       );
   }
 }
@@ -109,7 +115,12 @@ export class Session {
 /** Waits, and takes the time of the wait off the limits. */
 async function spend(limits: Limits, wait: Promise<void>): Promise<void> {
   const since = performance.now();
-  await wait;
+  try {
+    await wait;
+  } catch (error) {
+    leadToCaller(error);
+    throw error;
+  }
   if (limits.timeoutMs === undefined) return;
   limits.allowedMs ??= limits.timeoutMs;
   limits.timeoutMs = Math.max(1, limits.timeoutMs - (performance.now() - since));

@@ -1,15 +1,17 @@
 import type pg from "pg";
+import { describeKind } from "@vg/internal";
 import {
   CommitUnknownError,
   ConnectionLostError,
   PoolConfigError,
+  QueryTimeoutError,
   TransactionAbortedError,
   TransactionStateError,
   describeError,
 } from "../errors.ts";
 import type { Lease } from "../pool/slot.ts";
 import { activityOf, transactionStatusOf } from "../protocol/pg-client.ts";
-import { readBatch, type BatchItem } from "./batch.ts";
+import { readBatch, type BatchItem, type BatchResults } from "./batch.ts";
 import { checkCallOptions } from "./call-options.ts";
 import type { QueryOptions } from "./limits.ts";
 import { ownStatement, readQueryCall, type QueryInput } from "./query-call.ts";
@@ -107,10 +109,10 @@ export class Tx {
   }
 
   /** As `pool.batch`, in this transaction: the first error fails it. */
-  async batch(items: readonly BatchItem[], options?: QueryOptions): Promise<pg.QueryResult[]> {
+  async batch<const T extends readonly BatchItem[]>(items: T, options?: QueryOptions): Promise<BatchResults<T>> {
     this.#check("batch()");
     const call = readBatch(this.#pool, items, options);
-    if (call.batch?.length === 0) return [];
+    if (call.batch?.length === 0) return [] as BatchResults<T>;
     return this.#run({ ...call, signal: anyOf(call.signal, this.#signal) });
   }
 
@@ -124,10 +126,16 @@ export class Tx {
    *
    * @throws {TransactionAbortedError} `work` succeeded although a statement of it had failed; it was rolled back
    */
-  async transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
+  async transaction<T>(work: (tx: Tx) => Promise<T>, options: Record<string, never> = {}): Promise<T> {
     this.#check("transaction()");
+    if (describeKind(options) !== "an object" || Object.keys(options).length > 0) {
+      throw new PoolConfigError(
+        this.#pool,
+        `transaction(): a nested transaction takes no options, its isolation and limits are the outermost one's; got ${Object.keys(options ?? {}).join(", ") || describeKind(options)}. Give them to pool.transaction(), or to the statements.`,
+      );
+    }
     if (typeof work !== "function") {
-      throw new PoolConfigError(this.#pool, `transaction() takes an async function first, got a ${typeof work}.`);
+      throw new PoolConfigError(this.#pool, `transaction() takes an async function first, got ${describeKind(work)}.`);
     }
     // It has the session of this one, and with it the default of its statements.
     const nested = new Tx(this.#pool, this.#lease, Infinity, this.#signal, this);
@@ -233,9 +241,13 @@ export class Tx {
       this.#state = certain ? "rolled back" : "lost";
       this.#release(error);
       if (certain) throw error;
+      const what =
+        error instanceof QueryTimeoutError
+          ? `COMMIT did not end within ${Math.round(error.timeoutMs ?? 0)} ms; its connection was closed, so its outcome is unknown`
+          : `the connection was lost during COMMIT: ${describeError(error)}`;
       throw new CommitUnknownError(
         this.#pool,
-        `the connection was lost during COMMIT: ${describeError(error)}. Look in the database whether the transaction took effect before repeating it.`,
+        `${what}. Look in the database whether the transaction took effect before repeating it.`,
         { cause: error },
       );
     }
@@ -306,7 +318,7 @@ export class Tx {
       throw new ConnectionLostError(
         this.#pool,
         `${what} called on a transaction whose connection is gone; the server rolls it back.`,
-        { cause: this.#failure },
+        { cause: this.#failure, sent: false },
       );
     }
   }
