@@ -1,7 +1,11 @@
 /** The options that are pg's Client's own. It checks none of them: what is wrong shows in the middle of a login. */
-import { describeKind, type checkOptions } from "@vg/internal";
+import { describeKind } from "@vg/internal";
 
-type Check = ReturnType<typeof checkOptions>;
+/** What is asked of a check of options. */
+interface Check {
+  raw(name: string): unknown;
+  refuse(name: string, rule: string): Error;
+}
 
 interface Rule {
   readonly holds: (value: unknown) => boolean;
@@ -28,7 +32,7 @@ const RULES: Record<string, Rule> = {
     text: "a string, or a function that gives one",
   },
   host: TEXT,
-  port: COUNT,
+  port: { holds: isNumber, text: "a whole number from 1 to 65535" },
   database: TEXT,
   ssl: {
     holds: (value) =>

@@ -105,7 +105,7 @@ export class DbPool extends pg.Pool {
     this.#pool = new ResourcePool(settings, factory, poolReports(this, resolved, log));
     this.#dispatcher = new Dispatcher(resolved, this.#pool, statements);
     showClients(this, () => factory.clients);
-    this.#warnOfPipeline(resolved.queryTimeoutMs);
+    log.pipelineBeside(resolved.queryTimeoutMs);
   }
 
   /** Stands in errors and log lines. */
@@ -326,7 +326,7 @@ export class DbPool extends pg.Pool {
   configure(changes: DbPoolChanges): void {
     const limits = changeLimits(this.name, changes, this.#options);
     this.#refuseClosed();
-    if (limits.queryTimeoutMs !== this.#options.queryTimeoutMs) this.#warnOfPipeline(limits.queryTimeoutMs);
+    if (limits.queryTimeoutMs !== this.#options.queryTimeoutMs) this.#log.pipelineBeside(limits.queryTimeoutMs);
     Object.assign(this.#options, limits);
     Object.assign(this.options, compatibleLimits(limits));
     this.#pool.configure(limits);
@@ -393,14 +393,6 @@ export class DbPool extends pg.Pool {
 
   #refuseClosed(): void {
     if (this.#pool.state !== "open") throw poolClosed(this.name);
-  }
-
-  #warnOfPipeline(queryTimeoutMs: number): void {
-    if (this.#options.maxShares === 1 || queryTimeoutMs === Infinity) return;
-    this.#log.warn(
-      "pipeline has no effect beside queryTimeoutMs: a statement with a limit has a connection of its own. Let the server limit it (statement_timeout)",
-      { query_timeout_ms: queryTimeoutMs },
-    );
   }
 
   async #acquireLater(options: QueryOptions): Promise<DbConnection> {

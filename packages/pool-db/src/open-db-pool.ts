@@ -1,5 +1,5 @@
 import { DbPool } from "./db-pool.ts";
-import { AcquireTimeoutError, ConnectError, QueryTimeoutError, describeError } from "./errors.ts";
+import { AcquireTimeoutError, ConnectError, QueryTimeoutError, describeConnectError } from "./errors.ts";
 import type { DbPoolOptions } from "./options.ts";
 
 const OPEN_TIMEOUT_MS = 5_000;
@@ -19,7 +19,7 @@ export async function openDbPool(options: DbPoolOptions = {}): Promise<DbPool> {
   } catch (error) {
     const cause = reasonOf(error);
     const elapsedMs = Math.round(performance.now() - since);
-    const reason = isSilence(cause) ? `no answer within ${elapsedMs} ms` : describeError(cause);
+    const reason = isSilence(cause) ? `no answer within ${elapsedMs} ms` : describeConnectError(cause);
     await pool.destroy();
     throw new ConnectError(
       pool.name,

@@ -38,7 +38,7 @@ export interface DbPoolOptions extends pg.PoolConfig {
   acquireTimeoutMs?: number | undefined;
   /** The most that one dial takes, login included; above 0, default 10 s. */
   connectTimeoutMs?: number | undefined;
-  /** The most that a query takes when its call names no `timeoutMs`; above 0, default `Infinity`. pg: `query_timeout`. */
+  /** The most that a query takes, from having a connection, when its call names no `timeoutMs`; above 0, default `Infinity`. pg: `query_timeout`. */
   queryTimeoutMs?: number | undefined;
   /** Acquires that may wait beyond those that free capacity will serve; more are refused at once. Default `Infinity`. */
   maxWaiting?: number | undefined;

@@ -83,6 +83,15 @@ export class PoolLog {
     this.#say("info", "connected again", { failures, duration_ms }, pgMessage);
   }
 
+  /** A limit of every statement takes from `pipeline` all that it could do. */
+  pipelineBeside(queryTimeoutMs: number): void {
+    if (this.#options.maxShares === 1 || queryTimeoutMs === Infinity) return;
+    this.warn(
+      "pipeline has no effect beside queryTimeoutMs: a statement with a limit has a connection of its own. Let the server limit it (statement_timeout)",
+      { query_timeout_ms: queryTimeoutMs },
+    );
+  }
+
   closed(processId: number | undefined, reason: RemovalReason): void {
     this.#say("debug", "connection closed", { process_id: processId, reason }, PG_REMOVALS[reason]);
   }

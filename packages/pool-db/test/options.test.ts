@@ -8,6 +8,7 @@ import {
   toPgBoss,
   type DbPoolOptions,
 } from "../src/index.ts";
+import { addressText } from "../src/dsn.ts";
 
 function refusal(options: unknown): string {
   try {
@@ -62,6 +63,12 @@ test("a name that is not near any option is not taken for one", () => {
 test("an option under both of its names is refused", () => {
   expect(refusal({ max: 3, maxOpenConns: 3 })).toContain("maxOpenConns and max are two names of one option");
   expect(refusal({ dsn: "postgres://h/d", connectionString: "postgres://h/d" })).toContain("dsn and connectionString");
+});
+
+test("the default name leaves out the database where there is none", () => {
+  const server = { host: "h", port: 5432, user: undefined, ssl: false, password: undefined };
+  expect(addressText({ ...server, database: undefined })).toBe("h:5432");
+  expect(addressText({ ...server, database: "d" })).toBe("h:5432/d");
 });
 
 test("a small maximum lowers the default of maxIdleConns; a large minimum raises it", () => {
@@ -126,7 +133,7 @@ test("pg's own options are refused when they are of a type that pg cannot use", 
     [{ types: 5 }, "types must be an object with getTypeParser(), got 5."],
     [{ password: 90125 }, "password must be a string, or a function that gives one, got a number."],
     [{ keepAlive: "no" }, 'keepAlive must be true or false, got "no".'],
-    [{ port: "abc" }, 'port must be a number of at least 0, got "abc".'],
+    [{ port: "abc" }, 'port must be a whole number from 1 to 65535, got "abc".'],
     [{ user: {} }, "user must be a string, got an object."],
   ];
   for (const [options, message] of wrong) expect(refusal(options)).toContain(message);
