@@ -110,7 +110,9 @@ async function compare(name: string, machine: Machine, options: Arguments): Prom
   const comparison = quick ? { ...whole, cases: whole.cases.filter((one) => one.fullOnly !== true) } : whole;
   const own = {
     budgetMs: comparison.budgetMs?.[quick ? "quick" : "full"] ?? settings.budgetMs,
-    warmUpMs: Math.min(settings.warmUpMs, comparison.warmUpMs ?? Infinity),
+    warmUpMs: quick
+      ? Math.min(settings.warmUpMs, comparison.warmUpMs ?? Infinity)
+      : (comparison.warmUpMs ?? settings.warmUpMs),
   };
   if (build) await buildPackages(comparison.packages);
   const libraries = new Set(comparison.cases.flatMap((one) => one.contenders.map(({ library }) => library)));

@@ -20,7 +20,7 @@ export interface Comparison {
   yardstick?(environment: Environment | undefined, quick: boolean): Promise<Yardstick>;
   /** Instead of the usual budget, where there are many cases: they get more time, not shorter rounds. */
   readonly budgetMs?: { readonly full: number; readonly quick: number };
-  /** Instead of the usual warm-up, if that is longer: for code that is hot sooner. */
+  /** Instead of the usual warm-up of a full run: for code that is hot sooner, or later. A quick one takes the shorter. */
   readonly warmUpMs?: number;
 }
 

@@ -128,15 +128,15 @@ const NOT_PLAIN = [
 ];
 
 test.each(SHAREABLE)("%j is plain, and may share a connection", (text) => {
-  expect(classify(text)).toEqual({ plain: true, shareable: true });
+  expect(classify(text)).toMatchObject({ plain: true, shareable: true });
 });
 
 test.each(PLAIN_ONLY)("%j is plain, and keeps a connection to itself", (text) => {
-  expect(classify(text)).toEqual({ plain: true, shareable: false });
+  expect(classify(text)).toMatchObject({ plain: true, shareable: false });
 });
 
 test.each(NOT_PLAIN)("%j is not plain", (text) => {
-  expect(classify(text)).toEqual({ plain: false, shareable: false });
+  expect(classify(text)).toMatchObject({ plain: false, shareable: false });
 });
 
 test.each(["/*", "*/", "$a", "$$", "'", '"', "for ", "into ", "--", "(", ";", "pg_", "u&"])(
@@ -224,3 +224,19 @@ test("what the server takes for more than one statement is never plain, in whate
     expect(Math.min(several, plain)).toBeGreaterThan(50);
   }
 });
+
+test.each([
+  "create table t ()",
+  "alter table t add column n int",
+  "DROP TABLE t",
+  "select 1; drop table t",
+  "do $$ begin execute 'drop table t'; end $$",
+  "call migrate()",
+])("%j may change the schema", (text) => {
+  expect(classify(text)).toMatchObject({ plain: false, changesSchema: true });
+});
+
+test.each(["select 1", "update t set n = 1", "begin", "set search_path = a", "vacuum t"])(
+  "%j does not change the schema",
+  (text) => expect(classify(text).changesSchema).toBe(false),
+);

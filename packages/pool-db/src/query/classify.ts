@@ -10,12 +10,17 @@ export interface StatementKind {
   readonly plain: boolean;
   /** Plain, and nothing in it is known to change the session or to hold on to it: strangers may share its connection. */
   readonly shareable: boolean;
+  /** Something in it may be a change of the schema: CREATE, ALTER, DROP, or a text that is not understood. */
+  readonly changesSchema: boolean;
 }
 
-const NEITHER: StatementKind = { plain: false, shareable: false };
-const PLAIN_ONLY: StatementKind = { plain: true, shareable: false };
-const SHAREABLE: StatementKind = { plain: true, shareable: true };
+const NEITHER: StatementKind = { plain: false, shareable: false, changesSchema: false };
+const SCHEMA_CHANGE: StatementKind = { plain: false, shareable: false, changesSchema: true };
+const PLAIN_ONLY: StatementKind = { plain: true, shareable: false, changesSchema: false };
+const SHAREABLE: StatementKind = { plain: true, shareable: true, changesSchema: false };
 
+/** Anywhere in it: behind another statement, or in the body of DO. CALL may do anything. */
+const SCHEMA_VERB = /\b(?:create|alter|drop|call)\b/i;
 const PLAIN_VERB = /^(?:select|insert|update|delete|merge|values|table|with)\b/i;
 /**
  * What changes or depends on the session, takes a lock beyond the statement, makes it wait, or runs a text that is not
@@ -38,7 +43,9 @@ const HIDDEN_NAME = /u&"/i;
 export function classify(text: string): StatementKind {
   const start = skipBlank(text, 0);
   const head = text.slice(start, start + 8);
-  if (!PLAIN_VERB.test(head) || text.includes("\0") || !isSingle(text, start)) return NEITHER;
+  if (!PLAIN_VERB.test(head) || text.includes("\0") || !isSingle(text, start)) {
+    return SCHEMA_VERB.test(text) ? SCHEMA_CHANGE : NEITHER;
+  }
   // Words in strings and comments, and INSERT INTO inside of WITH, are taken for them too: it only costs the sharing.
   if (SESSION.test(text) || HIDDEN_NAME.test(text) || locksRows(text)) return PLAIN_ONLY;
   return MAKES_TABLE.test(text.slice(start)) ? PLAIN_ONLY : SHAREABLE;

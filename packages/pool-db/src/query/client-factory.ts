@@ -121,6 +121,7 @@ export class ClientFactory implements ResourceFactory<pg.Client> {
 
   close(client: pg.Client, hard: boolean): Promise<void> {
     this.#clients.delete(client);
+    this.#settings.statements.settle(client);
     if (hard) {
       cutConnection(client);
       return Promise.resolve();
@@ -142,7 +143,10 @@ export class ClientFactory implements ResourceFactory<pg.Client> {
   /** The next borrower must never find itself in a stranger's transaction. */
   #leaveTransaction(client: pg.Client): Verdict | Promise<Verdict> {
     const status = transactionStatusOf(client);
-    if (status !== "T" && status !== "E") return "clean";
+    if (status !== "T" && status !== "E") {
+      this.#settings.statements.settle(client);
+      return "clean";
+    }
     this.#settings.onUnclean(client, "in a transaction");
     return answers(client, "ROLLBACK").then((ok) => (ok && transactionStatusOf(client) === "I" ? "clean" : "dirty"));
   }

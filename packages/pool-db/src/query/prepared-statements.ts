@@ -112,6 +112,11 @@ export class PreparedStatements {
     if (!close) this.#closes = [];
   }
 
+  /** Those that the pool has named are not what they would be if they were prepared now. */
+  outdate(): void {
+    for (const prepared of this.#prepared.values()) this.drop(prepared, true);
+  }
+
   /** Names that the server shall forget with the next exchange. */
   takeCloses(): readonly string[] {
     if (this.#closes.length === 0) return NONE;

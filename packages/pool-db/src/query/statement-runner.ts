@@ -47,12 +47,15 @@ export class StatementRunner {
   readonly #wire: Wire;
   readonly #shared: Statements;
   readonly #prepared: PreparedStatements;
+  /** The state of the schema that they were prepared for. */
+  #schema: number;
 
   constructor(client: pg.Client, wire: Wire, shared: Statements) {
     this.#client = client;
     this.#wire = wire;
     this.#shared = shared;
     this.#prepared = new PreparedStatements(client, shared.cacheSize, shared.counts);
+    this.#schema = shared.schema;
   }
 
   /** Whether a statement may be written now: when nothing is under way, or nothing but what shares the connection. */
@@ -63,6 +66,11 @@ export class StatementRunner {
   /** What is known of a text; counts a use. */
   look(text: string): KnownStatement {
     return this.#shared.book.look(text);
+  }
+
+  /** A statement is about to run on its connection, by whatever way. */
+  note({ changesSchema }: KnownStatement): void {
+    if (changesSchema) this.#shared.schemaChanges(this.#client);
   }
 
   /**
@@ -82,8 +90,8 @@ export class StatementRunner {
 
   /** Runs several as one exchange: one round trip, and outside of a transaction all or nothing. */
   runBatch(calls: readonly PlainCall[], answer: AnswerAll): void {
-    const { book } = this.#shared;
-    const known = calls.map(({ text }) => book.look(text));
+    const known = calls.map(({ text }) => this.look(text));
+    for (const statement of known) this.note(statement);
     this.#run(calls, known, false, answer, false);
   }
 
@@ -95,6 +103,7 @@ export class StatementRunner {
     again: boolean,
     standIn?: StandIn,
   ): void {
+    this.#keepUpWithSchema();
     this.#prepared.beginExchange();
     const planned: Planned[] = [];
     for (let index = 0; index < calls.length; index++) {
@@ -122,6 +131,13 @@ export class StatementRunner {
       answer(error, results, failedAt);
     };
     this.#wire.run(new Exchange(statements, this.#prepared.takeCloses(), shared, done), standIn);
+  }
+
+  #keepUpWithSchema(): void {
+    const { schema } = this.#shared;
+    if (schema === this.#schema) return;
+    this.#schema = schema;
+    this.#prepared.outdate();
   }
 
   /** Nothing of it is sent, but it is answered in its turn. */
