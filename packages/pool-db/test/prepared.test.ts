@@ -3,6 +3,7 @@ import { runInNewContext } from "node:vm";
 import pg from "pg";
 import { afterEach, expect, test } from "vitest";
 import type { BatchItem, DbConnection, DbPool, DbPoolOptions } from "../src/index.ts";
+import { nameFor } from "../src/query/statement-name.ts";
 import { StatementBook, type KnownStatement } from "../src/query/statement-book.ts";
 import { fakeServer, oneRow } from "./fake-server.ts";
 import { countedWrites, usePostgres } from "./support.ts";
@@ -14,9 +15,9 @@ interface Queryable {
   query(text: string, values?: readonly unknown[], options?: { prepare?: boolean }): Promise<pg.QueryResult>;
 }
 
-/** Name and text of what the server has prepared for this connection, in the order of the names. */
+/** Name and text of what the server has prepared for this connection, in the order in which they were prepared. */
 async function preparedOn(conn: Queryable): Promise<readonly (readonly [name: string, text: string])[]> {
-  const { rows } = await conn.query("select name, statement from pg_prepared_statements order by 1", [], {
+  const { rows } = await conn.query("select name, statement from pg_prepared_statements order by prepare_time", [], {
     prepare: false,
   });
   return rows.map(({ name, statement }) => [name, statement] as const);
@@ -42,10 +43,13 @@ test("a text is prepared once the pool has run it more often than the threshold,
   await first.query(text, [2]);
   expect(await preparedOn(first)).toEqual([]);
   await second.query(text, [3]);
-  expect([await preparedOn(first), await preparedOn(second)]).toEqual([[], [["vg_1", text]]]);
+  expect([await preparedOn(first), await preparedOn(second)]).toEqual([[], [[nameFor(text), text]]]);
   await first.query(text, [4]);
   await second.query(text, [5]);
-  expect([await preparedOn(first), await preparedOn(second)]).toEqual([[["vg_1", text]], [["vg_1", text]]]);
+  expect([await preparedOn(first), await preparedOn(second)]).toEqual([
+    [[nameFor(text), text]],
+    [[nameFor(text), text]],
+  ]);
 });
 
 test("what the server is found out with the first text that is worth preparing, and that takes no write of its own", async () => {
@@ -55,28 +59,28 @@ test("what the server is found out with the first text that is worth preparing, 
   const before = counted.writes;
   for (let n = 0; n < 3; n++) expect((await conn.query("select $1::int as n", [n])).rows).toEqual([{ n }]);
   expect(counted.writes - before).toBe(3);
-  expect(await preparedOn(conn)).toEqual([["vg_1", "select $1::int as n"]]);
+  expect(await preparedOn(conn)).toEqual([[nameFor("select $1::int as n"), "select $1::int as n"]]);
 });
 
-test("the least recently used leaves a full cache, with the write of the one that comes; no name is given twice", async () => {
+test("the least recently used leaves a full cache, with the write of the one that comes", async () => {
   const counted = countedWrites();
   await using conn = await lease({ statementCacheSize: 2, ...counted.options });
   for (const text of ["select 1", "select 2", "select 1"]) await twice(conn, text);
   expect(await preparedOn(conn)).toEqual([
-    ["vg_1", "select 1"],
-    ["vg_2", "select 2"],
+    [nameFor("select 1"), "select 1"],
+    [nameFor("select 2"), "select 2"],
   ]);
   const before = counted.writes;
   await twice(conn, "select 3");
   expect(counted.writes - before).toBe(2);
   expect(await preparedOn(conn)).toEqual([
-    ["vg_1", "select 1"],
-    ["vg_3", "select 3"],
+    [nameFor("select 1"), "select 1"],
+    [nameFor("select 3"), "select 3"],
   ]);
   await conn.query("select 2");
   expect(await preparedOn(conn)).toEqual([
-    ["vg_3", "select 3"],
-    ["vg_4", "select 2"],
+    [nameFor("select 3"), "select 3"],
+    [nameFor("select 2"), "select 2"],
   ]);
 });
 
@@ -204,13 +208,11 @@ test("inside a transaction a deallocated statement is an error once, and the nex
 
 test("a name of ours that somebody has taken by hand is passed over", async () => {
   await using conn = await lease();
-  await conn.query("prepare vg_1 as select 'by hand'");
+  const name = nameFor("select 1 as n");
+  await conn.query(`prepare "${name}" as select 'by hand'`);
   await twice(conn, "select 1 as n");
   expect((await conn.query("select 1 as n")).rows).toEqual([{ n: 1 }]);
-  expect(await preparedOn(conn)).toEqual([
-    ["vg_1", "prepare vg_1 as select 'by hand'"],
-    ["vg_2", "select 1 as n"],
-  ]);
+  expect(await preparedOn(conn)).toEqual([[name, `prepare "${name}" as select 'by hand'`]]);
 });
 
 test("a name of the user's that is taken by hand is his error, as with pg, and turns preparing off for nobody", async () => {
@@ -220,7 +222,7 @@ test("a name of the user's that is taken by hand is his error, as with pg, and t
     await expect(conn.query({ name: "taken", text: "select 1" })).rejects.toMatchObject({ code: "42P05" });
   }
   await twice(conn, "select 2");
-  expect((await preparedOn(conn)).map(([name]) => name)).toEqual(["taken", "vg_1"]);
+  expect((await preparedOn(conn)).map(([name]) => name)).toEqual(["taken", nameFor("select 2")]);
 });
 
 test("what has happened by the time that a prepared statement is found missing does not happen twice", async () => {
@@ -325,7 +327,7 @@ test("a user's name is for one text, on pg's client as on ours", async () => {
   // Prepared by pg's client, run by the wire.
   await conn.client.query({ name: "explained", text: "explain select 1" });
   await expect(conn.query({ name: "explained", text: "select 1" })).rejects.toThrow("must be unique");
-  expect((await preparedOn(conn)).map(([name]) => name)).toEqual(["explained", "mine"]);
+  expect((await preparedOn(conn)).map(([name]) => name)).toEqual(["mine", "explained"]);
 });
 
 const inherited = Object.getOwnPropertyDescriptor(pg.Client.prototype, "query") as PropertyDescriptor;
@@ -366,7 +368,7 @@ test("the same text several times in a batch is prepared once", async () => {
   const text = "select $1::int as n";
   const results = await conn.batch([1, 2, 3].map((n) => [text, [n]]));
   expect(results.map(({ rows }) => rows)).toEqual([[{ n: 1 }], [{ n: 2 }], [{ n: 3 }]]);
-  expect(await preparedOn(conn)).toEqual([["vg_1", text]]);
+  expect(await preparedOn(conn)).toEqual([[nameFor(text), text]]);
 });
 
 test("a server that cannot say which session it is has nothing prepared, and no caller hears of it", async () => {

@@ -2,6 +2,7 @@ import type pg from "pg";
 import type { Columns } from "../protocol/columns.ts";
 import { forgetParsed, parsedByPg, rememberParsed } from "../protocol/pg-client.ts";
 import type { KnownStatement } from "./statement-book.ts";
+import { nameFor } from "./statement-name.ts";
 
 /** What a statement that a connection has prepared is known by. */
 export interface Prepared {
@@ -25,9 +26,6 @@ export interface StatementCounts {
 /**
  * The statements that one connection has prepared by itself: at most `capacity`, of which the least recently used leaves
  * for a new one. The server hears of that with the next exchange.
- *
- * A name is never used for another text: a reader of the server's log, and a pooler that mixes connections up, must not
- * take one for the other.
  */
 export class PreparedStatements {
   readonly #capacity: number;
@@ -37,7 +35,6 @@ export class PreparedStatements {
   readonly #given = new Map<string, Prepared>();
   readonly #client: pg.ClientBase;
   #closes: string[] = [];
-  #names = 0;
   #clock = 0;
   /** When the exchange began that is being planned. What it uses must not leave: its Close would come first. */
   #planningSince = 0;
@@ -72,7 +69,7 @@ export class PreparedStatements {
     const map = given === undefined ? this.#prepared : this.#given;
     if (map.has(given ?? text)) return undefined;
     const prepared: Prepared = {
-      name: given ?? `vg_${++this.#names}`,
+      name: given ?? nameFor(text),
       given,
       text,
       parsed: false,
