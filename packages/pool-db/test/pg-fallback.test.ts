@@ -92,6 +92,8 @@ test("a class that sees every query sees those that the wire runs, and what is p
   for (let n = 0; n < 3; n++) await pool.query("select $1::int as n", [n]);
   await pool.exec({ text: "select 4" });
   expect(seen).toEqual([...Array.from({ length: 3 }, () => "select $1::int as n"), "select 4"]);
-  const { rows } = await pool.query("select statement from pg_prepared_statements", [], { prepare: false });
+  const { rows } = await pool.query("select statement from pg_prepared_statements order by prepare_time", [], {
+    prepare: false,
+  });
   expect(rows.map(({ statement }) => statement)).toEqual(["select $1::int as n", "select 4"]);
 });
