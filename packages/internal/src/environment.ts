@@ -1,3 +1,4 @@
+import { LONGEST_DELAY_MS } from "./clock.ts";
 import { describeValue } from "./options.ts";
 
 /**
@@ -41,7 +42,7 @@ export function readEnvironment(env: Record<string, string | undefined>, fail: (
      * A decimal number of `unitMs` (an hour, a second) above 0, as milliseconds: one at least, and as many as Node's
      * timers hold at most, unless `max` says otherwise.
      */
-    durationMs(name: string, unitMs: number, unitName: string, { max = 2 ** 31 - 1 }: { max?: number } = {}) {
+    durationMs(name: string, unitMs: number, unitName: string, { max = LONGEST_DELAY_MS }: { max?: number } = {}) {
       const value = decimal(name);
       if (value === undefined) return undefined;
       const limit = Math.floor(max / unitMs);

@@ -1,5 +1,5 @@
 export { fullJitterDelay } from "./backoff.ts";
-export { monotonicClock } from "./clock.ts";
+export { LONGEST_DELAY_MS, monotonicClock } from "./clock.ts";
 export { readEnvironment } from "./environment.ts";
 export { createHistogram } from "./histogram.ts";
 export { checkOptions, describeKind, describeValue } from "./options.ts";

@@ -1,3 +1,5 @@
+import { LONGEST_DELAY_MS } from "./clock.ts";
+
 /** The value as an error message may show it: short, and never the inside of an object or a long string. */
 export function describeValue(value: unknown): string {
   if (typeof value === "string") {
@@ -80,7 +82,7 @@ class OptionCheck {
   }
 
   /** A number of milliseconds. Node's timers hold 2^31-1 at most, and fire at once beyond it. */
-  durationMs(name: string, { fallback, min = 0, max = 2 ** 31 - 1, hint }: NumberRule): number {
+  durationMs(name: string, { fallback, min = 0, max = LONGEST_DELAY_MS, hint }: NumberRule): number {
     const value = this.raw(name);
     if (value === undefined) return fallback;
     if (typeof value !== "number" || Number.isNaN(value) || value < min || value > max) {

@@ -232,11 +232,20 @@ test.each([
   "select 1; drop table t",
   "do $$ begin execute 'drop table t'; end $$",
   "call migrate()",
+  "create table temp_t ()",
+  "begin; alter table t add column n int; commit",
+  "-- first\ncreate unlogged table t ()",
 ])("%j may change the schema", (text) => {
   expect(classify(text)).toMatchObject({ plain: false, changesSchema: true });
 });
 
-test.each(["select 1", "update t set n = 1", "begin", "set search_path = a", "vacuum t"])(
-  "%j does not change the schema",
-  (text) => expect(classify(text).changesSchema).toBe(false),
-);
+test.each([
+  "select 1",
+  "update t set n = 1",
+  "begin",
+  "set search_path = a",
+  "vacuum t",
+  "create temp table t (n int) on commit drop",
+  "/* mine */ CREATE TEMPORARY TABLE t (n int)",
+  `notify jobs, '{"op": "create"}'`,
+])("%j does not change the schema", (text) => expect(classify(text).changesSchema).toBe(false));

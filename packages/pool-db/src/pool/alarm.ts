@@ -1,3 +1,5 @@
+import { LONGEST_DELAY_MS } from "@vg/internal";
+
 /** Milliseconds that never go back. A test passes its own and moves the time. */
 export interface Clock {
   now(): number;
@@ -16,8 +18,6 @@ export const nodeTimers: Timers = {
   clear: (timer) => clearTimeout(timer as NodeJS.Timeout),
   keepAlive: (timer, on) => void (on ? (timer as NodeJS.Timeout).ref() : (timer as NodeJS.Timeout).unref()),
 };
-
-const MAX_DELAY_MS = 2 ** 31 - 1;
 
 /**
  * The one timer of a pool. It rings at the earliest of all the times that were asked for, perhaps earlier, never later
@@ -43,7 +43,7 @@ export class Alarm {
     if (at >= this.#at) return;
     this.cancel();
     this.#at = at;
-    const delayMs = Math.min(MAX_DELAY_MS, Math.max(1, Math.ceil(at - this.#clock.now())));
+    const delayMs = Math.min(LONGEST_DELAY_MS, Math.max(1, Math.ceil(at - this.#clock.now())));
     this.#timer = this.#timers.set(() => {
       this.#timer = undefined;
       this.#at = Infinity;

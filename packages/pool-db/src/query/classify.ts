@@ -10,7 +10,7 @@ export interface StatementKind {
   readonly plain: boolean;
   /** Plain, and nothing in it is known to change the session or to hold on to it: strangers may share its connection. */
   readonly shareable: boolean;
-  /** Something in it may be a change of the schema: CREATE, ALTER, DROP, or a text that is not understood. */
+  /** It may change the schema for others: CREATE (of what is not temporary), ALTER, DROP, DO, CALL, or one of several statements. */
   readonly changesSchema: boolean;
 }
 
@@ -19,8 +19,9 @@ const SCHEMA_CHANGE: StatementKind = { plain: false, shareable: false, changesSc
 const PLAIN_ONLY: StatementKind = { plain: true, shareable: false, changesSchema: false };
 const SHAREABLE: StatementKind = { plain: true, shareable: true, changesSchema: false };
 
-/** Anywhere in it: behind another statement, or in the body of DO. CALL may do anything. */
-const SCHEMA_VERB = /\b(?:create|alter|drop|call)\b/i;
+/** DO and CALL may do anything. A temporary table is its own session's; who makes one for each task would keep all others parsing. */
+const SCHEMA_VERB = /^(?:create\b(?!\s+(?:(?:local|global)\s+)?temp(?:orary)?\b)|alter\b|drop\b|do\b|call\b)/i;
+const SCHEMA_WORD = /\b(?:create|alter|drop|do|call)\b/i;
 const PLAIN_VERB = /^(?:select|insert|update|delete|merge|values|table|with)\b/i;
 /**
  * What changes or depends on the session, takes a lock beyond the statement, makes it wait, or runs a text that is not
@@ -43,8 +44,10 @@ const HIDDEN_NAME = /u&"/i;
 export function classify(text: string): StatementKind {
   const start = skipBlank(text, 0);
   const head = text.slice(start, start + 8);
-  if (!PLAIN_VERB.test(head) || text.includes("\0") || !isSingle(text, start)) {
-    return SCHEMA_VERB.test(text) ? SCHEMA_CHANGE : NEITHER;
+  const single = isSingle(text, start);
+  if (!single || !PLAIN_VERB.test(head) || text.includes("\0")) {
+    const changes = single ? SCHEMA_VERB.test(text.slice(start)) : SCHEMA_WORD.test(text);
+    return changes ? SCHEMA_CHANGE : NEITHER;
   }
   // Words in strings and comments, and INSERT INTO inside of WITH, are taken for them too: it only costs the sharing.
   if (SESSION.test(text) || HIDDEN_NAME.test(text) || locksRows(text)) return PLAIN_ONLY;

@@ -1,3 +1,4 @@
+import { LONGEST_DELAY_MS } from "@vg/internal";
 import { QueryTimeoutError } from "../errors.ts";
 import { leadToCaller } from "./lead-to-caller.ts";
 
@@ -10,7 +11,7 @@ export class Deadline {
 
   constructor(pool: string, signal: AbortSignal | undefined, timeoutMs: number | undefined) {
     this.#endsAt = performance.now() + (timeoutMs ?? Infinity);
-    if (timeoutMs === undefined || timeoutMs > MAX_DELAY_MS) {
+    if (timeoutMs === undefined || timeoutMs > LONGEST_DELAY_MS) {
       this.signal = signal;
       return;
     }
@@ -58,5 +59,3 @@ export class Deadline {
     clearTimeout(this.#timer);
   }
 }
-
-const MAX_DELAY_MS = 2 ** 31 - 1;

@@ -1,3 +1,5 @@
+import { LONGEST_DELAY_MS } from "@vg/internal";
+
 /** What bounds one call. */
 export interface QueryOptions {
   /** Aborting it rejects the call at once with the signal's reason. */
@@ -34,18 +36,17 @@ export interface Limits extends QueryOptions {
   atLimit?: "close" | undefined;
 }
 
-const MAX_DELAY_MS = 2 ** 31 - 1;
-
 /**
  * Calls `onExceeded` at most once: with the signal's reason when it is aborted, or with `timeoutError()` after
- * `timeoutMs`. Returns what calls the watch off. An already aborted signal is the caller's to check.
+ * `timeoutMs`; a limit that no timer holds is none. Returns what calls the watch off. An already aborted signal is the caller's to check.
  */
 export function watchLimits(
   { signal, timeoutMs = Infinity }: QueryOptions,
   timeoutError: () => Error,
   onExceeded: (error: unknown) => void,
 ): () => void {
-  if (signal === undefined && timeoutMs === Infinity) return nothing;
+  const timed = timeoutMs <= LONGEST_DELAY_MS;
+  if (signal === undefined && !timed) return nothing;
   let timer: NodeJS.Timeout | undefined;
   const off = (): void => {
     clearTimeout(timer);
@@ -56,14 +57,11 @@ export function watchLimits(
     onExceeded(signal?.reason);
   };
   signal?.addEventListener("abort", abort, { once: true });
-  if (timeoutMs !== Infinity) {
-    timer = setTimeout(
-      () => {
-        off();
-        onExceeded(timeoutError());
-      },
-      Math.min(timeoutMs, MAX_DELAY_MS),
-    );
+  if (timed) {
+    timer = setTimeout(() => {
+      off();
+      onExceeded(timeoutError());
+    }, timeoutMs);
   }
   return off;
 }

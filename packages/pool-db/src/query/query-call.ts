@@ -121,7 +121,7 @@ export function isUnderstood(input: QueryConfig): boolean {
   const { text, name, rowMode, types } = input;
   return (
     typeof text === "string" &&
-    (name === undefined || (typeof name === "string" && name !== "")) &&
+    (name === undefined || (typeof name === "string" && name !== "" && !name.includes("\0"))) &&
     (rowMode === undefined || rowMode === "array") &&
     (types === undefined || typeof types.getTypeParser === "function") &&
     Object.keys(input).every((key) => KNOWN_KEYS.has(key))
