@@ -12,6 +12,4 @@ export default defineConfig((options) => ({
   dts: false,
   // Otherwise "node:crypto" ships as "crypto", which can be shadowed by a package.
   removeNodeProtocol: false,
-  // esbuild renames classes that refer to themselves (`_Pool`), which shows in stack traces.
-  keepNames: true,
 }));

@@ -272,7 +272,7 @@ class Snapshot implements CacheStats {
     if (previous.#epoch.resets === this.#epoch.resets) {
       for (const name of Object.keys(between) as (keyof Counters)[]) between[name] -= previous.#counters[name];
     }
-    return new Snapshot(between, this.#epoch, this.#gauges);
+    return snapshot(between, this.#epoch, this.#gauges);
   }
 }
 

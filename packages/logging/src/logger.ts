@@ -140,7 +140,7 @@ export function createLoggerThatWarns(config: LoggerConfig, warnings: readonly s
     const nothing = new Entry(undefined, undefined, undefined);
     for (const warning of warnings) core.write(core.root, nothing, warning, LEVEL_NUMBERS.warn);
   }
-  return new VgLogger({ core, lines, destination }, core.root);
+  return loggerOn({ core, lines, destination }, core.root);
 }
 
 /** What a logger and its children share. */
@@ -148,6 +148,10 @@ interface Shared {
   readonly core: PinoCore;
   readonly lines: LineWriter;
   readonly destination: Destination;
+}
+
+function loggerOn(shared: Shared, pino: PinoLogger): Logger {
+  return new VgLogger(shared, pino);
 }
 
 class VgLogger implements Logger {
@@ -231,7 +235,7 @@ class VgLogger implements Logger {
   }
 
   withFields(fields: Fields): Logger {
-    return new VgLogger(this.#shared, this.pino.child(fields));
+    return loggerOn(this.#shared, this.pino.child(fields));
   }
 
   withContext(context: TraceContext | null | undefined): Logger {

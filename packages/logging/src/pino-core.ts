@@ -13,7 +13,7 @@ import { callerOf } from "./caller.ts";
 import type { CallerPolicy, Settings } from "./config.ts";
 import type { Destination } from "./destination.ts";
 import { LEVEL_NUMBERS } from "./levels.ts";
-import { Bindings } from "./line/bindings.ts";
+import { type Bindings, NO_BINDINGS } from "./line/bindings.ts";
 import { Entry } from "./line/entry.ts";
 import { isError } from "./line/error.ts";
 import { HiddenPaths } from "./line/hidden-paths.ts";
@@ -152,7 +152,7 @@ export function createPinoCore(parts: CoreParts): PinoCore {
   };
 
   const own: Record<PropertyKey, unknown> = {
-    [BINDINGS]: lines.extend(Bindings.none, settings.base),
+    [BINDINGS]: lines.extend(NO_BINDINGS, settings.base),
     [HIDDEN]: [],
 
     // pino would serialise the fields of a child its own way; with none to serialise, it only makes the child.

@@ -3,8 +3,6 @@
  * is set again further down the line of children replaces the earlier one.
  */
 export class Bindings {
-  static readonly none: Bindings = new Bindings([], []);
-
   readonly names: readonly string[];
   /** The JSON text of each value, in the order of `names`. */
   readonly values: readonly string[];
@@ -18,18 +16,21 @@ export class Bindings {
     for (let i = 0; i < names.length; i++) text += `,${JSON.stringify(names[i])}:${values[i]}`;
     this.text = text;
   }
+}
 
-  with(added: ReadonlyMap<string, string>): Bindings {
-    const names: string[] = [];
-    const values: string[] = [];
-    for (let i = 0; i < this.names.length; i++) {
-      const name = this.names[i] as string;
-      if (added.has(name)) continue;
-      names.push(name);
-      values.push(this.values[i] as string);
-    }
-    names.push(...added.keys());
-    values.push(...added.values());
-    return new Bindings(names, values);
+export const NO_BINDINGS: Bindings = new Bindings([], []);
+
+/** `bindings` and what is `added`: names to their values as JSON. */
+export function withBindings(bindings: Bindings, added: ReadonlyMap<string, string>): Bindings {
+  const names: string[] = [];
+  const values: string[] = [];
+  for (let i = 0; i < bindings.names.length; i++) {
+    const name = bindings.names[i] as string;
+    if (added.has(name)) continue;
+    names.push(name);
+    values.push(bindings.values[i] as string);
   }
+  names.push(...added.keys());
+  values.push(...added.values());
+  return new Bindings(names, values);
 }

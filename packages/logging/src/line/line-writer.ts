@@ -1,5 +1,5 @@
 import type { Limits } from "../config.ts";
-import type { Bindings } from "./bindings.ts";
+import { type Bindings, withBindings } from "./bindings.ts";
 import { isError } from "./error.ts";
 import type { Redactor } from "./redact.ts";
 import { DistinctNames, isPairs, ValueWriter, Walk } from "./value.ts";
@@ -78,7 +78,7 @@ export class LineWriter {
     } finally {
       this.#nesting--;
     }
-    return added.size === 0 ? bindings : bindings.with(added);
+    return added.size === 0 ? bindings : withBindings(bindings, added);
   }
 
   /** A value as it goes into the text of a message: as JSON, with its secrets hidden. Never throws. */

@@ -43,6 +43,15 @@ export function wireOf(client: pg.ClientBase): Wire | undefined {
   return wires.get(client);
 }
 
+/**
+ * Gives a client that has just connected, and is idle, its wire. Where pg does not look as expected (another version,
+ * another class of client, its binary or pipeline mode) there is none, and nothing changes.
+ */
+export function attachWire(client: pg.Client): void {
+  const inside = takeInside(client);
+  if (inside !== undefined) wires.set(client, new Wire(inside));
+}
+
 export class Wire implements StandIn {
   readonly #inside: ClientInside;
   readonly #boundaries: MessageBoundaries = new MessageBoundaries();
@@ -60,16 +69,7 @@ export class Wire implements StandIn {
   /** An error that comes from pg's reader now is the server's answer, and not the connection's end. */
   #serverSpeaks = false;
 
-  /**
-   * Gives a client that has just connected, and is idle, its wire. Where pg does not look as expected (another version,
-   * another class of client, its binary or pipeline mode) there is none, and nothing changes.
-   */
-  static attach(client: pg.Client): void {
-    const inside = takeInside(client);
-    if (inside !== undefined) wires.set(client, new Wire(inside));
-  }
-
-  private constructor(inside: ClientInside) {
+  constructor(inside: ClientInside) {
     this.#inside = inside;
     inside.readFirst((chunk) => this.#read(chunk));
   }

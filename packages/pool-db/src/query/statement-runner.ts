@@ -5,7 +5,7 @@
 import type pg from "pg";
 import { Exchange, type ExchangeOutcome, type StatementResult, type WireStatement } from "../protocol/exchange.ts";
 import { activityOf, parsedByPg, processIdOf, transactionStatusOf, type StandIn } from "../protocol/pg-client.ts";
-import { Wire, wireOf } from "../protocol/wire.ts";
+import { attachWire, type Wire, wireOf } from "../protocol/wire.ts";
 import type { PlainCall } from "./plain-call.ts";
 import { PreparedStatements, type Prepared } from "./prepared-statements.ts";
 import { sqlStateOf } from "./sql-state.ts";
@@ -19,7 +19,7 @@ const runners = new WeakMap<pg.ClientBase, StatementRunner>();
 
 /** Gives a connection that is ready its runner, where it has a wire. */
 export function attachRunner(client: pg.Client, statements: Statements): void {
-  Wire.attach(client);
+  attachWire(client);
   const wire = wireOf(client);
   if (wire !== undefined) runners.set(client, new StatementRunner(client, wire, statements));
 }

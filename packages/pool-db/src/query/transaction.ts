@@ -138,7 +138,7 @@ export class Tx {
       throw new PoolConfigError(this.#pool, `transaction() takes an async function first, got ${describeKind(work)}.`);
     }
     // It has the session of this one, and with it the default of its statements.
-    const nested = new Tx(this.#pool, this.#lease, Infinity, this.#signal, this);
+    const nested = nestedIn(this, this.#pool, this.#lease, this.#signal);
     this.#child = nested;
     try {
       await this.#run(ownStatement(`SAVEPOINT ${nested.#point}`, { signal: this.#signal }));
@@ -372,6 +372,10 @@ export class Tx {
     }
     this.#savepoints.splice(index);
   }
+}
+
+function nestedIn(parent: Tx, pool: string, lease: Lease<pg.Client>, signal: AbortSignal | undefined): Tx {
+  return new Tx(pool, lease, Infinity, signal, parent);
 }
 
 /** One that undoes: when it does not end in time the connection is closed, which undoes as well. */
