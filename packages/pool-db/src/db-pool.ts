@@ -198,7 +198,9 @@ export class DbPool extends pg.Pool {
    */
   async batch<const T extends readonly BatchItem[]>(items: T, options?: QueryOptions): Promise<BatchResults<T>> {
     const call = readBatch(this.name, items, options);
-    return call.batch?.length === 0 ? ([] as BatchResults<T>) : this.#dispatcher.execute(call);
+    if (call.batch?.length !== 0) return this.#dispatcher.execute(call);
+    this.#refuseClosed();
+    return [] as BatchResults<T>;
   }
 
   // ---- Connections and transactions ----------------------------------------------------------------------------------

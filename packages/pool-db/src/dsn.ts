@@ -20,12 +20,15 @@ export function addressText({ host, port, database }: ServerAddress): string {
   return `${host}:${port}${database === undefined ? "" : `/${database}`}`;
 }
 
-/** What pg reads in a DSN's query, and what libpq would: the latter is left alone, since a DSN is often made for several programs. */
+/**
+ * What pg reads in a DSN's query, and what libpq would: the latter is left alone, since a DSN is often made for several
+ * programs, unless it would lead elsewhere.
+ */
 const PARAMETERS: ReadonlySet<string> = new Set(
-  `host hostaddr port user password passfile database dbname db options application_name fallback_application_name
+  `host port user password passfile database db options application_name fallback_application_name
   client_encoding encoding connect_timeout statement_timeout lock_timeout idle_in_transaction_session_timeout
   keepalives keepalives_idle keepalives_interval keepalives_count tcp_user_timeout replication binary
-  target_session_attrs load_balance_hosts service servicefile require_auth requirepeer channel_binding
+  target_session_attrs load_balance_hosts requirepeer channel_binding
   ssl sslmode sslcert sslkey sslkeylogfile sslpassword sslcertmode sslrootcert sslcrl sslcrldir sslsni sslcompression
   sslnegotiation requiressl ssl_min_protocol_version ssl_max_protocol_version min_protocol_version max_protocol_version
   uselibpqcompat gssencmode gsslib gssdelegation krbsrvname scram_client_key scram_server_key
@@ -41,6 +44,11 @@ const REMEDIES: Record<string, string> = {
   pool_timeout: "Give the option acquireTimeoutMs instead.",
   pgbouncer: "Give the option transactionPooler instead.",
   schema: "Give options=-c%20search_path%3D<schema> instead.",
+  dbname: "Put the database behind the host, as /database.",
+  hostaddr: "Put the address in the place of the host.",
+  service: "Services are libpq's; give the server's address.",
+  servicefile: "Services are libpq's; give the server's address.",
+  require_auth: "pg does not look at it; require it in the server's pg_hba.conf.",
 };
 
 /**
@@ -70,17 +78,21 @@ export function checkDsn(dsn: unknown, fail: (message: string) => Error): string
  */
 function checkParts(dsn: string, fail: (message: string) => Error): string {
   const [, behind = ""] = /^[^:]*:(?:\/\/)?[^/?#]*(.*)$/s.exec(dsn) ?? [];
-  if (behind.includes("@")) {
+  const [, path = "", query = "", fragment = ""] = /^([^?#]*)\??([^#]*)(.*)$/s.exec(behind) ?? [];
+  const names = [...new URLSearchParams(query).keys()];
+  // In a parameter that PostgreSQL has it is a part of a value; otherwise nobody knows what was meant.
+  const readsOn = query.includes("@") && !names.every((name) => PARAMETERS.has(name));
+  if (path.includes("@") || fragment.includes("@") || readsOn) {
     throw fail(`options: dsn holds an "@" behind the host. It must look like ${FORM}, with ${ENCODING}.`);
   }
-  const [, query = ""] = /^[^?#]*\?([^#]*)/s.exec(behind) ?? [];
-  for (const name of new URLSearchParams(query).keys()) {
+  for (const name of names) {
     if (PARAMETERS.has(name)) continue;
     // Without a value it may be anything, the end of a password included.
     const shown = query.includes(`${name}=`) ? describeValue(name) : "without a value";
-    const remedy =
-      REMEDIES[name] ?? "What is meant for the pool are options, given beside the dsn; remove it otherwise.";
-    throw fail(`options: dsn has a parameter ${shown}, which PostgreSQL's clients do not know. ${remedy}`);
+    const remedy = Object.hasOwn(REMEDIES, name)
+      ? REMEDIES[name]
+      : "What is meant for the pool are options, given beside the dsn; remove it otherwise.";
+    throw fail(`options: dsn has a parameter ${shown}, which pg does not read. ${remedy}`);
   }
   return dsn;
 }
@@ -109,7 +121,8 @@ export function describeServer(config: pg.ClientConfig, fail: (message: string) 
   const { host, port, user, database, ssl, password } = client;
   if (!Number.isInteger(port) || port < 1 || port > 65_535) {
     const given = config.port ?? process.env["PGPORT"];
-    const shown = Number.isNaN(port) && given !== undefined ? describeValue(given) : port;
+    // A port of the DSN comes first, and is not shown: whatever stands there may have been meant for something else.
+    const shown = config.connectionString === undefined && given !== undefined ? describeValue(given) : "another";
     throw fail(`options: port must be a whole number from 1 to 65535, got ${shown}. Correct the dsn, port or PGPORT.`);
   }
   if (host.includes(",")) throw fail("options: several hosts are not supported. Give one host.");

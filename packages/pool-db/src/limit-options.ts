@@ -1,5 +1,5 @@
 /** The options that may change while a pool runs: how many, how long, how often. */
-import { checkOptions, describeValue } from "@vg/internal";
+import { checkOptions, describeValue, LONGEST_DELAY_MS } from "@vg/internal";
 import { PoolConfigError } from "./errors.ts";
 import type { DbPoolOptions } from "./options.ts";
 import type { PoolLimits } from "./pool/resource.ts";
@@ -116,7 +116,8 @@ export function resolveLimits(owner: string, options: object, fail: Fail, inForc
     maxIdleTimeMs: lifetime("connMaxIdleTimeMs", "idleTimeoutMillis", 1, current.maxIdleTimeMs),
     acquireTimeoutMs: limit("acquireTimeoutMs", "connectionTimeoutMillis", current.acquireTimeoutMs),
     createTimeoutMs: check.durationMs("connectTimeoutMs", { fallback: current.createTimeoutMs, min: 1 }),
-    queryTimeoutMs: limit("queryTimeoutMs", "query_timeout", current.queryTimeoutMs),
+    // What no timer holds is no limit, and does not stand against pipelining.
+    queryTimeoutMs: holdable(limit("queryTimeoutMs", "query_timeout", current.queryTimeoutMs)),
     maxIdleTrimDelayMs: check.number("maxIdleTrimDelayMs", { fallback: current.maxIdleTrimDelayMs, max: Infinity }),
     validateAfterIdleMs: check.number("validateAfterIdleMs", { fallback: current.validateAfterIdleMs, max: Infinity }),
     resetTimeoutMs: check.durationMs("resetTimeoutMs", { fallback: current.resetTimeoutMs, min: 1 }),
@@ -124,6 +125,10 @@ export function resolveLimits(owner: string, options: object, fail: Fail, inForc
       check.number("leakDetectionThresholdMs", { fallback: current.leakThresholdMs, max: Infinity }),
     ),
   };
+}
+
+function holdable(ms: number): number {
+  return ms > LONGEST_DELAY_MS ? Infinity : ms;
 }
 
 type Counts = Pick<ResolvedLimits, "maxOpen" | "maxIdle" | "minIdle" | "maxIdleGiven">;

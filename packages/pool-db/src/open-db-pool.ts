@@ -23,7 +23,7 @@ export async function openDbPool(options: DbPoolOptions = {}): Promise<DbPool> {
     await pool.destroy();
     throw new ConnectError(
       pool.name,
-      `could not be opened: ${reason}. Check the server's address, the user and the password, and that the server is up.`,
+      `could not be opened: ${reason}. Check the server's address, the database, the user and the password, and that the server is up.`,
       { cause },
     );
   }

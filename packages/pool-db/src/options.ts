@@ -153,7 +153,8 @@ export function resolveOptions(options: DbPoolOptions): ResolvedOptions {
     throw fail(`options: ${lone} has no effect without pipeline. Give pipeline: true as well, or leave it out.`);
   }
 
-  const clientConfig: Record<string, unknown> = { keepAlive: true, ...readClientOptions(check, fail) };
+  const clientOptions = readClientOptions(check, fail);
+  const clientConfig: Record<string, unknown> = { ...clientOptions, keepAlive: clientOptions["keepAlive"] ?? true };
   if (dsn !== undefined) clientConfig["connectionString"] = dsn;
 
   const resolved = {

@@ -21,8 +21,8 @@ export class PoolLog {
   readonly #toldAt = new Map<string, number>();
   /** Failed dials since the last line about them. */
   #failures = 0;
-  /** Since the first failure that the logger was told of, and until it is told that it is over. */
-  #outage: { since: number; failures: number } | undefined;
+  /** From the first failure to the next success; the logger hears of its end where it was told of a failure. */
+  #outage: { since: number; failures: number; told: boolean } | undefined;
   /** Warnings that may come in crowds: when each was last told of, and how many came since. */
   readonly #often = new Map<string, { toldAt: number; count: number }>();
 
@@ -50,11 +50,12 @@ export class PoolLog {
     this.#failures++;
     const reason = describeConnectError(error);
     const now = this.#options.clock.now();
-    this.#outage ??= { since: now, failures: 0 };
+    this.#outage ??= { since: now, failures: 0, told: false };
     this.#outage.failures++;
     if (now - (this.#toldAt.get(reason) ?? -Infinity) < REPEAT_MS) return;
     if (this.#toldAt.size >= MAX_REASONS) this.#toldAt.clear();
     this.#toldAt.set(reason, now);
+    this.#outage.told = true;
     this.warn("could not connect", {
       server: addressText(this.#options.server),
       error: reason,
@@ -75,9 +76,10 @@ export class PoolLog {
   /** A dial succeeded; the logger is told of it after a failure that it was told of. */
   dialed(): void {
     const pgMessage = "new client connected";
-    if (this.#outage === undefined) return this.#sayToLog(pgMessage, {});
-    const { since, failures } = this.#outage;
+    const outage = this.#outage;
     this.#outage = undefined;
+    if (outage?.told !== true) return this.#sayToLog(pgMessage, {});
+    const { since, failures } = outage;
     this.#failures = 0;
     const duration_ms = this.#options.clock.now() - since;
     this.#say("info", "connected again", { failures, duration_ms }, pgMessage);

@@ -228,24 +228,40 @@ test("what the server takes for more than one statement is never plain, in whate
 test.each([
   "create table t ()",
   "alter table t add column n int",
-  "DROP TABLE t",
-  "select 1; drop table t",
   "do $$ begin execute 'drop table t'; end $$",
-  "call migrate()",
   "create table temp_t ()",
   "begin; alter table t add column n int; commit",
   "-- first\ncreate unlogged table t ()",
-])("%j may change the schema", (text) => {
-  expect(classify(text)).toMatchObject({ plain: false, changesSchema: true });
-});
+  "select 1 as n into t",
+  "with a as (select 1 as n) select n into t from a",
+])("%j may change what names mean for all", (text) => expect(classify(text).changes).toBe("schema"));
+
+test.each([
+  "create temp table t (n int) on commit drop",
+  "/* mine */ CREATE TEMPORARY TABLE t (n int)",
+  "create or replace temporary view v as select 1",
+  "select 1 as n into temp t",
+  "DROP TABLE t",
+  "select 1; drop table t",
+  "call refresh()",
+  "do $$ begin perform refresh(); end $$",
+  "set search_path = a",
+  "set local role reader",
+  "reset all",
+  "discard temp",
+  "select set_config('search_path', 'a', true)",
+  "select set_config($1, 'a', true)",
+])("%j may change what names mean for its own session", (text) => expect(classify(text).changes).toBe("session"));
 
 test.each([
   "select 1",
   "update t set n = 1",
   "begin",
-  "set search_path = a",
+  "rollback",
+  "set local statement_timeout = 100",
+  "select set_config('app.tenant', '7', true)",
   "vacuum t",
-  "create temp table t (n int) on commit drop",
-  "/* mine */ CREATE TEMPORARY TABLE t (n int)",
+  "with a as (select 1 as n) insert into t select n from a",
+  "insert into t values (1) on conflict do nothing; select 1",
   `notify jobs, '{"op": "create"}'`,
-])("%j does not change the schema", (text) => expect(classify(text).changesSchema).toBe(false));
+])("%j does not change what names mean", (text) => expect(classify(text).changes).toBe("nothing"));

@@ -325,7 +325,7 @@ test("a server that never answers is named as that by openDbPool, once", async (
   const address = { host: "127.0.0.1", port: silent.port, user: "u", password: "p" };
   const error = await openDbPool({ ...address, acquireTimeoutMs: 50 }).catch((caught: unknown) => caught as Error);
   expect((error as Error).message).toMatch(
-    /^Pool [^ ]+: could not be opened: no answer within \d+ ms\. Check the server's address, the user and the password, and that the server is up\.$/,
+    /^Pool [^ ]+: could not be opened: no answer within \d+ ms\. Check the server's address, the database, the user and the password, and that the server is up\.$/,
   );
   expect((error as Error).cause).toBeInstanceOf(AcquireTimeoutError);
   await silent.close();
@@ -398,4 +398,12 @@ test("after close no connection of the pool is left on the server", async () => 
     const { rows } = await postgres.watch("select 1 from pg_stat_activity where application_name = 'leaves-nothing'");
     return rows.length === 0;
   });
+});
+
+test("who waited under the limit of before is told of that limit, though configure() has changed it", async () => {
+  const pool = postgres.pool({ maxOpenConns: 1, acquireTimeoutMs: 60 });
+  await using _lent = await pool.acquire();
+  const waiting = pool.acquire().catch((caught: unknown) => caught as Error);
+  pool.configure({ acquireTimeoutMs: 9_000 });
+  expect(((await waiting) as Error).message).toContain("(acquireTimeoutMs 60; ");
 });

@@ -84,6 +84,18 @@ test("a reported lease that was killed at the pool's end is not said to have bee
   expect(said).toMatchObject([{ what: "leaked" }, { what: "had ended" }]);
 });
 
+test("a reported lease whose connection died long before it was released is said to have ended", async () => {
+  const { time, lease, said } = watched();
+  const forgotten = await lease();
+  await time.advance(1_000);
+  forgotten.resource.alive = false;
+  forgotten.resource.lost(new Error("connection reset"));
+  await lease();
+  await time.advance(5_000);
+  forgotten.release();
+  expect(said.filter(({ id }) => id === 0)).toMatchObject([{ what: "leaked" }, { what: "had ended", heldMs: 6_000 }]);
+});
+
 test("the look-out can be turned on and off while the pool runs", async () => {
   const { pool, time, lease, said } = watched({ leakThresholdMs: Infinity });
   await lease();

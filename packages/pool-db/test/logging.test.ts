@@ -124,3 +124,17 @@ test("an outage is a line for each reason, one a minute while it lasts, and one 
     { level: "info", message: "connected again", failures: 21, duration_ms: expect.any(Number) as number },
   ]);
 });
+
+test("an end of what nobody was told of is not told of either", async () => {
+  const { lines, logger } = recorder();
+  let dials = 0;
+  const onConnect = (): void => {
+    if (++dials % 2 === 1) throw new Error("not this time");
+  };
+  const pool = postgres.pool({ logger, onConnect, random: () => 0, maxIdleConns: 0, maxIdleTrimDelayMs: 0 });
+  for (let n = 0; n < 8; n++) await pool.query("select 1").catch(() => undefined);
+  expect(lines.filter(({ level }) => level !== "debug").map(({ message }) => message)).toEqual([
+    "could not connect",
+    "connected again",
+  ]);
+});

@@ -110,13 +110,30 @@ test("a password that is not percent-encoded is refused, and is part of no name 
 test("a parameter of the DSN that nobody reads is refused, with what to do instead", () => {
   expect(refusal({ dsn: "postgres://h/d?query_timeout=50" })).toContain("queryTimeoutMs");
   expect(refusal({ dsn: "postgres://h/d?sslmode=disable&pool_max_conns=3" })).toBe(
-    'Pool DbPool: options: dsn has a parameter "pool_max_conns", which PostgreSQL\'s clients do not know. Give the option maxOpenConns instead.',
+    'Pool DbPool: options: dsn has a parameter "pool_max_conns", which pg does not read. Give the option maxOpenConns instead.',
   );
   expect(refusal({ dsn: "postgres://h/d?max=3" })).toContain("maxOpenConns");
   expect(refusal({ dsn: "postgres://h/d?colour=red" })).toContain("options, given beside the dsn");
   const usual =
     "sslmode=disable&application_name=a&options=-c%20geqo%3Doff&connect_timeout=5&keepalives_idle=9&target_session_attrs=any&statement_timeout=5";
   expect(() => new DbPool({ dsn: `postgres://h/d?${usual}` })).not.toThrow();
+});
+
+test("a parameter that would lead elsewhere if it were read is refused, and an address in a value is not", () => {
+  expect(refusal({ dsn: "postgres://h/?dbname=orders" })).toContain("Put the database behind the host");
+  expect(refusal({ dsn: "postgres://h/d?require_auth=scram-sha-256" })).toContain("pg_hba.conf");
+  expect(refusal({ dsn: "postgres://h/d?constructor=1" })).toContain("options, given beside the dsn");
+  expect(refusal({ dsn: "postgres://h/d?x=1@y" })).toContain('holds an "@" behind the host');
+  expect(() => new DbPool({ dsn: "postgres://h/d?application_name=svc@host" })).not.toThrow();
+});
+
+test("a limit beyond what a timer holds is none, and does not stand against pipelining", async () => {
+  const warned: string[] = [];
+  const ignore = (): void => {};
+  const logger = { debug: ignore, info: ignore, error: ignore, warn: (_: object, text: string) => warned.push(text) };
+  const pool = new DbPool({ queryTimeoutMs: 3e9, pipeline: true, logger });
+  expect(warned).toEqual([]);
+  await pool.close();
 });
 
 test("pg's own options are refused when they are of a type that pg cannot use", () => {

@@ -221,7 +221,7 @@ test("a statement that leaves a transaction open on a shared connection cuts it,
   // By no classification does BEGIN come here; a statement that does what it does must be found out all the same.
   const run = (text: string): Promise<unknown> =>
     new Promise((resolve) => {
-      const known = { text, plain: true, shareable: true, changesSchema: false, uses: 0 };
+      const known = { text, plain: true, shareable: true, changes: "nothing" as const, uses: 0 };
       runner.run(call(text), known, true, (error, result) => resolve(error ?? result));
     });
   const answers = await Promise.all([run("begin"), run("create table leaked (n int)"), run("select 1")]);

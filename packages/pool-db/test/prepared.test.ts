@@ -2,7 +2,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import pg from "pg";
 import { afterEach, expect, test } from "vitest";
-import type { BatchItem, DbConnection, DbPool, DbPoolOptions } from "../src/index.ts";
+import type { BatchItem, DbConnection, DbPoolOptions } from "../src/index.ts";
 import { nameFor } from "../src/query/statement-name.ts";
 import { StatementBook, type KnownStatement } from "../src/query/statement-book.ts";
 import { fakeServer, oneRow } from "./fake-server.ts";
@@ -403,32 +403,4 @@ test("a statement that has been used is remembered, and a million others are not
   (runInNewContext("gc") as () => void)();
   // Of each hundred one is watched, and of 1000 to 2000 that are remembered.
   expect(references.filter((reference) => reference.deref() !== undefined).length).toBeLessThanOrEqual(20);
-});
-
-test.each([
-  ["the pool", async (pool: DbPool, text: string) => void (await pool.query(text))],
-  ["a transaction", (pool: DbPool, text: string) => pool.transaction(async (tx) => void (await tx.exec(text)))],
-  [
-    "a client of connect()",
-    async (pool: DbPool, text: string) => {
-      const client = await pool.connect();
-      await client.query("begin");
-      await client.query(text);
-      await client.query("commit");
-      client.release();
-    },
-  ],
-])("after a change of the schema by %s, no connection sends values with the types of before", async (_by, run) => {
-  const pool = postgres.pool({ maxOpenConns: 2, minIdleConns: 2, maxIdleConns: 2 });
-  const table = `moments_${Math.random().toString(36).slice(2)}`;
-  const insert = (): Promise<unknown> =>
-    Promise.all([1, 2].map(() => pool.exec(`insert into ${table} values ($1)`, ["2026-01-01 00:00:00-02"])));
-  await pool.warm(2);
-  await run(pool, `create table ${table} (at timestamp)`);
-  for (let n = 0; n < 6; n++) await insert();
-  await run(pool, `drop table ${table}`);
-  await run(pool, `create table ${table} (at timestamptz)`);
-  await insert();
-  const { rows } = await pool.query(`select distinct at from ${table}`);
-  expect(rows).toEqual([{ at: new Date("2026-01-01T02:00:00Z") }]);
 });

@@ -28,9 +28,9 @@ export class Closing<R> {
     });
   }
 
-  /** How long it has waited for what was lent; `undefined` where it did not wait until its deadline. */
-  waitedMs(now: number): number | undefined {
-    return now >= this.deadline ? now - this.#since : undefined;
+  /** How long it has waited for what was lent. */
+  waitedMs(now: number): number {
+    return now - this.#since;
   }
 
   /** Nobody waits: closes whatever is free, and ends when nothing is lent and every goodbye has been said. */

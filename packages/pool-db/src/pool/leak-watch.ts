@@ -15,6 +15,8 @@ interface Held<R> {
 export class LeakWatch<R> {
   /** In the order of lending, so the first that was not reported is the first to be due. */
   readonly #held = new Map<Lease<R>, Held<R>>();
+  /** Since when those were out that were reported and have ended meanwhile: nothing here keeps them from being forgotten. */
+  readonly #ended = new WeakMap<Lease<R>, number>();
 
   lent(lease: Lease<R>, since: number, site: CallSite): void {
     this.#held.set(lease, { slot: lease.slot, since, site, reported: false });
@@ -22,10 +24,10 @@ export class LeakWatch<R> {
 
   /** It has come back. Returns since when it had been out, if that was reported as a leak. */
   returned(lease: Lease<R>): number | undefined {
-    if (this.#held.size === 0) return undefined;
     const held = this.#held.get(lease);
+    if (held === undefined) return this.#ended.get(lease);
     this.#held.delete(lease);
-    return held?.reported === true ? held.since : undefined;
+    return held.reported ? held.since : undefined;
   }
 
   /** Those that are out for longer than `thresholdMs`, each once. */
@@ -33,8 +35,10 @@ export class LeakWatch<R> {
     for (const [lease, held] of this.#held) {
       if (held.since + thresholdMs > now) return;
       // What died meanwhile holds no place in the pool any more.
-      if (held.slot.state === "gone") this.#held.delete(lease);
-      else if (!held.reported) {
+      if (held.slot.state === "gone") {
+        this.#held.delete(lease);
+        if (held.reported) this.#ended.set(lease, held.since);
+      } else if (!held.reported) {
         held.reported = true;
         yield held;
       }

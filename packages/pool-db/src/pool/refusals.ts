@@ -21,16 +21,13 @@ export function queueFull(name: string, maxWaiting: number, gauges: PoolGauges):
 export function timedOut(
   name: string,
   elapsedMs: number,
-  { allowedMs, acquireTimeoutMs }: { allowedMs: number; acquireTimeoutMs: number },
+  limit: { name: "acquireTimeoutMs" | "timeoutMs"; ms: number },
   gauges: PoolGauges,
   {
     connectError,
     oldest,
   }: { connectError: unknown; oldest: { heldMs: number; site: CallSite | undefined } | undefined },
 ): AcquireTimeoutError {
-  // The sum that the deadline is, less the time it was made of, may be off by a rounding.
-  const ofPool = Math.abs(allowedMs - acquireTimeoutMs) < 0.01;
-  const limit = `${ofPool ? "acquireTimeoutMs" : "timeoutMs"} ${Math.round(allowedMs)}`;
   const failing = connectError !== undefined;
   const lastError = failing ? `; last connect error: ${describeConnectError(connectError)}` : "";
   const location = oldest?.site === undefined ? undefined : callerLocation(oldest.site);
@@ -42,7 +39,7 @@ export function timedOut(
       : "Check that the server is up, reachable and takes connections.";
   return new AcquireTimeoutError(
     name,
-    `no connection became available, timeout after ${Math.round(elapsedMs)} ms (${limit}; ${figures(gauges)}${lastError}${held}). ${advice}`,
+    `no connection became available, timeout after ${Math.round(elapsedMs)} ms (${limit.name} ${Math.round(limit.ms)}; ${figures(gauges)}${lastError}${held}). ${advice}`,
     failing ? { cause: connectError } : undefined,
   );
 }

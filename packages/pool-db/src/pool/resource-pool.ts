@@ -34,6 +34,7 @@ import { isInUse, turnOf } from "./slot-table.ts";
 import { Stock } from "./stock.ts";
 import { Supply } from "./supply.ts";
 import { nextSweep, shrink, sweep } from "./sweep.ts";
+import type { WaitRequest } from "./waiter-queue.ts";
 import { WaitingLine } from "./waiting-line.ts";
 
 export class ResourcePool<R> implements Lender<R> {
@@ -173,7 +174,7 @@ export class ResourcePool<R> implements Lender<R> {
   /** Closes everything now, whoever holds it. */
   destroy(): Promise<CloseOutcome<R>> {
     const outcome = this.close(Infinity);
-    this.#kill();
+    this.#kill(false);
     this.#stock.outbox.deliver();
     return outcome;
   }
@@ -212,7 +213,8 @@ export class ResourcePool<R> implements Lender<R> {
     }
     this.#stock.used = true;
     const deadline = now + (timeoutMs ?? settings.acquireTimeoutMs);
-    const joined = this.#waiters.join({ since: now, deadline, shared, site, signal }, as);
+    const limitedBy = timeoutMs === undefined ? "acquireTimeoutMs" : "timeoutMs";
+    const joined = this.#waiters.join({ since: now, deadline, limitedBy, shared, site, signal }, as);
     this.#stock.alarm.atLatest(deadline);
     this.#pump(now);
     return joined;
@@ -367,10 +369,10 @@ export class ResourcePool<R> implements Lender<R> {
 
   #tick(now: number): void {
     const stock = this.#stock;
-    this.#waiters.expire(now, (waitedMs, allowedMs) => this.#timeoutError(waitedMs, allowedMs, now));
+    this.#waiters.expire(now, (waiter) => this.#timeoutError(waiter, now));
     this.#stock.warmUps.expire(now, (target, waitedMs) => this.#notWarm(target, waitedMs));
     sweep(stock, this.#supply, now);
-    if (stock.state === "draining" && this.#closingDeadline <= now) this.#kill();
+    if (stock.state === "draining" && this.#closingDeadline <= now) this.#kill(true);
     this.#pump(now);
     const end = stock.state === "draining" ? this.#closingDeadline : Infinity;
     const waits = Math.min(this.#waiters.nextDeadline(), this.#stock.warmUps.nextDeadline());
@@ -381,21 +383,28 @@ export class ResourcePool<R> implements Lender<R> {
     return this.#closing?.deadline ?? Infinity;
   }
 
-  #kill(): void {
+  #kill(deadlinePassed: boolean): void {
     const closing = this.#closing;
-    closing?.kill((now) => this.#waiters.refuseAll(() => closedBeforeServed(this.name, closing.waitedMs(now)), now));
+    closing?.kill((now) => {
+      const waitedMs = deadlinePassed ? closing.waitedMs(now) : undefined;
+      return this.#waiters.refuseAll(() => closedBeforeServed(this.name, waitedMs), now);
+    });
   }
 
   #notWarm(target: number, waitedMs: number): Error {
     return notWarm(this.name, target, waitedMs, this.#stock.gauges(this.waiting), this.#supply.lastError);
   }
 
-  #timeoutError(waitedMs: number, allowedMs: number, now: number): Error {
+  #timeoutError(
+    { since, deadline, limitedBy }: Pick<WaitRequest, "since" | "deadline" | "limitedBy">,
+    now: number,
+  ): Error {
     const { slots, leaks, outbox } = this.#stock;
     const slot = slots.oldestLent;
     const oldest = slot === undefined ? undefined : { heldMs: now - turnOf(slot), site: leaks.siteOf(slot) };
     const { lastError: connectError } = this.#supply;
-    const limit = { allowedMs, acquireTimeoutMs: this.#stock.settings.acquireTimeoutMs };
+    const waitedMs = now - since;
+    const limit = { name: limitedBy, ms: deadline - since };
     const error = timedOut(this.name, waitedMs, limit, this.#stock.gauges(this.waiting), { connectError, oldest });
     outbox.post("timedOut", error, undefined, waitedMs);
     return error;

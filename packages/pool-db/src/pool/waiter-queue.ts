@@ -5,6 +5,7 @@ export class Waiter<T> {
   readonly since: number;
   /** The time, on the pool's clock, at which the wait is given up. */
   readonly deadline: number;
+  readonly limitedBy: "acquireTimeoutMs" | "timeoutMs";
   /** Whether it is content with a share. */
   readonly shared: boolean;
   readonly #resolve: (value: unknown) => void;
@@ -18,7 +19,7 @@ export class Waiter<T> {
   next: Waiter<T> | undefined = undefined;
 
   constructor(
-    { since, deadline, shared, site, signal }: WaitRequest,
+    { since, deadline, limitedBy, shared, site, signal }: WaitRequest,
     as: ((value: T) => unknown) | undefined,
     leave: (waiter: Waiter<T>, reason: unknown) => void,
     resolve: (value: unknown) => void,
@@ -26,6 +27,7 @@ export class Waiter<T> {
   ) {
     this.since = since;
     this.deadline = deadline;
+    this.limitedBy = limitedBy;
     this.shared = shared;
     this.site = site;
     this.#as = as;
@@ -55,6 +57,8 @@ export interface WaitRequest {
   readonly since: number;
   /** The time, on the pool's clock, at which the wait is given up. */
   readonly deadline: number;
+  /** The option that has set the deadline. */
+  readonly limitedBy: "acquireTimeoutMs" | "timeoutMs";
   readonly shared: boolean;
   readonly site: CallSite | undefined;
   readonly signal: AbortSignal | undefined;

@@ -46,11 +46,11 @@ export class WaitingLine<T> {
   }
 
   /** Rejects those whose deadline has passed. */
-  expire(now: number, errorFor: (waitedMs: number, allowedMs: number) => Error): void {
+  expire(now: number, errorFor: (waiter: Waiter<T>) => Error): void {
     for (const waiter of this.#queue) {
       if (waiter.deadline > now) continue;
       this.#counters.timedOut++;
-      this.#dismiss(waiter, errorFor(now - waiter.since, waiter.deadline - waiter.since), now);
+      this.#dismiss(waiter, errorFor(waiter), now);
     }
   }
 

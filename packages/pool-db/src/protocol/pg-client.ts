@@ -230,12 +230,19 @@ export interface StandIn {
 }
 
 /** The inside of a connected client, for somebody who reads and writes its socket beside pg. */
+/** pg's own query that is under way: an object of pg's, or any Submittable. */
+export interface ActiveQuery {
+  readonly text?: unknown;
+}
+
 export interface ClientInside {
   /** `read` gets what comes from the server, in place of pg's reader. */
   readFirst(read: (chunk: Buffer) => void): void;
   /** Hands bytes to pg's reader. */
   toPg(chunk: Buffer): void;
   write(bytes: Buffer): void;
+  /** What pg's client is busy with; nothing once that has failed. */
+  active(): ActiveQuery | null | undefined;
   /** The client is busy with `standIn`; pg's own queue waits. */
   begin(standIn: StandIn): void;
   /** The server is ready; pg goes on with its queue. */
@@ -283,6 +290,7 @@ export function takeInside(client: pg.Client): ClientInside | undefined {
       // Where it is not writable the connection's end is on its way, and with it the answer.
       if (stream.writable !== false) stream.write?.(bytes);
     },
+    active: () => inner[activeName] as ActiveQuery | null | undefined,
     begin(standIn) {
       inner[activeName] = standIn;
       inner.readyForQuery = false;

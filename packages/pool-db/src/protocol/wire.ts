@@ -16,7 +16,7 @@ import { MalformedMessageError } from "./malformed-message.ts";
 import { MessageBoundaries } from "./message-boundaries.ts";
 import { MessageWriter } from "./message-writer.ts";
 import { isFatal } from "./server-error.ts";
-import { takeInside, type ClientInside, type StandIn } from "./pg-client.ts";
+import { takeInside, type ActiveQuery, type ClientInside, type StandIn } from "./pg-client.ts";
 
 const BIND_COMPLETE = 0x32;
 const CLOSE_COMPLETE = 0x33;
@@ -53,6 +53,11 @@ export function attachWire(client: pg.Client): void {
 }
 
 export class Wire implements StandIn {
+  /**
+   * Called when the server is ready after what pg's own client ran, and before pg hears of it: with that (`undefined` after
+   * a failure) and the status of the transaction.
+   */
+  afterPg: ((active: ActiveQuery | undefined, status: string) => void) | undefined;
   readonly #inside: ClientInside;
   readonly #boundaries: MessageBoundaries = new MessageBoundaries();
   /** Under way, in the order in which they will be answered. */
@@ -123,7 +128,8 @@ export class Wire implements StandIn {
 
   /** The rest of the chunk is pg's to read. */
   #handOver(chunk: Buffer, from: number): void {
-    this.#boundaries.follow(chunk, from);
+    const ready = STATUS[this.#boundaries.follow(chunk, from)];
+    if (ready !== undefined) this.afterPg?.(this.#inside.active() ?? undefined, ready);
     this.#inside.toPg(from === 0 ? chunk : chunk.subarray(from));
   }
 

@@ -1,3 +1,5 @@
+import { changesOf, type Changes } from "./changes.ts";
+
 /**
  * What can be told of a statement by looking at it. Nothing here parses SQL: where a text is not understood, the answer is
  * the careful one.
@@ -10,18 +12,12 @@ export interface StatementKind {
   readonly plain: boolean;
   /** Plain, and nothing in it is known to change the session or to hold on to it: strangers may share its connection. */
   readonly shareable: boolean;
-  /** It may change the schema for others: CREATE (of what is not temporary), ALTER, DROP, DO, CALL, or one of several statements. */
-  readonly changesSchema: boolean;
+  /** What it may change of what names mean. */
+  readonly changes: Changes;
 }
 
-const NEITHER: StatementKind = { plain: false, shareable: false, changesSchema: false };
-const SCHEMA_CHANGE: StatementKind = { plain: false, shareable: false, changesSchema: true };
-const PLAIN_ONLY: StatementKind = { plain: true, shareable: false, changesSchema: false };
-const SHAREABLE: StatementKind = { plain: true, shareable: true, changesSchema: false };
+const SHAREABLE: StatementKind = { plain: true, shareable: true, changes: "nothing" };
 
-/** DO and CALL may do anything. A temporary table is its own session's; who makes one for each task would keep all others parsing. */
-const SCHEMA_VERB = /^(?:create\b(?!\s+(?:(?:local|global)\s+)?temp(?:orary)?\b)|alter\b|drop\b|do\b|call\b)/i;
-const SCHEMA_WORD = /\b(?:create|alter|drop|do|call)\b/i;
 const PLAIN_VERB = /^(?:select|insert|update|delete|merge|values|table|with)\b/i;
 /**
  * What changes or depends on the session, takes a lock beyond the statement, makes it wait, or runs a text that is not
@@ -43,15 +39,19 @@ const HIDDEN_NAME = /u&"/i;
 /** Looks at the whole text once; its answer is worth remembering. */
 export function classify(text: string): StatementKind {
   const start = skipBlank(text, 0);
-  const head = text.slice(start, start + 8);
   const single = isSingle(text, start);
-  if (!single || !PLAIN_VERB.test(head) || text.includes("\0")) {
-    const changes = single ? SCHEMA_VERB.test(text.slice(start)) : SCHEMA_WORD.test(text);
-    return changes ? SCHEMA_CHANGE : NEITHER;
-  }
+  const statement = text.slice(start);
+  const changes = changesOf(statement, single);
+  const plain = single && PLAIN_VERB.test(statement) && !text.includes("\0");
+  if (!plain) return { plain, shareable: false, changes };
   // Words in strings and comments, and INSERT INTO inside of WITH, are taken for them too: it only costs the sharing.
-  if (SESSION.test(text) || HIDDEN_NAME.test(text) || locksRows(text)) return PLAIN_ONLY;
-  return MAKES_TABLE.test(text.slice(start)) ? PLAIN_ONLY : SHAREABLE;
+  const alone =
+    changes !== "nothing" ||
+    SESSION.test(text) ||
+    HIDDEN_NAME.test(text) ||
+    MAKES_TABLE.test(statement) ||
+    locksRows(text);
+  return alone ? { plain, shareable: false, changes } : SHAREABLE;
 }
 
 function locksRows(text: string): boolean {

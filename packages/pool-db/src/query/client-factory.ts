@@ -3,7 +3,7 @@ import type { ResourceFactory, Verdict } from "../pool/resource.ts";
 import { dial, type ClientConstructor } from "../protocol/dial.ts";
 import { runPlainQueriesByWire } from "./client-query.ts";
 import { isCapacity } from "./sql-state.ts";
-import { attachRunner } from "./statement-runner.ts";
+import { attachRunner, runnerEnds } from "./statement-runner.ts";
 import type { Statements } from "./statements.ts";
 import {
   activityOf,
@@ -121,7 +121,7 @@ export class ClientFactory implements ResourceFactory<pg.Client> {
 
   close(client: pg.Client, hard: boolean): Promise<void> {
     this.#clients.delete(client);
-    this.#settings.statements.settle(client);
+    runnerEnds(client);
     if (hard) {
       cutConnection(client);
       return Promise.resolve();
@@ -143,10 +143,7 @@ export class ClientFactory implements ResourceFactory<pg.Client> {
   /** The next borrower must never find itself in a stranger's transaction. */
   #leaveTransaction(client: pg.Client): Verdict | Promise<Verdict> {
     const status = transactionStatusOf(client);
-    if (status !== "T" && status !== "E") {
-      this.#settings.statements.settle(client);
-      return "clean";
-    }
+    if (status !== "T" && status !== "E") return "clean";
     this.#settings.onUnclean(client, "in a transaction");
     return answers(client, "ROLLBACK").then((ok) => (ok && transactionStatusOf(client) === "I" ? "clean" : "dirty"));
   }

@@ -59,7 +59,6 @@ function runByWire(
 ): Promise<unknown> | undefined | typeof PG {
   const runner = runnerOf(client);
   const known = runner?.look(config.text);
-  if (known !== undefined) runner?.note(known);
   if (runner === undefined || known?.plain !== true) return PG;
   const run = (answer: Callback): void => {
     let call: PlainCall;

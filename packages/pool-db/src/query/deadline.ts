@@ -30,7 +30,7 @@ export class Deadline {
 
   /** What is left, at least 1; `undefined` where there is no limit. */
   get remainingMs(): number | undefined {
-    return this.#endsAt === Infinity ? undefined : Math.max(1, this.#endsAt - performance.now());
+    return this.#endsAt === Infinity ? undefined : Math.max(1, Math.ceil(this.#endsAt - performance.now()));
   }
 
   /** Settles as `work` does, or rejects as soon as the signal is aborted; `work` is left to itself then. */

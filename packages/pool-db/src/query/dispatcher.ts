@@ -48,7 +48,7 @@ export class Dispatcher {
     try {
       if (lease === undefined) {
         const since = clock.now();
-        const wait = { signal, timeoutMs: Math.min(acquireTimeoutMs, timeoutMs ?? Infinity) };
+        const wait = { signal, timeoutMs: waitOf(timeoutMs, acquireTimeoutMs) };
         lease = await (shared ? this.#pool.acquireShared(wait) : this.#pool.acquire(wait));
         if (timeoutMs !== undefined) remainingMs = Math.max(1, timeoutMs - (clock.now() - since));
       }
@@ -71,7 +71,7 @@ export class Dispatcher {
     const { signal, timeoutMs } = options;
     const { name, clock, queryTimeoutMs, acquireTimeoutMs } = this.#settings;
     const since = clock.now();
-    const wait = { signal, timeoutMs: Math.min(acquireTimeoutMs, timeoutMs ?? Infinity) };
+    const wait = { signal, timeoutMs: waitOf(timeoutMs, acquireTimeoutMs) };
     const lease = await this.#pool.acquire(wait).catch((error: unknown) => {
       leadToCaller(error);
       throw error;
@@ -102,4 +102,9 @@ export class Dispatcher {
       channels.query.publish(message);
     };
   }
+}
+
+/** The wait's own limit, where that is less than the pool's. */
+function waitOf(timeoutMs: number | undefined, acquireTimeoutMs: number): number | undefined {
+  return timeoutMs !== undefined && timeoutMs < acquireTimeoutMs ? timeoutMs : undefined;
 }

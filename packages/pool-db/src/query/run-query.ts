@@ -89,7 +89,6 @@ function start(client: pg.Client, call: QueryCall, { known, shared = false }: Sh
     else watched(client, runner, call, statement, done);
     return;
   }
-  if (statement !== undefined) runner?.note(statement);
   (client.query as QueryWithCallback).call(client, call.query, call.values, done);
 }
 

@@ -24,6 +24,11 @@ export class StatementBook {
   #old = new Map<string, KnownStatement>();
   #youngCharacters = 0;
 
+  /** Counts no use. */
+  kindOf(text: string): StatementKind {
+    return this.#young.get(text) ?? this.#old.get(text) ?? classify(text);
+  }
+
   /** Counts a use. */
   look(text: string): KnownStatement {
     let known = this.#young.get(text);

@@ -4,8 +4,17 @@
  */
 import type pg from "pg";
 import { Exchange, type ExchangeOutcome, type StatementResult, type WireStatement } from "../protocol/exchange.ts";
-import { activityOf, parsedByPg, processIdOf, transactionStatusOf, type StandIn } from "../protocol/pg-client.ts";
+import {
+  activityOf,
+  parsedByPg,
+  processIdOf,
+  transactionStatusOf,
+  type ActiveQuery,
+  type StandIn,
+} from "../protocol/pg-client.ts";
 import { attachWire, type Wire, wireOf } from "../protocol/wire.ts";
+import { both, type Changes } from "./changes.ts";
+import type { StatementKind } from "./classify.ts";
 import type { PlainCall } from "./plain-call.ts";
 import { PreparedStatements, type Prepared } from "./prepared-statements.ts";
 import { sqlStateOf } from "./sql-state.ts";
@@ -33,6 +42,11 @@ export function runnerOf(client: pg.ClientBase, shared = false): StatementRunner
   return runner?.canTake(shared) === true ? runner : undefined;
 }
 
+/** The connection is closed: whether what it had begun has come to pass, it will not say any more. */
+export function runnerEnds(client: pg.ClientBase): void {
+  runners.get(client)?.end();
+}
+
 /** The server process of the session that answers; through a pooler it is not the one that the login named. */
 const PROBE = "SELECT pg_catalog.pg_backend_pid() AS pid";
 
@@ -49,6 +63,8 @@ export class StatementRunner {
   readonly #prepared: PreparedStatements;
   /** The state of the schema that they were prepared for. */
   #schema: number;
+  /** What has been changed in the transaction that is open. */
+  #changes: Changes = "nothing";
 
   constructor(client: pg.Client, wire: Wire, shared: Statements) {
     this.#client = client;
@@ -56,6 +72,7 @@ export class StatementRunner {
     this.#shared = shared;
     this.#prepared = new PreparedStatements(client, shared.cacheSize, shared.counts);
     this.#schema = shared.schema;
+    wire.afterPg = (active, status) => this.#afterPg(active, status);
   }
 
   /** Whether a statement may be written now: when nothing is under way, or nothing but what shares the connection. */
@@ -68,9 +85,8 @@ export class StatementRunner {
     return this.#shared.book.look(text);
   }
 
-  /** A statement is about to run on its connection, by whatever way. */
-  note({ changesSchema }: KnownStatement): void {
-    if (changesSchema) this.#shared.schemaChanges(this.#client);
+  end(): void {
+    if (this.#changes === "schema") this.#shared.schemaChanged();
   }
 
   /**
@@ -91,7 +107,6 @@ export class StatementRunner {
   /** Runs several as one exchange: one round trip, and outside of a transaction all or nothing. */
   runBatch(calls: readonly PlainCall[], answer: AnswerAll): void {
     const known = calls.map(({ text }) => this.look(text));
-    for (const statement of known) this.note(statement);
     this.#run(calls, known, false, answer, false);
   }
 
@@ -105,9 +120,17 @@ export class StatementRunner {
   ): void {
     this.#keepUpWithSchema();
     this.#prepared.beginExchange();
+    const quiet = known.every(isQuiet);
+    const changes = quiet ? "nothing" : known.reduce<Changes>((sum, one) => both(sum, one.changes), "nothing");
     const planned: Planned[] = [];
     for (let index = 0; index < calls.length; index++) {
-      const plan = this.#plan(calls[index] as PlainCall, known[index] as KnownStatement, planned, again);
+      // Where one of them may change what the names in another one mean, nothing is relied on.
+      const plan = this.#plan(
+        calls[index] as PlainCall,
+        known[index] as KnownStatement,
+        planned,
+        again || changes !== "nothing",
+      );
       if (plan instanceof Error) return this.#refuse(plan, planned, shared, () => answer(plan, [], index), standIn);
       planned.push(plan);
     }
@@ -117,6 +140,7 @@ export class StatementRunner {
     if (probing) statements.unshift(this.#probe());
     const done = (outcome: ExchangeOutcome): void => {
       const { error, status } = outcome;
+      if (!quiet) this.#changed(changes, status);
       const results = probing ? this.#readProbe(outcome) : outcome.results;
       if (error === undefined) return answer(undefined, results, -1);
       const failedAt = probing && outcome.failedAt !== -1 ? outcome.failedAt - 1 : outcome.failedAt;
@@ -131,6 +155,29 @@ export class StatementRunner {
       answer(error, results, failedAt);
     };
     this.#wire.run(new Exchange(statements, this.#prepared.takeCloses(), shared, done), standIn);
+  }
+
+  /** pg's own client has run something, or has failed to. */
+  #afterPg(active: ActiveQuery | undefined, status: string): void {
+    if (active === undefined) return this.#changed("nothing", status);
+    const { text } = active;
+    // What does not say what it is may be anything.
+    if (typeof text !== "string") return this.#changed("session", status);
+    const kind = this.#shared.book.kindOf(text);
+    if (!isQuiet(kind)) this.#changed(kind.changes, status);
+  }
+
+  /**
+   * Something other than a plain statement has been answered. What it has changed holds at once for its own session, and for
+   * all others when the transaction has ended; until then, any ROLLBACK may take it back again.
+   */
+  #changed(changes: Changes, status: string | undefined): void {
+    if (changes === "nothing" && this.#changes === "nothing") return;
+    this.#changes = both(this.#changes, changes);
+    this.#prepared.outdate();
+    if (status !== "I") return;
+    if (this.#changes === "schema") this.#shared.schemaChanged();
+    this.#changes = "nothing";
   }
 
   #keepUpWithSchema(): void {
@@ -234,6 +281,10 @@ export class StatementRunner {
     else if (failedAt === 0) this.#shared.foundSession(false);
     return results;
   }
+}
+
+function isQuiet({ plain, changes }: StatementKind): boolean {
+  return plain && changes === "nothing";
 }
 
 /**

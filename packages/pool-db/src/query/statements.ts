@@ -1,4 +1,3 @@
-import type pg from "pg";
 import type { PlainCall } from "./plain-call.ts";
 import type { StatementCounts } from "./prepared-statements.ts";
 import { StatementBook, type KnownStatement } from "./statement-book.ts";
@@ -21,8 +20,6 @@ export class Statements {
   readonly book: StatementBook = new StatementBook();
   readonly counts: StatementCounts = { hits: 0, misses: 0, evictions: 0 };
   readonly #settings: StatementSettings;
-  /** Those that may have changed the schema, in a transaction that may still be open. */
-  readonly #changing = new WeakSet<pg.ClientBase>();
   #schema = 0;
   #pooler: boolean | undefined;
 
@@ -41,23 +38,15 @@ export class Statements {
   }
 
   /**
-   * Grows with each change of the schema that the pool has seen. A prepared statement keeps the types that its parameters
-   * had when it was parsed, and the server does not mind: a text that was meant for a `timestamp` would go into the
-   * `timestamptz` of a new table without its offset. So what was prepared for an older schema is prepared anew.
+   * Grows with each change of the schema that the pool has seen: what was prepared before is prepared anew. A text that was
+   * meant for a `timestamp` would go into the `timestamptz` of a new table without its offset.
    */
   get schema(): number {
     return this.#schema;
   }
 
-  /** This client begins a statement that may change the schema. */
-  schemaChanges(client: pg.ClientBase): void {
+  schemaChanged(): void {
     this.#schema++;
-    this.#changing.add(client);
-  }
-
-  /** The client is free: whatever it had changed holds for all from here on. */
-  settle(client: pg.ClientBase): void {
-    if (this.#changing.delete(client)) this.#schema++;
   }
 
   /** Whether this text is worth preparing. */
