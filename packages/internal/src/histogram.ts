@@ -37,6 +37,14 @@ function middleOf(bucket: number): number {
   return 2 ** exponent * (1 + fraction / SUB_BUCKETS);
 }
 
+interface HistogramSnapshot {
+  readonly count: number;
+  readonly sum_ms: number;
+  readonly buckets: readonly { readonly le_ms: number; readonly count: number }[];
+}
+
+const BOUNDS_MS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000];
+
 class Histogram {
   count = 0;
   sum = 0;
@@ -82,6 +90,12 @@ class Histogram {
     let seen = 0;
     for (let bucket = 0; bucket < last; bucket++) seen += this.#buckets[bucket] as number;
     return seen;
+  }
+
+  /** What a metrics endpoint shows: cumulative counts by upper bound, from 0.1 ms to a minute; frozen. */
+  snapshot(): HistogramSnapshot {
+    const buckets = BOUNDS_MS.map((le_ms) => Object.freeze({ le_ms, count: this.countAtMost(le_ms) }));
+    return Object.freeze({ count: this.count, sum_ms: this.sum, buckets: Object.freeze(buckets) });
   }
 
   reset(): void {

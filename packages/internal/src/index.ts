@@ -1,4 +1,5 @@
 export { fullJitterDelay } from "./backoff.ts";
+export { callSite, callSiteReader } from "./call-site.ts";
 export { LONGEST_DELAY_MS, monotonicClock } from "./clock.ts";
 export { readEnvironment } from "./environment.ts";
 export { createHistogram } from "./histogram.ts";

@@ -9,20 +9,63 @@
 /** Where a request was when it failed. */
 export type HttpPhase = "queue" | "connect" | "tls" | "headers" | "body" | "backoff";
 
-/** One try of a request, as it went over one connection. */
+/**
+ * One try of a request, as it went over one connection. Its time is the sum of the five that follow it; each is 0 where
+ * it was not in that phase.
+ */
 export interface HttpAttempt {
   /** From 1. */
   readonly number: number;
   /** Why it was made. A `resend` replaces a try that died on a stale connection and is no retry. */
   readonly cause: "first" | "retry" | "resend" | "redirect";
+  /** For a retry, the wait before it; no part of `time_ms`. */
+  readonly backoff_ms: number;
   /** Milliseconds from the start of the request to the start of this attempt. */
   readonly started_ms: number;
   /** How long it took until its response was complete (streams: until its headers) or it failed. */
   readonly time_ms: number;
+  /** Waiting for a connection, without its dial. */
+  readonly queue_ms: number;
+  /** DNS and TCP of the dial that it waited for. */
+  readonly connect_ms: number;
+  readonly tls_ms: number;
+  /** From having a connection to the headers of the response, the sending included. */
+  readonly headers_ms: number;
+  readonly body_ms: number;
+  /** Over a connection that had served before. */
+  readonly reused: boolean;
+  /** Whether any part of it left. */
+  readonly sent: boolean;
   /** The status, where a response came. */
   readonly status?: number;
   /** The code of the failure, where none came or its body broke: "ECONNRESET", "ERR_VG_HTTP_TIMEOUT". */
   readonly error_code?: string;
+  /** Why it was the last, though it could have been repeated. */
+  readonly not_retried?: HttpNotRetried;
+}
+
+/**
+ * - `max_retries`: all retries were made.
+ * - `deadline`: the wait before the next one would have passed `timeoutMs`.
+ * - `budget`: `retryBudget` of this origin is used up.
+ * - `one_shot_body`: the body can be read only once, and has been.
+ */
+export type HttpNotRetried = "max_retries" | "deadline" | "budget" | "one_shot_body";
+
+/** Where the time of a request went, all attempts together; milliseconds. */
+export interface HttpPhaseTimes {
+  /** Waiting for a connection, without the dials. */
+  readonly queue_ms: number;
+  /** DNS and TCP of the connections that were made for it; 0 on reused ones. */
+  readonly connect_ms: number;
+  readonly tls_ms: number;
+  /** From having a connection to the headers of the response. */
+  readonly headers_ms: number;
+  readonly body_ms: number;
+  /** The waits before retries. */
+  readonly backoff_ms: number;
+  /** To the end of the body; for a stream, to its headers; for an error, to the error. */
+  readonly total_ms: number;
 }
 
 /** What an error knows about the request. */
@@ -31,6 +74,9 @@ export interface HttpErrorContext {
   readonly request?: string | undefined;
   readonly phase?: HttpPhase | undefined;
   readonly attempts?: readonly HttpAttempt[] | undefined;
+  readonly timings?: HttpPhaseTimes | undefined;
+  readonly sent?: boolean | undefined;
+  readonly retryable?: boolean | undefined;
   readonly cause?: unknown;
 }
 
@@ -43,6 +89,12 @@ export abstract class HttpPoolError extends Error {
   readonly phase: HttpPhase | undefined;
   /** All attempts that were made, in order. */
   readonly attempts: readonly HttpAttempt[];
+  /** Where the time went; `undefined` where the request never began. */
+  readonly timings: HttpPhaseTimes | undefined;
+  /** Whether any part of the request left, in any attempt; where it is false, no server has acted on it. */
+  readonly sent: boolean;
+  /** Whether making the same request again may help and can do no harm. Wait first: all retries were used. */
+  readonly retryable: boolean;
 
   constructor(message: string, context: HttpErrorContext = {}) {
     super(message, context.cause === undefined ? undefined : { cause: context.cause });
@@ -50,6 +102,9 @@ export abstract class HttpPoolError extends Error {
     this.request = context.request;
     this.phase = context.phase;
     this.attempts = context.attempts ?? [];
+    this.timings = context.timings;
+    this.sent = context.sent ?? false;
+    this.retryable = context.retryable ?? false;
   }
 }
 

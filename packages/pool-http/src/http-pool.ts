@@ -7,11 +7,15 @@
  */
 import { HttpPoolClosedError, HttpRequestError } from "./errors.ts";
 import { Exchange } from "./exchange/exchange.ts";
+import { LeakWatch } from "./exchange/leak-watch.ts";
+import { RetryBudgets } from "./exchange/retry-budget.ts";
 import type { HttpBody } from "./exchange/request-body.ts";
 import { prepareRequest, type HttpRequest, type HttpRequestOptions } from "./exchange/request.ts";
 import { resolveOptions, type HttpPoolOptions, type ResolvedOptions } from "./options.ts";
 import type { HttpResponse } from "./response.ts";
-import { StatsRecorder, type HttpPoolStats } from "./stats.ts";
+import { StatsRecorder } from "./stats.ts";
+import { connectionReports } from "./stats/connection-reports.ts";
+import type { HttpPoolHistograms, HttpPoolStats } from "./stats/document.ts";
 import { Transport } from "./transport/transport.ts";
 
 export interface HttpHealth {
@@ -41,7 +45,9 @@ export class HttpPool {
   readonly #transport: Transport;
   readonly #recorder = new StatsRecorder();
   /** Health checks are watched by close() too, but are nobody's requests. */
-  readonly #healthRecorder = new StatsRecorder();
+  #healthRecorder: StatsRecorder | undefined;
+  readonly #budgets: RetryBudgets;
+  readonly #leaks: LeakWatch;
   /** Requests that have begun and not ended. */
   readonly #exchanges = new Set<Exchange>();
   #state: "open" | "draining" | "closed" = "open";
@@ -54,7 +60,9 @@ export class HttpPool {
   /** Makes no connection. Throws HttpPoolConfigError where an option is wrong. */
   constructor(options: HttpPoolOptions = {}) {
     this.#options = resolveOptions(options);
-    this.#transport = new Transport(this.#options);
+    this.#transport = new Transport(this.#options, connectionReports(this.#options.name, this.#recorder));
+    this.#budgets = new RetryBudgets(this.#options.retryBudget);
+    this.#leaks = new LeakWatch(this.#options);
     if (this.#options.tls.insecureSkipVerify) this.#warnInsecure();
   }
 
@@ -107,6 +115,7 @@ export class HttpPool {
     try {
       const timeoutMs = options.timeoutMs ?? HEALTH_TIMEOUT_MS;
       const request: HttpRequest = { url, ...options, timeoutMs, maxRetries: 0, stream: true };
+      this.#healthRecorder ??= new StatsRecorder();
       const response = await this.#begin(request, this.#healthRecorder);
       const { status } = response;
       const latency_ms = elapsed();
@@ -120,16 +129,17 @@ export class HttpPool {
 
   getStats(): HttpPoolStats {
     const transport = this.#transport;
-    return this.#recorder.snapshot(
-      {
-        queued: transport.queuedCount,
-        open: transport.openCount,
-        idle: transport.idleCount,
-        connected: transport.connectCount,
-        connectFailures: transport.connectFailureCount,
-      },
-      (origin) => transport.countsOf(origin),
-    );
+    const now = this.#options.clock.now();
+    return this.#recorder.snapshot({
+      connections: { queued: transport.queuedCount, open: transport.openCount, idle: transport.idleCount },
+      connectionsOf: (origin) => transport.countsOf(origin),
+      retryBudgetLeft: (origin) => this.#budgets.left(origin, now),
+    });
+  }
+
+  /** The durations behind the percentiles of `getStats()`, as cumulative counts for a metrics endpoint. */
+  histograms(): HttpPoolHistograms {
+    return this.#recorder.histograms();
   }
 
   /** Closes the connections that nobody uses now, and says how many; after a deploy of the server, for example. */
@@ -168,7 +178,14 @@ export class HttpPool {
     }
     try {
       const exchange = new Exchange(
-        { options: this.#options, transport: this.#transport, recorder, onFinished: this.#finished },
+        {
+          options: this.#options,
+          transport: this.#transport,
+          recorder,
+          budgets: this.#budgets,
+          leaks: this.#leaks,
+          onFinished: this.#finished,
+        },
         prepareRequest(request, this.#options),
       );
       this.#exchanges.add(exchange);

@@ -3,11 +3,22 @@ export type { HttpCloseReport, HttpHealth } from "./http-pool.ts";
 export { HttpResponse } from "./response.ts";
 export type { HttpTimings } from "./response.ts";
 export { httpPoolOptionsFromEnv } from "./environment.ts";
-export type { Clock, HttpPoolOptions, HttpRetryOn, HttpTlsOptions, Logger } from "./options.ts";
+export type { Clock, HttpPoolOptions, HttpRetryBudget, HttpRetryOn, HttpTlsOptions, Logger } from "./options.ts";
 export type { HttpRequest, HttpRequestOptions } from "./exchange/request.ts";
 export type { HttpBody, HttpBodyValue } from "./exchange/request-body.ts";
 export type { HttpHeadersInit } from "./exchange/headers.ts";
-export type { HttpOriginStats, HttpPoolStats } from "./stats.ts";
+export type { HttpHistogram, HttpOriginStats, HttpPoolHistograms, HttpPoolStats } from "./stats/document.ts";
+export type {
+  HttpAttemptMessage,
+  HttpConnectMessage,
+  HttpLeakMessage,
+  HttpQueueMessage,
+  HttpRemoveMessage,
+  HttpRequestEndMessage,
+  HttpRequestErrorMessage,
+  HttpRequestStartMessage,
+  HttpRetryMessage,
+} from "./diagnostics-messages.ts";
 export {
   HttpBodyTooLargeError,
   HttpConnectError,
@@ -23,4 +34,11 @@ export {
   HttpTimeoutError,
   HttpTlsError,
 } from "./errors.ts";
-export type { HttpAttempt, HttpErrorContext, HttpPhase, HttpTimeLimit } from "./errors.ts";
+export type {
+  HttpAttempt,
+  HttpErrorContext,
+  HttpNotRetried,
+  HttpPhase,
+  HttpPhaseTimes,
+  HttpTimeLimit,
+} from "./errors.ts";

@@ -1,8 +1,9 @@
 import type { LookupFunction } from "node:net";
 import { createSecureContext, type SecureContext } from "node:tls";
-import { checkOptions, monotonicClock } from "@vg/internal";
+import { checkOptions, describeValue, monotonicClock } from "@vg/internal";
 import { HttpPoolConfigError } from "./errors.ts";
 import { normalizeHeaders, type HttpHeadersInit } from "./exchange/headers.ts";
+import type { RetryBudgetSettings } from "./exchange/retry-budget.ts";
 import { harmless } from "./logger.ts";
 
 /** Milliseconds from an arbitrary start; must not go back. */
@@ -65,6 +66,11 @@ export interface HttpPoolOptions {
   bodyGapTimeoutMs?: number | undefined;
   /** Streams only: the longest time from headers to the last byte, a slow reader's included. Default 600 000. */
   bodyTimeoutMs?: number | undefined;
+  /**
+   * A streamed response that nobody reads for longer is reported to the logger and to diagnostics_channel, once, with
+   * the place of the call. ms, 0 is off. Costs some microseconds for each streamed request. Default 0.
+   */
+  leakThresholdMs?: number | undefined;
   /** TCP keep-alive probes after this much silence; 0 is off. Default 30 000. */
   keepAliveMs?: number | undefined;
   /** Close every connection after one request. Default false. */
@@ -77,6 +83,12 @@ export interface HttpPoolOptions {
   retryBaseMs?: number | undefined;
   /** Backoff never exceeds this, `Retry-After` apart; at least `retryBaseMs`. Default 30 000. */
   retryCapMs?: number | undefined;
+  /**
+   * How many retries one origin gets: this share of the requests made to it in the last 10 s, and so many a second on
+   * top. Beyond it a request ends with the response or error that it has. `false` is no limit. Default
+   * { ratio: 0.2, minPerSecond: 10 }.
+   */
+  retryBudget?: HttpRetryBudget | false | undefined;
   /** See {@link HttpRetryOn}. Default "safe". */
   retryOn?: HttpRetryOn | undefined;
   /** Redirects followed, 0 (hand out the 3xx) or more. Default 10. */
@@ -102,6 +114,13 @@ export interface HttpPoolOptions {
   random?: (() => number) | undefined;
   /** Resolves host names, with the signature of dns.lookup, which is the default. */
   lookup?: LookupFunction | undefined;
+}
+
+export interface HttpRetryBudget {
+  /** Retries for each request, 0 to 100. Default 0.2. */
+  ratio?: number | undefined;
+  /** Retries a second, 0 to 1 000 000. Default 10. */
+  minPerSecond?: number | undefined;
 }
 
 /**
@@ -136,12 +155,14 @@ export interface ResolvedOptions {
   readonly maxQueue: number;
   readonly bodyGapTimeoutMs: number;
   readonly bodyTimeoutMs: number;
+  readonly leakThresholdMs: number;
   readonly keepAliveMs: number;
   readonly disableKeepAlives: boolean;
   readonly disableCompression: boolean;
   readonly maxRetries: number;
   readonly retryBaseMs: number;
   readonly retryCapMs: number;
+  readonly retryBudget: RetryBudgetSettings | false;
   readonly retryOn: HttpRetryOn;
   readonly maxRedirects: number;
   readonly maxResponseBytes: number;
@@ -156,6 +177,11 @@ export interface ResolvedOptions {
 }
 
 const OWNER = "HttpPool";
+const IDLE_BELOW_TOTAL = [
+  ["maxIdleConns", "maxTotalConns"],
+  ["maxIdleConnsPerHost", "maxConnsPerHost"],
+  ["maxIdleConnsPerHost", "maxTotalConns"],
+] as const;
 const NO_DEADLINE = "A request without a deadline waits for ever on a silent server; give a large number instead.";
 
 /** Checks the options and fills in the defaults; throws HttpPoolConfigError. */
@@ -190,6 +216,7 @@ export function resolveOptions(options: HttpPoolOptions): ResolvedOptions {
     maxQueue: check.integer("maxQueue", { fallback: 10_000 }),
     bodyGapTimeoutMs: check.durationMs("bodyGapTimeoutMs", { fallback: 60_000, min: 1 }),
     bodyTimeoutMs: check.durationMs("bodyTimeoutMs", { fallback: 600_000, min: 1 }),
+    leakThresholdMs: check.durationMs("leakThresholdMs", { fallback: 0 }),
     keepAliveMs: check.durationMs("keepAliveMs", { fallback: 30_000 }),
     disableKeepAlives: check.boolean("disableKeepAlives", { fallback: false }),
     disableCompression: check.boolean("disableCompression", { fallback: false }),
@@ -200,6 +227,7 @@ export function resolveOptions(options: HttpPoolOptions): ResolvedOptions {
       min: retryBaseMs,
       hint: `It cannot be below retryBaseMs (${retryBaseMs}).`,
     }),
+    retryBudget: resolveRetryBudget(check.raw("retryBudget"), fail),
     retryOn: check.oneOf("retryOn", ["safe", "rejected"], { fallback: "safe" }),
     maxRedirects: check.integer("maxRedirects", { fallback: 10, max: 100 }),
     maxResponseBytes: check.integer("maxResponseBytes", { fallback: 100 * 1024 * 1024, min: 1 }),
@@ -222,6 +250,11 @@ export function resolveOptions(options: HttpPoolOptions): ResolvedOptions {
       "Raise it or lower the other.",
     );
   }
+  for (const [idle, total] of IDLE_BELOW_TOTAL) {
+    // Of the defaults, the smaller one holds.
+    if (options[idle] === undefined || options[total] === undefined || resolved[idle] <= resolved[total]) continue;
+    throw check.refuse(idle, `at most ${total} (${resolved[total]})`, "Idle connections are open, too.");
+  }
   if (attemptTimeoutMs !== undefined && attemptTimeoutMs > timeoutMs) {
     throw check.refuse("attemptTimeoutMs", `at most timeoutMs (${timeoutMs})`, "The deadline would always come first.");
   }
@@ -229,6 +262,20 @@ export function resolveOptions(options: HttpPoolOptions): ResolvedOptions {
     throw check.refuse("queueTimeoutMs", `at most timeoutMs (${timeoutMs})`, "The deadline would always come first.");
   }
   return resolved;
+}
+
+function resolveRetryBudget(value: unknown, fail: (message: string) => Error): RetryBudgetSettings | false {
+  if (value === false) return false;
+  if (value !== undefined && (typeof value !== "object" || value === null)) {
+    throw fail(`${OWNER}: retryBudget must be { ratio, minPerSecond } or false, got ${describeValue(value)}.`);
+  }
+  const check = checkOptions(`${OWNER} retryBudget`, value ?? {}, fail);
+  const settings: RetryBudgetSettings = {
+    ratio: check.number("ratio", { fallback: 0.2, max: 100 }),
+    minPerSecond: check.number("minPerSecond", { fallback: 10, max: 1_000_000 }),
+  };
+  check.noOthers();
+  return settings;
 }
 
 function resolveTls(value: unknown, fail: (message: string) => Error): ResolvedTls {

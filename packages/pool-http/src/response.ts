@@ -1,22 +1,24 @@
 import { Readable } from "node:stream";
-import { HttpBodyTooLargeError, HttpJsonError, HttpRequestError, type HttpAttempt } from "./errors.ts";
+import {
+  HttpBodyTooLargeError,
+  HttpJsonError,
+  HttpRequestError,
+  type HttpAttempt,
+  type HttpPhaseTimes,
+} from "./errors.ts";
 import { headerText } from "./exchange/headers.ts";
+import type { UnreadBody } from "./exchange/leak-watch.ts";
 
 /** Where the time of a request went, all attempts together; milliseconds. */
-export interface HttpTimings {
-  /** Waiting for a connection, without the dials. */
-  readonly queue_ms: number;
-  /** DNS and TCP of the connections that were made for it; 0 on reused ones. */
-  readonly connect_ms: number;
-  readonly tls_ms: number;
+export interface HttpTimings extends HttpPhaseTimes {
   /** From the start of the request to the headers of this response. */
   readonly first_byte_ms: number;
-  /** To the end of the body; for a stream, to its headers. */
-  readonly total_ms: number;
 }
 
 /** How a response acts on the stream below its body. */
 export interface StreamControl {
+  /** Told when somebody asks for the body; until then a response that becomes garbage is a leak. */
+  readonly unread: UnreadBody;
   /** Resolves when the connection is kept or closed. */
   discard(): Promise<void>;
   /** The body is larger than `limitBytes`, which is more than the caller wants in memory. */
@@ -28,8 +30,7 @@ export interface HttpResponseParts {
   readonly statusText: string;
   readonly headers: Readonly<Record<string, string | readonly string[]>>;
   readonly url: string;
-  readonly attempts: readonly HttpAttempt[];
-  readonly timings: HttpTimings;
+  readonly journal: { readonly attempts: readonly HttpAttempt[]; readonly timings: HttpTimings };
   readonly body: Uint8Array | Readable;
   /** For streams. */
   readonly control: StreamControl | undefined;
@@ -51,9 +52,6 @@ export class HttpResponse {
   readonly headers: Readonly<Record<string, string | readonly string[]>>;
   /** The final URL, after redirects. */
   readonly url: string;
-  /** Every attempt, in order; the last one brought this response. */
-  readonly attempts: readonly HttpAttempt[];
-  readonly timings: HttpTimings;
   readonly #parts: HttpResponseParts;
   #stream: Readable | undefined;
   #taken = false;
@@ -63,10 +61,18 @@ export class HttpResponse {
     this.statusText = parts.statusText;
     this.headers = parts.headers;
     this.url = parts.url;
-    this.attempts = parts.attempts;
-    this.timings = parts.timings;
     this.#parts = parts;
     this.#stream = parts.body instanceof Readable ? parts.body : undefined;
+    parts.control?.unread.heldBy(this);
+  }
+
+  /** Every attempt, in order; the last one brought this response. */
+  get attempts(): readonly HttpAttempt[] {
+    return this.#parts.journal.attempts;
+  }
+
+  get timings(): HttpTimings {
+    return this.#parts.journal.timings;
   }
 
   /** A status from 200 to 299. Any status is a response: none of them throws. */
@@ -81,7 +87,7 @@ export class HttpResponse {
 
   /** The body as a Node stream, which is an async iterable too; `Readable.toWeb` makes a web stream of it. */
   get body(): Readable {
-    this.#taken = true;
+    this.#take();
     if (this.#stream === undefined) {
       const bytes = this.#parts.body as Uint8Array;
       this.#stream = Readable.from(bytes.length === 0 ? [] : [bytes], { objectMode: false });
@@ -100,7 +106,7 @@ export class HttpResponse {
         request,
       });
     }
-    this.#taken = true;
+    this.#take();
     const chunks: Uint8Array[] = [];
     let size = 0;
     for await (const chunk of body as AsyncIterable<Uint8Array>) {
@@ -150,11 +156,16 @@ export class HttpResponse {
    * connection; otherwise it is closed. Resolves when that is decided.
    */
   async discard(): Promise<void> {
-    this.#taken = true;
+    this.#take();
     const { body, control } = this.#parts;
     if (!(body instanceof Readable) || control === undefined) return;
     const discarded = control.discard();
     body.destroy();
     await discarded;
+  }
+
+  #take(): void {
+    this.#taken = true;
+    this.#parts.control?.unread.asked();
   }
 }

@@ -99,13 +99,6 @@ export interface DbPoolHistograms {
   readonly create: DbHistogram;
 }
 
-const BOUNDS_MS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000];
-
-function snapshotOf(histogram: ReturnType<typeof createHistogram>): DbHistogram {
-  const buckets = BOUNDS_MS.map((le_ms) => Object.freeze({ le_ms, count: histogram.countAtMost(le_ms) }));
-  return Object.freeze({ count: histogram.count, sum_ms: histogram.sum, buckets: Object.freeze(buckets) });
-}
-
 /** Why a connection left the pool. */
 export type RemovalReason =
   | "max_idle"
@@ -171,9 +164,9 @@ export class PoolCounters {
 
   histograms(): DbPoolHistograms {
     return Object.freeze({
-      wait: snapshotOf(this.#wait),
-      use: snapshotOf(this.#use),
-      create: snapshotOf(this.#create),
+      wait: this.#wait.snapshot(),
+      use: this.#use.snapshot(),
+      create: this.#create.snapshot(),
     });
   }
 

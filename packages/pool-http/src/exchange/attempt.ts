@@ -29,7 +29,7 @@ export interface AttemptSettings {
   /** Called once, at the end: nothing more of the request's body is wanted. */
   readonly onEnd: () => void;
   /** Counters for all attempts of a pool. */
-  readonly traffic: { bytesSent: number; bytesReceived: number };
+  readonly traffic: { sent(bytes: number): void; received(bytes: number): void };
 }
 
 /** Rests of unwanted responses up to this size are read, to keep the connection; beyond it, closing is cheaper. */
@@ -159,7 +159,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
   }
 
   onBodySent(chunk: Buffer | string): void {
-    this.#settings.traffic.bytesSent += typeof chunk === "string" ? Buffer.byteLength(chunk) : chunk.byteLength;
+    this.#settings.traffic.sent(typeof chunk === "string" ? Buffer.byteLength(chunk) : chunk.byteLength);
   }
 
   onResponseStarted(): void {
@@ -190,7 +190,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.bytesReceived += chunk.length;
-    this.#settings.traffic.bytesReceived += chunk.length;
+    this.#settings.traffic.received(chunk.length);
     if (this.#ended) return;
     switch (this.#mode) {
       case "collect":
@@ -217,7 +217,10 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
     // Unless the request never touched it, the connection is in an unknown state.
-    if (this.#controller !== undefined) this.connection.socket.destroy();
+    if (this.#controller !== undefined) {
+      this.connection.failed = true;
+      this.connection.socket.destroy();
+    }
     this.#release();
     if (!this.#ended) this.#end(this.#classify(error));
   }

@@ -12,6 +12,7 @@
  */
 import type { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
+import type { CallSite } from "../call-site.ts";
 import type { HttpPhase } from "../errors.ts";
 import type { ResolvedOptions } from "../options.ts";
 import { HttpResponse, type StreamControl } from "../response.ts";
@@ -22,16 +23,21 @@ import { Attempt } from "./attempt.ts";
 import { decodeBody, parseEncoding } from "./decode.ts";
 import { timedOut, tooLarge, type Failure } from "./failure.ts";
 import { headerText } from "./headers.ts";
+import { describeEnd } from "./breakdown.ts";
 import { Journal } from "./journal.ts";
 import { isRedirect, nextHop, redirectFailure } from "./redirect.ts";
 import { Interruption } from "./interruption.ts";
 import { OpenedBody } from "./request-body.ts";
 import { headersFor, type PreparedRequest } from "./request.ts";
+import type { RetryBudgets } from "./retry-budget.ts";
+import type { LeakWatch } from "./leak-watch.ts";
 import { InflatedStream, ResponseStream } from "./response-stream.ts";
 import {
   isErrorStatus,
+  isRepeatable,
   isRetryableStatus,
-  parseRetryAfter,
+  onlyBodyForbids,
+  retryAfterOf,
   retryCauseOfFailure,
   retryCauseOfStatus,
   retryDelayMs,
@@ -45,13 +51,14 @@ export interface ExchangeContext {
   readonly options: ResolvedOptions;
   readonly transport: Transport;
   readonly recorder: StatsRecorder;
+  readonly budgets: RetryBudgets;
+  readonly leaks: LeakWatch;
   /** Called once, when nothing of the request is left; a stream's last byte included. */
   readonly onFinished: (exchange: Exchange) => void;
 }
 
 export class Exchange {
   readonly #context: ExchangeContext;
-  readonly #origin: string;
   readonly #journal: Journal;
   readonly #interruption: Interruption;
   /** Changes with redirects. */
@@ -62,12 +69,15 @@ export class Exchange {
   #attempt: Attempt | undefined;
   #phase: () => HttpPhase = () => "queue";
   #outcome: "success" | "error" | "canceled" | undefined;
+  /** Where it was asked for, if leaks are looked for. */
+  readonly #site: CallSite | undefined;
 
   constructor(context: ExchangeContext, request: PreparedRequest) {
     this.#context = context;
     this.#request = request;
-    this.#origin = request.target.origin;
-    this.#journal = new Journal(() => this.#now());
+    this.#journal = new Journal(context, request);
+    context.budgets.deposit(request.target.origin, this.#journal.startedAt);
+    this.#site = context.leaks.siteOf(request);
     const { timeoutMs, signal } = request;
     this.#interruption = new Interruption({
       timeoutMs,
@@ -75,7 +85,6 @@ export class Exchange {
       onDeadline: () => this.#timedOut("timeoutMs", timeoutMs),
       onAbort: (reason) => this.#ended("abort", "ABORT_ERR", "the caller's signal", reason),
     });
-    context.recorder.begin(this.#origin);
   }
 
   /** For reports: what it is and where it stands. */
@@ -119,7 +128,8 @@ export class Exchange {
         failure = hop;
         if (failure === undefined) {
           const cause = retryCauseOfStatus(this.#request, attempt.status);
-          const delay = cause === undefined ? undefined : this.#retryDelay(retryAfterOf(attempt));
+          const after = cause === undefined ? undefined : retryAfterOf(attempt.headers, Date.now());
+          const delay = cause === undefined ? this.#bodyForbids(attempt.status) : this.#retryDelay(after);
           if (cause !== undefined && delay !== undefined) {
             this.#journal.attemptEnded(attempt);
             void attempt.discard();
@@ -138,7 +148,7 @@ export class Exchange {
       if (this.#interruption.failure !== undefined) return failure;
       if (this.#resend(failure)) continue;
       const cause = retryCauseOfFailure(this.#request, failure);
-      const delay = cause === undefined ? undefined : this.#retryDelay(undefined);
+      const delay = cause === undefined ? this.#bodyForbids(failure) : this.#retryDelay(undefined);
       if (cause === undefined || delay === undefined) return failure;
       await this.#backoff(cause, delay);
     }
@@ -151,9 +161,8 @@ export class Exchange {
     this.#attempt = undefined;
     this.#journal.attemptStarted();
     const leased = this.#context.transport.acquire(this.#request.target.origin);
-    const waits = !(leased instanceof Connection);
-    if (!waits) this.#context.recorder.waited(0);
-    const connection = waits ? await this.#wait(leased) : leased;
+    if (leased instanceof Connection) this.#journal.leased(leased);
+    const connection = leased instanceof Connection ? leased : await this.#wait(leased);
     if (!(connection instanceof Connection)) return connection;
     const limit = this.#request.attemptTimeoutMs;
     const attemptTimer =
@@ -185,7 +194,7 @@ export class Exchange {
       hold: this.#holds,
       now: () => this.#now(),
       onEnd: () => request.body.close(opened),
-      traffic: this.#context.recorder,
+      traffic: this.#journal.counters,
     });
     this.#attempt = attempt;
     this.#phase = () => attempt.phase;
@@ -202,14 +211,12 @@ export class Exchange {
 
   /** The wait for a connection, and where its time went. */
   async #wait(waiter: Waiter): Promise<Connection | Failure> {
-    const { transport, options, recorder } = this.#context;
-    const from = this.#now();
+    const { transport, options } = this.#context;
     this.#phase = () => waiter.phase;
     const ms = options.queueTimeoutMs;
     const passed = (): Failure => this.#timedOut("queueTimeoutMs", ms ?? 0);
     const result = await waitForConnection(waiter, transport, this.#interruption, { ms, passed });
-    const connection = result instanceof Connection ? result : undefined;
-    recorder.waited(this.#journal.waited(this.#now() - from, connection));
+    this.#journal.waited(waiter, result);
     return result;
   }
 
@@ -229,7 +236,8 @@ export class Exchange {
     this.#journal.attemptEnded(attempt);
     if (next.body !== this.#request.body) this.#request.body.dispose();
     this.#request = next;
-    this.#journal.next("redirect");
+    this.#journal.redirected(next);
+    this.#context.budgets.deposit(next.target.origin, this.#now());
     return "followed";
   }
 
@@ -239,35 +247,30 @@ export class Exchange {
     // No more than there can be dead connections; after that, something else is wrong.
     if (this.#resends > this.#context.options.maxConnsPerHost) return false;
     this.#resends++;
-    this.#context.recorder.staleResends++;
-    this.#journal.next("resend");
+    this.#journal.resent();
     return true;
   }
 
   /** How long to wait before the next retry; `undefined` where there is none left, or no time for it. */
   #retryDelay(retryAfterMs: number | undefined): number | undefined {
-    if (this.#retries >= this.#request.maxRetries) return undefined;
-    const { retryBaseMs: baseMs, retryCapMs: capMs, random } = this.#context.options;
+    if (this.#retries >= this.#request.maxRetries) return this.#journal.notRetried("max_retries");
+    const { options, budgets } = this.#context;
+    const { retryBaseMs: baseMs, retryCapMs: capMs, random } = options;
     const delay = retryDelayMs(this.#retries, { baseMs, capMs, random, retryAfterMs });
     // Waiting past the deadline would turn an answer into a timeout.
-    return delay < this.#remainingMs() ? delay : undefined;
+    if (delay >= this.#remainingMs()) return this.#journal.notRetried("deadline");
+    // Last, for it takes what it finds.
+    return budgets.withdraw(this.#request.target.origin, this.#now()) ? delay : this.#journal.notRetried("budget");
+  }
+
+  /** Says so where the request would be sent again, had it another body. */
+  #bodyForbids(outcome: number | Failure): undefined {
+    if (onlyBodyForbids(this.#request, outcome)) this.#journal.notRetried("one_shot_body");
   }
 
   async #backoff(cause: RetryCause, delay: number): Promise<void> {
-    const { options, recorder } = this.#context;
     this.#retries++;
-    this.#journal.next("retry");
-    recorder.retry(this.#origin, cause);
-    options.logger?.debug(
-      {
-        pool: options.name,
-        request: describeRequest(this.#request.method, this.#request.target),
-        retry: this.#retries,
-        cause,
-        delay_ms: Math.round(delay),
-      },
-      "http retry",
-    );
+    this.#journal.retried(cause, delay);
     this.#phase = () => "backoff";
     await waitFor(delay, this.#interruption);
   }
@@ -323,6 +326,7 @@ export class Exchange {
     attempt.stream(stream);
     this.#interruption.stopWith((failure) => stream.interrupt(failure));
     return this.#response(attempt, body, {
+      unread: this.#context.leaks.watch(stream, this.#journal, this.#site),
       discard: () => stream.discard(),
       tooLarge: (sizeBytes, limitBytes) => stream.refuse(tooLarge(sizeBytes, limitBytes)),
     });
@@ -341,8 +345,7 @@ export class Exchange {
       statusText: attempt.statusText,
       headers,
       url: this.#request.target.url.href,
-      attempts: this.#journal.attempts,
-      timings: this.#journal.timings(attempt.respondedAt),
+      journal: this.#journal,
       body,
       control,
       pool: this.#context.options.name,
@@ -353,17 +356,15 @@ export class Exchange {
 
   /** Once; a second time only to call an error what was a success. */
   #finish(outcome: "success" | "error" | "canceled", failure?: Failure | "canceled"): void {
-    const { recorder, onFinished } = this.#context;
     if (this.#outcome !== undefined) {
-      if (this.#outcome === "success" && outcome === "error") recorder.refused(this.#origin);
+      if (this.#outcome === "success" && outcome === "error") this.#journal.counters.refused();
       return;
     }
     this.#outcome = outcome;
     this.#interruption.dispose();
     this.#request.body.dispose();
-    if (typeof failure === "object" && failure.reason === "timeout") recorder.timeout(failure.phase);
-    recorder.end(this.#origin, outcome, this.#journal.elapsedMs());
-    onFinished(this);
+    this.#journal.ended(outcome, failure);
+    this.#context.onFinished(this);
   }
 
   // ---- particulars
@@ -392,8 +393,10 @@ export class Exchange {
       pool: this.#context.options.name,
       request: describeRequest(this.#request.method, this.#request.target),
       attempts: this.#journal.attempts,
-      elapsedMs: this.#journal.elapsedMs(),
-      replayable: this.#request.replayable,
+      timings: this.#journal.timesAt(failure.phase),
+      sent: this.#journal.sent,
+      repeatable: isRepeatable(this.#request),
+      ended: describeEnd(this.#journal.notRetriedWhy, this.#context.budgets.describe()),
     });
   }
 
@@ -404,8 +407,4 @@ export class Exchange {
   #now(): number {
     return this.#context.options.clock.now();
   }
-}
-
-function retryAfterOf(attempt: Attempt): number | undefined {
-  return parseRetryAfter(headerText(attempt.headers["retry-after"]), Date.now());
 }

@@ -2,6 +2,7 @@ import { Readable, pipeline, type Transform } from "node:stream";
 import type { Attempt, BodySink } from "./attempt.ts";
 import { decodeStreams } from "./decode.ts";
 import { undecodable, type Failure } from "./failure.ts";
+import type { WatchedStream } from "./leak-watch.ts";
 
 export interface StreamLimits {
   /** Until the first body byte: what is left of the deadline. */
@@ -22,7 +23,7 @@ export type StreamOutcome = "complete" | "canceled" | Failure;
  * Whoever reads gets the error. Nor does an unread stream keep the process alive: it is its socket that does so, from
  * the first read on, which is why no timer here has to.
  */
-export class ResponseStream extends Readable implements BodySink {
+export class ResponseStream extends Readable implements BodySink, WatchedStream {
   readonly #attempt: Attempt;
   readonly #limits: StreamLimits;
   readonly #toError: (failure: Failure) => unknown;
@@ -31,6 +32,7 @@ export class ResponseStream extends Readable implements BodySink {
   readonly #inflated: boolean;
   /** What readers get, once it has failed. */
   thrown: unknown;
+  wasRead = false;
   #wireEnded = false;
   #discarded = false;
   #reading = false;
@@ -70,6 +72,16 @@ export class ResponseStream extends Readable implements BodySink {
   /** It has ended well and without a byte: no encoding has such a form, but servers label empty bodies all the same. */
   get empty(): boolean {
     return this.#wireEnded && this.#attempt.bytesReceived === 0;
+  }
+
+  get isOver(): boolean {
+    return this.#wireEnded || this.#outcome !== undefined;
+  }
+
+  get unreadSince(): number | undefined {
+    if (this.isOver) return undefined;
+    if (!this.wasRead) return this.#attempt.respondedAt;
+    return this.#paused ? this.#lastByteAt : undefined;
   }
 
   /** The reader wants no more; resolves when the connection is kept or closed. */
@@ -127,7 +139,10 @@ export class ResponseStream extends Readable implements BodySink {
 
   /** Node itself fills the buffer by `read(0)`; anything else is a reader. */
   override read(size?: number): ReturnType<Readable["read"]> {
-    if (size !== 0 || this.readableFlowing !== null) this.#keepAlive();
+    if (size !== 0 || this.readableFlowing !== null) {
+      this.wasRead = true;
+      this.#keepAlive();
+    }
     return super.read(size);
   }
 

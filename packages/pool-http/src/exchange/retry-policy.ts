@@ -1,6 +1,7 @@
 import { fullJitterDelay } from "@vg/internal";
 import type { HttpRetryOn } from "../options.ts";
 import type { Failure } from "./failure.ts";
+import { headerText } from "./headers.ts";
 
 /** Why a request was sent again; the keys of `retries_by_cause`. */
 export type RetryCause = "rejected" | "status" | "connect" | "network" | "timeout";
@@ -56,6 +57,16 @@ export function retryCauseOfFailure(request: RetryRequest, failure: Failure): Re
   }
 }
 
+/** Whether it would be sent again, if only its body could be. */
+export function onlyBodyForbids(request: RetryRequest, outcome: number | Failure): boolean {
+  if (request.replayable) return false;
+  const { method, keyed, retryOn } = request;
+  const other = { method, keyed, retryOn, replayable: true };
+  const cause =
+    typeof outcome === "number" ? retryCauseOfStatus(other, outcome) : retryCauseOfFailure(other, outcome);
+  return cause !== undefined;
+}
+
 /**
  * The wait before retry number `retry` (from 0): full jitter below `min(capMs, baseMs * 2^retry)`, and after
  * `retryAfterMs` where the server named a time. The jitter comes on top, so that the clients it was told to do not
@@ -82,4 +93,17 @@ export function parseRetryAfter(value: string | undefined, wallClockMs: number):
   // HTTP dates are in GMT; the oldest of the three forms does not say so, and would be taken for local time.
   const date = Date.parse(/(?:[A-Z]{1,4}|[+-]\d{4})$/i.test(text) ? text : `${text} GMT`);
   return Number.isNaN(date) ? undefined : Math.max(0, date - wallClockMs);
+}
+
+/**
+ * The wait that a response's headers ask for, in milliseconds. `retry-after-ms`, which OpenAI's API sends beside
+ * `Retry-After`, says the same more exactly.
+ */
+export function retryAfterOf(
+  headers: Readonly<Record<string, string | readonly string[]>>,
+  wallClockMs: number,
+): number | undefined {
+  const exact = headerText(headers["retry-after-ms"])?.trim();
+  if (exact !== undefined && /^\d+(?:\.\d+)?$/.test(exact)) return Number(exact);
+  return parseRetryAfter(headerText(headers["retry-after"]), wallClockMs);
 }

@@ -1,3 +1,4 @@
+import { describeAttempts, describeTimes } from "./breakdown.ts";
 import {
   HttpBodyTooLargeError,
   HttpConnectError,
@@ -11,8 +12,9 @@ import {
   HttpTlsError,
   type HttpAttempt,
   type HttpPhase,
+  type HttpPhaseTimes,
 } from "../errors.ts";
-import type { Failure } from "./failure.ts";
+import type { Failure, FailureReason } from "./failure.ts";
 
 const WHERE: Readonly<Record<HttpPhase, string>> = {
   queue: "while waiting for a connection",
@@ -23,27 +25,33 @@ const WHERE: Readonly<Record<HttpPhase, string>> = {
   backoff: "while waiting to retry",
 };
 
+/** What another try may not meet. */
+const TRANSIENT: ReadonlySet<FailureReason> = new Set(["connect", "stale", "network", "timeout", "queue_full"]);
+
+/** What an error needs of the request. */
+export interface AboutFailedRequest {
+  readonly pool: string;
+  readonly request: string;
+  readonly attempts: readonly HttpAttempt[];
+  readonly timings: HttpPhaseTimes;
+  readonly sent: boolean;
+  /** Whether it does no harm to be acted on twice. */
+  readonly repeatable: boolean;
+  /** Why there was no further attempt, as a sentence; "" where there is nothing to say. */
+  readonly ended: string;
+}
+
 /** The error that the caller sees; for the caller's own abort, the reason of its signal as it is. */
-export function toError(
-  failure: Failure,
-  about: {
-    pool: string;
-    request: string;
-    attempts: readonly HttpAttempt[];
-    elapsedMs: number;
-    replayable: boolean;
-  },
-): unknown {
+export function toError(failure: Failure, about: AboutFailedRequest): unknown {
   const { reason, phase, detail, cause } = failure;
   if (reason === "abort") return cause;
-  const { pool, request, attempts } = about;
+  const { pool, request, attempts, timings } = about;
   const verb = reason === "timeout" ? "timed out" : "failed";
-  const elapsed = `${Math.round(about.elapsedMs)} ms`;
-  const once = about.replayable
-    ? ""
-    : " Its body can be read only once, so it was not sent again; give a function that makes the body.";
-  const message = `${pool}: ${request} ${verb} ${WHERE[phase]} after ${elapsed}: ${detail}.${once}${summary(attempts)}`;
-  const context = { pool, request, phase, attempts: [...attempts], cause };
+  const elapsed = `${Math.round(timings.total_ms)} ms`;
+  const message = `${pool}: ${request} ${verb} ${WHERE[phase]} after ${elapsed}: ${detail}.${about.ended}${describeAttempts(attempts)}${describeTimes(attempts, timings)}`;
+  const sent = about.sent || failure.sent;
+  const retryable = TRANSIENT.has(reason) && (!sent || about.repeatable);
+  const context = { pool, request, phase, attempts: [...attempts], timings, sent, retryable, cause };
   switch (reason) {
     case "timeout":
       return new HttpTimeoutError(message, { ...context, limit: failure.limit ?? "timeoutMs" });
@@ -69,17 +77,4 @@ export function toError(
     default:
       return reason satisfies never;
   }
-}
-
-const MAX_SHOWN = 8;
-
-/** " Attempts: 503 after 12 ms, ECONNRESET after 4 ms." */
-function summary(attempts: readonly HttpAttempt[]): string {
-  if (attempts.length === 0) return "";
-  const shown = attempts.slice(-MAX_SHOWN).map((attempt) => {
-    const what = attempt.error_code ?? String(attempt.status);
-    return `${what} after ${Math.round(attempt.time_ms)} ms`;
-  });
-  const hidden = attempts.length - shown.length;
-  return ` Attempts: ${hidden > 0 ? `${hidden} earlier, ` : ""}${shown.join(", ")}.`;
 }

@@ -65,8 +65,9 @@ export class Dial {
   readonly #socket: Socket | undefined;
   readonly #settings: DialSettings;
   readonly #secure: boolean;
-  readonly #startedAt: number;
-  #connectedAt = 0;
+  readonly startedAt: number;
+  /** When TCP was connected. */
+  connectedAt: number | undefined;
   #timer: NodeJS.Timeout;
   /** Taken once: by success, failure, time-out or cancellation. */
   #open = true;
@@ -84,7 +85,7 @@ export class Dial {
     this.#onConnected = onConnected;
     this.#onFailed = onFailed;
     this.#secure = origin.protocol === "https:";
-    this.#startedAt = settings.clock.now();
+    this.startedAt = settings.clock.now();
     // URL keeps the brackets of an IPv6 address; sockets want none.
     const host = origin.hostname.replace(/^\[|\]$/g, "");
     const port = origin.port === "" ? (this.#secure ? 443 : 80) : Number(origin.port);
@@ -143,7 +144,7 @@ export class Dial {
 
   readonly #connected = (): void => {
     if (!this.#open) return;
-    this.#connectedAt = this.#settings.clock.now();
+    this.connectedAt = this.#settings.clock.now();
     if (!this.#secure) return this.#finished();
     this.phase = "tls";
     clearTimeout(this.#timer);
@@ -158,9 +159,10 @@ export class Dial {
     if (socket === undefined || socket.destroyed) return this.#closed();
     if (!this.#take()) return;
     const now = this.#settings.clock.now();
+    const { connectedAt = now } = this;
     this.#onConnected(socket, {
-      connectMs: this.#connectedAt - this.#startedAt,
-      tlsMs: this.#secure ? now - this.#connectedAt : 0,
+      connectMs: connectedAt - this.startedAt,
+      tlsMs: this.#secure ? now - connectedAt : 0,
     });
   };
 

@@ -24,6 +24,7 @@ import type { Failure } from "../exchange/failure.ts";
 import type { HttpPhase } from "../errors.ts";
 import type { ResolvedOptions } from "../options.ts";
 import { Connection } from "./connection.ts";
+import type { CloseReason, ConnectionListener } from "./connection-events.ts";
 import { Dialer, type Dial, type DialTimes } from "./dial.ts";
 import { WaitQueue, type Waiting } from "./wait-queue.ts";
 
@@ -47,7 +48,9 @@ export class Waiter implements Waiting {
   readonly host: Host;
   /** The order in which all waiters of the pool came. */
   readonly turn: number;
-  dial: Dial | undefined;
+  /** The last dial that was its own. */
+  lastDial: Dial | undefined;
+  #dial: Dial | undefined;
   /** The connection, or why there is none. Never rejects. */
   readonly result: Promise<Connection | Failure>;
   #resolve!: (result: Connection | Failure) => void;
@@ -60,8 +63,18 @@ export class Waiter implements Waiting {
     });
   }
 
+  /** The dial that was started for it, or that it took over. */
+  get dial(): Dial | undefined {
+    return this.#dial;
+  }
+
+  set dial(dial: Dial | undefined) {
+    this.#dial = dial;
+    if (dial !== undefined) this.lastDial = dial;
+  }
+
   get phase(): HttpPhase {
-    return this.dial?.phase ?? "queue";
+    return this.#dial?.phase ?? "queue";
   }
 
   settle(result: Connection | Failure): void {
@@ -83,11 +96,11 @@ export class Transport {
   #idleTimer: NodeJS.Timeout | undefined;
   #trimScheduled = false;
   #closed = false;
-  connectCount = 0;
-  connectFailureCount = 0;
+  readonly #listener: ConnectionListener;
 
-  constructor(options: ResolvedOptions) {
+  constructor(options: ResolvedOptions, listener: ConnectionListener) {
     this.#options = options;
+    this.#listener = listener;
     this.#dialer = new Dialer(options);
   }
 
@@ -139,7 +152,7 @@ export class Transport {
     if (connection.retired) return;
     const { host } = connection;
     if (connection.socket.destroyed || this.#closed || (this.#options.disableKeepAlives && connection.served > 0)) {
-      this.#retire(connection);
+      this.#retire(connection, connection.failed ? "request_failed" : this.#closed ? "pool_closed" : "not_kept");
       return;
     }
     const waiter = host.queue.first();
@@ -147,7 +160,7 @@ export class Transport {
     const yields = this.#starved.size > 0 && (waiter === undefined || !fresh);
     const starved = yields ? this.#yieldsTo(host, waiter) : undefined;
     if (starved !== undefined) {
-      this.#remove(connection);
+      this.#remove(connection, "max_total");
       this.#starved.delete(starved);
       this.#pump(starved);
       this.#pump(host);
@@ -170,14 +183,14 @@ export class Transport {
 
   /** The socket has closed, for whatever reason. */
   connectionClosed(connection: Connection): void {
-    this.#remove(connection);
+    this.#remove(connection, connection.failed ? "request_failed" : "server");
     this.#slotFreed(connection.host);
   }
 
   /** Closes all idle connections and says how many. */
   closeIdle(): number {
     const idle = [...this.#idle];
-    for (const connection of idle) this.#retire(connection);
+    for (const connection of idle) this.#retire(connection, this.#closed ? "pool_closed" : "asked");
     return idle.length;
   }
 
@@ -199,7 +212,7 @@ export class Transport {
   /** Closes every connection now. */
   destroy(): void {
     this.close();
-    for (const connection of this.#connections) this.#remove(connection);
+    for (const connection of this.#connections) this.#remove(connection, "pool_closed");
   }
 
   #hostOf(origin: string): Host {
@@ -218,7 +231,7 @@ export class Transport {
       this.#idle.delete(connection);
       if (!connection.socket.destroyed) return connection;
       // Its "close" event, which wakes those who wait for a slot, is yet to come.
-      this.#remove(connection);
+      this.#remove(connection, "server");
     }
   }
 
@@ -271,11 +284,11 @@ export class Transport {
   }
 
   #dialled(host: Host, dial: Dial, socket: Socket, times: DialTimes): void {
-    this.connectCount++;
     const owner = host.dials.get(dial);
     host.dials.delete(dial);
     const connection = new Connection(this, host, socket, times, this.#options);
     this.#connections.add(connection);
+    this.#listener.connected(connection);
     const first = host.queue.first();
     if (owner !== undefined) owner.dial = undefined;
     if (owner !== undefined && first !== undefined && owner !== first && first.dial !== undefined) {
@@ -289,7 +302,7 @@ export class Transport {
   }
 
   #dialFailed(host: Host, dial: Dial, failure: Failure): void {
-    this.connectFailureCount++;
+    this.#listener.connectFailed(host.url.origin, failure, this.#options.clock.now() - dial.startedAt);
     const owner = host.dials.get(dial);
     host.dials.delete(dial);
     host.open--;
@@ -303,13 +316,14 @@ export class Transport {
     this.#slotFreed(host);
   }
 
-  #retire(connection: Connection): void {
-    if (this.#remove(connection)) this.#slotFreed(connection.host);
+  #retire(connection: Connection, reason: CloseReason): void {
+    if (this.#remove(connection, reason)) this.#slotFreed(connection.host);
   }
 
-  #remove(connection: Connection): boolean {
+  #remove(connection: Connection, reason: CloseReason): boolean {
     if (connection.retired) return false;
     connection.retired = true;
+    this.#listener.closed(connection, reason);
     const { host } = connection;
     this.#connections.delete(connection);
     if (this.#idle.delete(connection)) host.idle.splice(host.idle.indexOf(connection), 1);
@@ -340,7 +354,7 @@ export class Transport {
   #evictLongestIdle(): boolean {
     const [connection] = this.#idle;
     if (connection === undefined) return false;
-    this.#remove(connection);
+    this.#remove(connection, "max_total");
     this.#dropIfEmpty(connection.host);
     return true;
   }
@@ -354,7 +368,7 @@ export class Transport {
       const { maxIdleConns, maxIdleConnsPerHost } = this.#options;
       for (const connection of this.#idle) {
         const { idle } = connection.host;
-        if (idle.length > maxIdleConnsPerHost || this.#idle.size > maxIdleConns) this.#retire(connection);
+        if (idle.length > maxIdleConnsPerHost || this.#idle.size > maxIdleConns) this.#retire(connection, "max_idle");
       }
     });
   }
@@ -370,7 +384,7 @@ export class Transport {
       const limit = clock.now() - idleConnTimeoutMs;
       for (const connection of this.#idle) {
         if (connection.idleSince > limit) break;
-        this.#retire(connection);
+        this.#retire(connection, "idle_timeout");
       }
       this.#armIdleTimer();
     }, wait).unref();

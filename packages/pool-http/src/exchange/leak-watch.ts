@@ -1,0 +1,121 @@
+/**
+ * Looks for streamed responses that nobody reads. Each holds a connection until `bodyTimeoutMs`, so that a few of them
+ * bring a pool to a stand. There are two ways to know:
+ *
+ * - With `leakThresholdMs`, one that is unread for longer is reported, with the place of the call. It is left alone, for
+ *   its reader may yet come; what becomes of it is told as well.
+ * - One whose HttpResponse was garbage-collected before anybody asked for its body can have no reader any more: it is
+ *   reported, and its connection freed.
+ */
+import { callerStack, callSite, type CallSite } from "../call-site.ts";
+import type { Clock } from "../options.ts";
+
+export interface WatchedStream {
+  /** Since when nobody reads, by the pool's clock; `undefined` while somebody does, and when it holds no connection. */
+  readonly unreadSince: number | undefined;
+  /** Somebody has begun to read. */
+  readonly wasRead: boolean;
+  /** It has ended, or all of it has come. */
+  readonly isOver: boolean;
+  discard(): Promise<void>;
+}
+
+/** Who is told. */
+export interface LeakListener {
+  leaked(unreadMs: number, collected: boolean, calledAt: string): void;
+  /** What was reported holds no connection any more, or is being read. */
+  leakOver(wasRead: boolean): void;
+}
+
+/** A body that is watched, from the side of its response. */
+export class UnreadBody {
+  readonly stream: WatchedStream;
+  readonly listener: LeakListener;
+  readonly site: CallSite | undefined;
+  reported = false;
+  #asked = false;
+  readonly #clock: Clock;
+
+  constructor(stream: WatchedStream, listener: LeakListener, site: CallSite | undefined, clock: Clock) {
+    this.stream = stream;
+    this.listener = listener;
+    this.site = site;
+    this.#clock = clock;
+  }
+
+  /** Nobody else has this object, and nothing here leads to it. */
+  heldBy(response: object): void {
+    responses.register(response, this);
+  }
+
+  /** Somebody has asked for the body, and may hold it without the response. */
+  asked(): void {
+    this.#asked = true;
+  }
+
+  collected(): void {
+    const since = this.stream.unreadSince;
+    if (this.#asked || since === undefined) return;
+    this.reported = false;
+    this.report(this.#clock.now() - since, true);
+    void this.stream.discard();
+  }
+
+  report(unreadMs: number, collected: boolean): void {
+    this.listener.leaked(unreadMs, collected, this.site === undefined ? "" : callerStack(this.site));
+  }
+}
+
+const responses = new FinalizationRegistry<UnreadBody>((body) => body.collected());
+
+/** Those of one pool. */
+export class LeakWatch {
+  readonly #thresholdMs: number;
+  readonly #clock: Clock;
+  /** Empty while `leakThresholdMs` is off. */
+  readonly #watched = new Set<UnreadBody>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor({ leakThresholdMs, clock }: { leakThresholdMs: number; clock: Clock }) {
+    this.#thresholdMs = leakThresholdMs;
+    this.#clock = clock;
+  }
+
+  /** Where the request is made, if that will be of use. */
+  siteOf(request: { readonly stream: boolean }): CallSite | undefined {
+    return this.#thresholdMs > 0 && request.stream ? callSite() : undefined;
+  }
+
+  watch(stream: WatchedStream, listener: LeakListener, site: CallSite | undefined): UnreadBody {
+    const body = new UnreadBody(stream, listener, site, this.#clock);
+    if (this.#thresholdMs > 0) {
+      this.#watched.add(body);
+      this.#arm();
+    }
+    return body;
+  }
+
+  /** Looks often enough that what is found is at most a quarter of the threshold late. */
+  #arm(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#look();
+      if (this.#watched.size > 0) this.#arm();
+    }, this.#thresholdMs / 4).unref();
+  }
+
+  #look(): void {
+    const now = this.#clock.now();
+    for (const body of this.#watched) {
+      const since = body.stream.unreadSince;
+      if (since === undefined) {
+        if (body.reported) body.listener.leakOver(body.stream.wasRead);
+        body.reported = false;
+        if (body.stream.isOver) this.#watched.delete(body);
+      } else if (!body.reported && now - since >= this.#thresholdMs) {
+        body.reported = true;
+        body.report(now - since, false);
+      }
+    }
+  }
+}

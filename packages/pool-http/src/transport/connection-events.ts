@@ -1,0 +1,29 @@
+import type { Connection } from "./connection.ts";
+import type { Failure } from "../exchange/failure.ts";
+
+/** Why a connection was closed; the keys of `closed_by_reason`. */
+export type CloseReason =
+  /** Idle for longer than `idleConnTimeoutMs`, or than the server's Keep-Alive hint. */
+  | "idle_timeout"
+  /** Surplus over `maxIdleConns` or `maxIdleConnsPerHost`. */
+  | "max_idle"
+  /** Made room for another origin, because of `maxTotalConns`. */
+  | "max_total"
+  /** `closeIdleConnections()` was called. */
+  | "asked"
+  /** Either side wanted to close after a response: `connection: close`, `disableKeepAlives`. */
+  | "not_kept"
+  /** Its request failed or was given up: deadline, abort, a stream that was not read to its end. */
+  | "request_failed"
+  /** The server closed it, or it broke, while nobody used it. */
+  | "server"
+  /** The pool was closed. */
+  | "pool_closed";
+
+/** Who hears of a transport's connections. Nothing here may throw. */
+export interface ConnectionListener {
+  connected(connection: Connection): void;
+  connectFailed(origin: string, failure: Failure, durationMs: number): void;
+  /** Once for each connection. */
+  closed(connection: Connection, reason: CloseReason): void;
+}
