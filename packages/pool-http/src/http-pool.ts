@@ -144,7 +144,7 @@ export class HttpPool {
 
   /** Closes the connections that nobody uses now, and says how many; after a deploy of the server, for example. */
   closeIdleConnections(): number {
-    return this.#transport.closeIdle();
+    return this.#transport.closeIdle("asked");
   }
 
   /**
@@ -206,7 +206,7 @@ export class HttpPool {
     const alreadyClosed = this.#state === "closed";
     const begun = alreadyClosed ? 0 : this.#exchanges.size;
     if (!alreadyClosed) this.#state = "draining";
-    this.#transport.closeIdle();
+    this.#transport.closeIdle("pool_closed");
     if (begun > 0 && deadlineMs > 0) await this.#empty(deadlineMs);
     this.#kill(`the pool was closed and its deadline (${deadlineMs} ms) passed`);
     const killed = alreadyClosed ? 0 : this.#killed;

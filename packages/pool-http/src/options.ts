@@ -180,7 +180,6 @@ const OWNER = "HttpPool";
 const IDLE_BELOW_TOTAL = [
   ["maxIdleConns", "maxTotalConns"],
   ["maxIdleConnsPerHost", "maxConnsPerHost"],
-  ["maxIdleConnsPerHost", "maxTotalConns"],
 ] as const;
 const NO_DEADLINE = "A request without a deadline waits for ever on a silent server; give a large number instead.";
 

@@ -99,8 +99,13 @@ test("under random faults and aborts every request ends, the limits hold and the
     maxIdleConnsPerHost: fc.nat(4),
   });
   await fc.assert(
-    fc.asyncProperty(limits, fc.array(request, { maxLength: 30 }), async ({ extraTotal, ...limit }, requests) => {
-      const maxTotalConns = limit.maxConnsPerHost + extraTotal;
+    fc.asyncProperty(limits, fc.array(request, { maxLength: 30 }), async ({ extraTotal, ...chosen }, requests) => {
+      const maxTotalConns = chosen.maxConnsPerHost + extraTotal;
+      const limit = {
+        ...chosen,
+        maxIdleConns: Math.min(chosen.maxIdleConns, maxTotalConns),
+        maxIdleConnsPerHost: Math.min(chosen.maxIdleConnsPerHost, chosen.maxConnsPerHost),
+      };
       const pool = new HttpPool({
         ...limit,
         maxTotalConns,

@@ -91,7 +91,7 @@ test("a response gives its headers, its body in every form, and its way", async 
   for await (const chunk of response.body) chunks.push(chunk as Buffer);
   expect(Buffer.concat(chunks).toString()).toBe(text);
   expect(response.attempts).toEqual([
-    { number: 1, cause: "first", started_ms: expect.any(Number), time_ms: expect.any(Number), status: 200 },
+    expect.objectContaining({ number: 1, cause: "first", started_ms: 0, status: 200 }),
   ]);
   const { queue_ms, connect_ms, tls_ms, first_byte_ms, total_ms } = response.timings;
   expect([queue_ms, connect_ms, tls_ms, first_byte_ms, total_ms].every((ms) => ms >= 0)).toBe(true);

@@ -186,6 +186,50 @@ test("a body that can be read only once is not sent twice, and the error says wh
   expect(pool.getStats().retry_count).toBe(0);
 });
 
+test("a one-shot body that was answered with 503 is not sent again, and the attempt says why", async () => {
+  await using server = await faultServer((socket) => socket.write(reply(503, "busy")));
+  await using pool = new HttpPool(fast);
+  // Chunked: the server of this test knows bodies by content-length only, so it answers at the headers.
+  const response = await pool.put(server.url, Readable.from([Buffer.from("once")]));
+  expect([response.status, await response.text()]).toEqual([503, "busy"]);
+  expect(response.attempts).toMatchObject([{ status: 503, not_retried: "one_shot_body" }]);
+});
+
+test("a failure that no body would have been repeated for does not blame the body", async () => {
+  await using server = await faultServer((socket) => socket.resetAndDestroy());
+  await using pool = new HttpPool(fast);
+  const error = await rejection<HttpNetworkError>(pool.post(server.url, Readable.from([Buffer.from("once")])));
+  expect(error.attempts[0]).not.toHaveProperty("not_retried");
+  expect(error.message).not.toContain("read only once");
+});
+
+test("the last response of exhausted retries is handed out as a stream, with the attempts and a body to read", async () => {
+  await using server = await faultServer((socket, { number }) => socket.write(reply(503, `failure ${number}`)));
+  await using pool = new HttpPool({ ...fast, maxRetries: 2 });
+  const response = await pool.get(server.url, { stream: true });
+  expect(response.attempts.map(({ cause, status, not_retried }) => [cause, status, not_retried])).toEqual([
+    ["first", 503, undefined],
+    ["retry", 503, undefined],
+    ["retry", 503, "max_retries"],
+  ]);
+  expect(await response.text()).toBe("failure 2");
+  expect(pool.getStats()).toMatchObject({ error_count: 1, success_count: 0, retry_count: 2, in_flight: 0 });
+});
+
+test("retry-after-ms holds back a retry, and beyond the deadline there is none", async () => {
+  const times: number[] = [];
+  await using server = await faultServer((socket, { number, line }) => {
+    times.push(performance.now());
+    const wait = line.includes("/long") ? "3600000" : "60";
+    socket.write(number === 0 || line.includes("/long") ? reply(429, "later", { "retry-after-ms": wait }) : reply(200));
+  });
+  await using pool = new HttpPool(fast);
+  expect((await pool.get(server.url)).status).toBe(200);
+  expect((times[1] as number) - (times[0] as number)).toBeGreaterThanOrEqual(58);
+  const long = await pool.get(`${server.url}/long`);
+  expect([long.status, await long.text(), long.attempts.at(-1)?.not_retried]).toEqual([429, "later", "deadline"]);
+});
+
 test("a stream from a function is made anew for each attempt", async () => {
   const bodies: string[] = [];
   await using server = await faultServer((socket, { number }) => {

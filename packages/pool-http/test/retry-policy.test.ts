@@ -3,8 +3,10 @@ import { expect, test } from "vitest";
 import type { Failure } from "../src/exchange/failure.ts";
 import {
   isRetryableStatus,
+  onlyBodyForbids,
   parseRetryAfter,
   retryCauseOfFailure,
+  retryAfterOf,
   retryCauseOfStatus,
   retryDelayMs,
   type RetryRequest,
@@ -117,6 +119,30 @@ test.each<[string | undefined, number | undefined]>([
   ["Thursday, 01-Jan-70 00:01:40 GMT", 90_000],
 ])("Retry-After %o is %o ms at 10 s past the epoch", (value, expected) => {
   expect(parseRetryAfter(value, 10_000)).toBe(expected);
+});
+
+test.each<[object, number | undefined]>([
+  [{}, undefined],
+  [{ "retry-after": "2" }, 2000],
+  [{ "retry-after-ms": "150" }, 150],
+  [{ "retry-after-ms": " 1500.5 ", "retry-after": "2" }, 1500.5],
+  [{ "retry-after-ms": "soon", "retry-after": "2" }, 2000],
+  [{ "retry-after-ms": "-5" }, undefined],
+  [{ "retry-after-ms": ["1", "2"], "retry-after": "3" }, 3000],
+])("the headers %o ask for %o ms", (headers, expected) => {
+  expect(retryAfterOf(headers as Record<string, string>, 10_000)).toBe(expected);
+});
+
+test("a body that can be read only once is the reason where nothing else forbids a retry", () => {
+  fc.assert(
+    fc.property(request, failure, fc.integer({ min: 200, max: 599 }), (given, failed, status) => {
+      const replayable = { ...given, replayable: true };
+      const retried = retryCauseOfFailure(replayable, failed) !== undefined;
+      expect(onlyBodyForbids(given, failed)).toBe(!given.replayable && retried);
+      const repeated = retryCauseOfStatus(replayable, status) !== undefined;
+      expect(onlyBodyForbids(given, status)).toBe(!given.replayable && repeated);
+    }),
+  );
 });
 
 test("an HTTP date without a zone is GMT, wherever this process runs", () => {

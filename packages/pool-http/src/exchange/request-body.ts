@@ -6,6 +6,7 @@
  */
 import { Readable } from "node:stream";
 import { describeValue } from "@vg/internal";
+import { takeStream } from "./used-stream.ts";
 
 export type HttpBodyValue =
   | string
@@ -165,6 +166,7 @@ function open(value: HttpBodyValue): OpenedBody {
     return new OpenedBody({ payload: value, ...(value.type === "" ? {} : { contentType: value.type }) });
   }
   if (typeof value === "object" && Symbol.asyncIterator in value) {
+    takeStream(value);
     return new OpenedBody(sourceOf(value as AsyncIterable<unknown>));
   }
   if (isJson(value)) return new OpenedBody({ payload: JSON.stringify(value), contentType: "application/json" });

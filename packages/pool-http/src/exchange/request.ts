@@ -73,11 +73,13 @@ const KNOWN: Readonly<Record<keyof HttpRequest, true>> = {
   bodyTimeoutMs: true,
 };
 
+const BODILESS = new Set(["GET", "HEAD", "TRACE"]);
+
 /** Checks a request and fills in the pool's settings; throws HttpRequestError. */
 export function prepareRequest(request: HttpRequest, options: ResolvedOptions): PreparedRequest {
   const refuse = (message: string, cause?: unknown): Error =>
     new HttpRequestError(`${options.name}: ${message}`, { pool: options.name, cause });
-  if (request === null || typeof request !== "object") throw refuse("a request must be an object with a url");
+  if (request === null || typeof request !== "object") throw refuse("a request must be an object with a url.");
   for (const name of Object.keys(request)) {
     if (!Object.hasOwn(KNOWN, name)) {
       throw refuse(`unknown request option ${JSON.stringify(name)}. Known: ${Object.keys(KNOWN).join(", ")}.`);
@@ -107,6 +109,12 @@ export function prepareRequest(request: HttpRequest, options: ResolvedOptions): 
   const method = typeof given === "string" ? given.toUpperCase() : "";
   if (!/^[A-Z][A-Z-]*$/.test(method) || method === "CONNECT") {
     throw refuse(`method must be an HTTP method other than CONNECT, got ${describeValue(given)}.`);
+  }
+  if (request.body !== undefined && request.body !== null && BODILESS.has(method)) {
+    const advice = "Send it with POST or PUT, or put it into the query";
+    throw refuse(
+      `a ${method} request must have no body: servers ignore it, or take it for the next request. ${advice}.`,
+    );
   }
   let target: Target;
   let headers: Record<string, string | string[]>;

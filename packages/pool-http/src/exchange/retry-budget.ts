@@ -90,6 +90,11 @@ export class RetryBudgets {
     this.#settings = settings;
   }
 
+  /** How many origins it keeps. */
+  get size(): number {
+    return this.#budgets.size;
+  }
+
   deposit(origin: string, now: number): void {
     if (this.#settings !== false) this.#of(origin, this.#settings, now).deposit(now);
   }

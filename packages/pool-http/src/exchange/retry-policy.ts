@@ -62,8 +62,7 @@ export function onlyBodyForbids(request: RetryRequest, outcome: number | Failure
   if (request.replayable) return false;
   const { method, keyed, retryOn } = request;
   const other = { method, keyed, retryOn, replayable: true };
-  const cause =
-    typeof outcome === "number" ? retryCauseOfStatus(other, outcome) : retryCauseOfFailure(other, outcome);
+  const cause = typeof outcome === "number" ? retryCauseOfStatus(other, outcome) : retryCauseOfFailure(other, outcome);
   return cause !== undefined;
 }
 

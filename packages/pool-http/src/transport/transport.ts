@@ -183,21 +183,21 @@ export class Transport {
 
   /** The socket has closed, for whatever reason. */
   connectionClosed(connection: Connection): void {
-    this.#remove(connection, connection.failed ? "request_failed" : "server");
+    this.#remove(connection, this.#idle.has(connection) ? "server" : "request_failed");
     this.#slotFreed(connection.host);
   }
 
   /** Closes all idle connections and says how many. */
-  closeIdle(): number {
+  closeIdle(reason: "asked" | "pool_closed"): number {
     const idle = [...this.#idle];
-    for (const connection of idle) this.#retire(connection, this.#closed ? "pool_closed" : "asked");
+    for (const connection of idle) this.#retire(connection, reason);
     return idle.length;
   }
 
   /** No waiter is served any more; connections end as they come back. */
   close(): void {
     this.#closed = true;
-    this.closeIdle();
+    this.closeIdle("pool_closed");
     for (const host of this.#hosts.values()) {
       for (const dial of host.dials.keys()) dial.cancel();
       this.#open -= host.dials.size;
