@@ -228,6 +228,7 @@ export class HttpPool {
       for (const exchange of exchanges) exchange.kill(why);
     }
     this.#transport.destroy();
+    this.#leaks.end();
   }
 
   #empty(deadlineMs: number): Promise<void> {

@@ -1,6 +1,6 @@
 /** Tracers tell by AsyncLocalStorage whose request it is, on undici's channels as on ours. */
 import { AsyncLocalStorage } from "node:async_hooks";
-import { channel } from "node:diagnostics_channel";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { expect, test } from "vitest";
 import { HttpPool, type HttpAttemptMessage, type HttpRequestStartMessage } from "../src/index.ts";
 import { faultServer, reply } from "./support/fault-server.ts";
@@ -11,8 +11,8 @@ const CALLERS = ["A", "B", "C"];
 function listen(name: string, pathOf: (message: unknown) => string, storage: AsyncLocalStorage<string>) {
   const seen: string[] = [];
   const listener = (message: unknown) => void seen.push(`${pathOf(message)} ${storage.getStore()}`);
-  channel(name).subscribe(listener);
-  return { seen, [Symbol.dispose]: () => void channel(name).unsubscribe(listener) };
+  subscribe(name, listener);
+  return { seen, [Symbol.dispose]: () => void unsubscribe(name, listener) };
 }
 
 const undiciPath = (message: unknown) => (message as { request: { path: string } }).request.path;

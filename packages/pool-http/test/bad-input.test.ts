@@ -74,7 +74,7 @@ async function answering() {
   return { server, pool: new HttpPool() };
 }
 
-const used: [string, () => Promise<unknown> | unknown, string][] = [
+const used: [string, () => object | Promise<object>, string][] = [
   [
     "a Node stream that was read to its end",
     async () => {
@@ -118,7 +118,7 @@ const used: [string, () => Promise<unknown> | unknown, string][] = [
 
 test.each(used)("%s is refused, and is not touched", async (_name, make, message) => {
   const { server, pool } = await answering();
-  const error = await rejection<HttpPoolError>(pool.post(server.url, (await make()) as Readable));
+  const error = await rejection<HttpPoolError>(pool.post(server.url, await make()));
   expect(error.code).toBe("ERR_VG_HTTP_REQUEST");
   expect(error.message).toContain(message);
   expect(error.message).toContain("or a function that makes one for each attempt");

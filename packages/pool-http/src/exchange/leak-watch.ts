@@ -95,13 +95,22 @@ export class LeakWatch {
     return body;
   }
 
+  /** The pool has ended, and with it all that was watched. */
+  end(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#look();
+  }
+
   /** Looks often enough that what is found is at most a quarter of the threshold late. */
   #arm(): void {
-    this.#timer ??= setTimeout(() => {
+    if (this.#timer !== undefined) return;
+    const ring = (): void => {
       this.#timer = undefined;
       this.#look();
       if (this.#watched.size > 0) this.#arm();
-    }, this.#thresholdMs / 4).unref();
+    };
+    this.#timer = setTimeout(ring, this.#thresholdMs / 4).unref();
   }
 
   #look(): void {

@@ -2,8 +2,17 @@
 import { createHistogram } from "@vg/internal";
 import type { HttpPhase } from "../errors.ts";
 import type { RetryCause } from "../exchange/retry-policy.ts";
+import type { HttpHistogram } from "./document.ts";
 
-type Histogram = ReturnType<typeof createHistogram>;
+/** Durations in milliseconds. */
+interface Histogram {
+  readonly count: number;
+  readonly mean: number;
+  record(value: number): void;
+  /** Within 3.2 %. */
+  percentile(p: number): number;
+  snapshot(): HttpHistogram;
+}
 
 /** Sum and number: enough for a mean. */
 class Mean {
