@@ -1,7 +1,7 @@
 /** What is published to the channels of `node:diagnostics_channel`. Nothing here holds a credential or a query. */
 import type { HttpAttempt, HttpPhase } from "./errors.ts";
 import type { RetryCause } from "./exchange/retry-policy.ts";
-import type { CloseReason } from "./transport/connection-events.ts";
+import type { CloseReason } from "./transport/connection-watcher.ts";
 
 /** What the messages about one request have in common. After a redirect it is the request that followed from it. */
 interface OfRequest {

@@ -60,7 +60,8 @@ export class HttpPool {
   /** Makes no connection. Throws HttpPoolConfigError where an option is wrong. */
   constructor(options: HttpPoolOptions = {}) {
     this.#options = resolveOptions(options);
-    this.#transport = new Transport(this.#options, connectionReports(this.#options.name, this.#recorder));
+    this.#transport = new Transport(this.#options);
+    this.#transport.watchers.add(connectionReports(this.#options.name, this.#recorder));
     this.#budgets = new RetryBudgets(this.#options.retryBudget);
     this.#leaks = new LeakWatch(this.#options);
     if (this.#options.tls.insecureSkipVerify) this.#warnInsecure();

@@ -1,7 +1,7 @@
 import { OriginCounters, PoolCounters } from "./stats/counters.ts";
 import type { HttpPoolHistograms, HttpPoolStats } from "./stats/document.ts";
 import { histogramsOf, statsOf, type StatsSources } from "./stats/snapshot.ts";
-import type { CloseReason } from "./transport/connection-events.ts";
+import type { CloseReason } from "./transport/connection-watcher.ts";
 import type { DialTimes } from "./transport/dial.ts";
 
 const MAX_ORIGINS = 100;

@@ -218,7 +218,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
     // Unless the request never touched it, the connection is in an unknown state.
     if (this.#controller !== undefined) {
-      this.connection.failed = true;
+      this.connection.broken = true;
       this.connection.socket.destroy();
     }
     this.#release();

@@ -1,13 +1,12 @@
 import type { HttpConnectMessage, HttpRemoveMessage } from "../diagnostics-messages.ts";
 import { channels } from "../diagnostics.ts";
 import type { StatsRecorder } from "../stats.ts";
-import type { ConnectionListener } from "../transport/connection-events.ts";
+import type { ConnectionWatcher } from "../transport/connection-watcher.ts";
 
 /** Tells of a pool's connections: its statistics and `node:diagnostics_channel`. */
-export function connectionReports(pool: string, recorder: StatsRecorder): ConnectionListener {
+export function connectionReports(pool: string, recorder: StatsRecorder): ConnectionWatcher {
   return {
-    connected({ host, times }) {
-      const { origin } = host.url;
+    connected(origin, { times }) {
       recorder.connected(origin, times);
       if (!channels.connect.hasSubscribers) return;
       const { connectMs, tlsMs } = times;
@@ -15,16 +14,16 @@ export function connectionReports(pool: string, recorder: StatsRecorder): Connec
       const message: HttpConnectMessage = { pool, origin, durationMs, connectMs, tlsMs, errorCode: undefined };
       channels.connect.publish(message);
     },
-    connectFailed(origin, { code }, durationMs) {
+    failed(origin, { code }, durationMs) {
       recorder.connectFailed(origin);
       if (!channels.connect.hasSubscribers) return;
       const message: HttpConnectMessage = { pool, origin, durationMs, connectMs: 0, tlsMs: 0, errorCode: code };
       channels.connect.publish(message);
     },
-    closed({ host, served }, reason) {
+    closed(origin, { served }, reason) {
       recorder.closed[reason]++;
       if (!channels.remove.hasSubscribers) return;
-      const message: HttpRemoveMessage = { pool, origin: host.url.origin, reason, served };
+      const message: HttpRemoveMessage = { pool, origin, reason, served };
       channels.remove.publish(message);
     },
   };

@@ -1,6 +1,6 @@
 import type { HttpPhase } from "../errors.ts";
 import type { RetryCause } from "../exchange/retry-policy.ts";
-import type { CloseReason } from "../transport/connection-events.ts";
+import type { CloseReason } from "../transport/connection-watcher.ts";
 
 /** What the pool and each origin have in common. A request and all its attempts count for the origin it was made to. */
 interface HttpTraffic {

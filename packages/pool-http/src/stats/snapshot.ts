@@ -1,4 +1,4 @@
-import type { CloseReason } from "../transport/connection-events.ts";
+import type { CloseReason } from "../transport/connection-watcher.ts";
 import type { OriginCounters, PoolCounters } from "./counters.ts";
 import type { HttpOriginStats, HttpPoolHistograms, HttpPoolStats } from "./document.ts";
 

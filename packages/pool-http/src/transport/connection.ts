@@ -18,7 +18,7 @@ export class Connection {
   /** The clock's time when it became idle. */
   idleSince = 0;
   /** A request on it failed or was given up, so it is not to be used again. */
-  failed = false;
+  broken = false;
   /** The transport no longer counts it. */
   retired = false;
   readonly #transport: Transport;

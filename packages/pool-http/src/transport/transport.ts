@@ -24,7 +24,7 @@ import type { Failure } from "../exchange/failure.ts";
 import type { HttpPhase } from "../errors.ts";
 import type { ResolvedOptions } from "../options.ts";
 import { Connection } from "./connection.ts";
-import type { CloseReason, ConnectionListener } from "./connection-events.ts";
+import type { CloseReason, ConnectionWatcher } from "./connection-watcher.ts";
 import { Dialer, type Dial, type DialTimes } from "./dial.ts";
 import { WaitQueue, type Waiting } from "./wait-queue.ts";
 
@@ -83,6 +83,7 @@ export class Waiter implements Waiting {
 }
 
 export class Transport {
+  readonly watchers: Set<ConnectionWatcher> = new Set();
   readonly #options: ResolvedOptions;
   readonly #dialer: Dialer;
   readonly #hosts = new Map<string, Host>();
@@ -96,11 +97,9 @@ export class Transport {
   #idleTimer: NodeJS.Timeout | undefined;
   #trimScheduled = false;
   #closed = false;
-  readonly #listener: ConnectionListener;
 
-  constructor(options: ResolvedOptions, listener: ConnectionListener) {
+  constructor(options: ResolvedOptions) {
     this.#options = options;
-    this.#listener = listener;
     this.#dialer = new Dialer(options);
   }
 
@@ -152,7 +151,7 @@ export class Transport {
     if (connection.retired) return;
     const { host } = connection;
     if (connection.socket.destroyed || this.#closed || (this.#options.disableKeepAlives && connection.served > 0)) {
-      this.#retire(connection, connection.failed ? "request_failed" : this.#closed ? "pool_closed" : "not_kept");
+      this.#retire(connection, connection.broken ? "request_failed" : this.#closed ? "pool_closed" : "not_kept");
       return;
     }
     const waiter = host.queue.first();
@@ -288,7 +287,7 @@ export class Transport {
     host.dials.delete(dial);
     const connection = new Connection(this, host, socket, times, this.#options);
     this.#connections.add(connection);
-    this.#listener.connected(connection);
+    for (const watcher of this.watchers) watcher.connected(host.url.origin, connection);
     const first = host.queue.first();
     if (owner !== undefined) owner.dial = undefined;
     if (owner !== undefined && first !== undefined && owner !== first && first.dial !== undefined) {
@@ -302,7 +301,6 @@ export class Transport {
   }
 
   #dialFailed(host: Host, dial: Dial, failure: Failure): void {
-    this.#listener.connectFailed(host.url.origin, failure, this.#options.clock.now() - dial.startedAt);
     const owner = host.dials.get(dial);
     host.dials.delete(dial);
     host.open--;
@@ -313,6 +311,8 @@ export class Transport {
       this.#left(owner);
       owner.settle(failure);
     }
+    const durationMs = this.#options.clock.now() - dial.startedAt;
+    for (const watcher of this.watchers) watcher.failed(host.url.origin, failure, durationMs);
     this.#slotFreed(host);
   }
 
@@ -323,13 +323,13 @@ export class Transport {
   #remove(connection: Connection, reason: CloseReason): boolean {
     if (connection.retired) return false;
     connection.retired = true;
-    this.#listener.closed(connection, reason);
     const { host } = connection;
     this.#connections.delete(connection);
     if (this.#idle.delete(connection)) host.idle.splice(host.idle.indexOf(connection), 1);
     host.open--;
     this.#open--;
     connection.socket.destroy();
+    for (const watcher of this.watchers) watcher.closed(host.url.origin, connection, reason);
     return true;
   }
 

@@ -20,10 +20,11 @@ export type CloseReason =
   /** The pool was closed. */
   | "pool_closed";
 
-/** Who hears of a transport's connections. Nothing here may throw. */
-export interface ConnectionListener {
-  connected(connection: Connection): void;
-  connectFailed(origin: string, failure: Failure, durationMs: number): void;
+/** Hears of the connections of all origins. Nothing here may throw. */
+export interface ConnectionWatcher {
+  connected(origin: string, connection: Connection): void;
+  /** A dial ended without one. */
+  failed(origin: string, failure: Failure, durationMs: number): void;
   /** Once for each connection. */
-  closed(connection: Connection, reason: CloseReason): void;
+  closed(origin: string, connection: Connection, reason: CloseReason): void;
 }
