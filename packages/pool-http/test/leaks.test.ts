@@ -81,6 +81,16 @@ test("one that is read after all is told of as well", async () => {
   await pool.close();
 });
 
+test("what a pool's end does to it is told, too", async () => {
+  await using server = await openEnded();
+  const { pool, lines, line } = watched({ leakThresholdMs: 20 });
+  const response = await pool.get(server.url, { stream: true });
+  await line("warn");
+  pool.destroy();
+  expect(lines.at(-1)?.message).toBe("a streamed response that was reported as unread has ended unread");
+  expect(response.status).toBe(200);
+});
+
 test("a reader that stops in the middle is reported, and one that only waits for the server is not", async () => {
   const large = Buffer.alloc(4 * 1024 * 1024);
   await using server = await httpServer((request, response) => {

@@ -141,8 +141,16 @@ test("under random faults and aborts every request ends, the limits hold and the
       for (const origin of Object.values(stats.per_origin)) {
         expect(origin.idle_connections).toBeLessThanOrEqual(limit.maxIdleConnsPerHost);
       }
+      expect(stats.attempt_count).toBeLessThanOrEqual(stats.request_count + stats.retry_count + stats.stale_resends);
+      const summed = ["request_count", "attempt_count", "retry_count", "stale_resends", "total_bytes"] as const;
+      for (const key of [...summed, "success_count", "error_count", "connect_count", "timeout_count"] as const) {
+        const sum = Object.values(stats.per_origin).reduce((total, origin) => total + origin[key], 0);
+        expect([key, sum]).toEqual([key, stats[key]]);
+      }
       expect(await pool.close({ deadlineMs: 0 })).toMatchObject({ killed: 0 });
-      expect(pool.getStats().open_connections).toBe(0);
+      const { open_connections, connect_count, closed_by_reason } = pool.getStats();
+      const closed = Object.values(closed_by_reason).reduce((total, count) => total + count, 0);
+      expect([open_connections, closed]).toEqual([0, connect_count]);
       await Promise.all(servers.map((server) => server.socketsDownTo(0)));
     }),
     { numRuns: 25, endOnFailure: true },

@@ -165,6 +165,18 @@ test("Retry-After beyond the deadline ends the retries at once with the response
   expect(server.requests.length).toBe(1);
 });
 
+test("a Retry-After date beyond the deadline does so, too, and the attempt says why it was the last", async () => {
+  const date = new Date(Date.now() + 3_600_000).toUTCString();
+  await using server = await faultServer((socket) => socket.write(reply(503, "later", { "retry-after": date })));
+  await using pool = new HttpPool(fast);
+  for (const stream of [false, true]) {
+    const response = await pool.get(server.url, { stream });
+    expect([response.status, await response.text()]).toEqual([503, "later"]);
+    expect(response.attempts).toMatchObject([{ status: 503, not_retried: "deadline" }]);
+  }
+  expect(pool.getStats()).toMatchObject({ retry_count: 0, retries_denied: 0 });
+});
+
 test("a retry does not come before Retry-After", async () => {
   const times: number[] = [];
   await using server = await faultServer((socket, { number }) => {
