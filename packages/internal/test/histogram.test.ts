@@ -41,3 +41,20 @@ test("counts at or below a bound never decrease as the bound grows, and end at t
   expect(counts).toEqual(counts.toSorted((a, b) => a - b));
   expect(counts.at(-1)).toBe(1000);
 });
+
+test("a snapshot has cumulative counts that never fall, and all values in its count", () => {
+  fc.assert(
+    fc.property(fc.array(fc.double({ min: 0, max: 200_000, noNaN: true })), (values) => {
+      const histogram = createHistogram();
+      for (const value of values) histogram.record(value);
+      const { count, sum_ms, buckets } = histogram.snapshot();
+      expect([count, sum_ms]).toEqual([values.length, histogram.sum]);
+      for (const [i, bucket] of buckets.entries()) {
+        const below = values.filter((value) => value < bucket.le_ms * (1 - 1 / 32)).length;
+        const above = values.filter((value) => value <= bucket.le_ms * (1 + 1 / 32)).length;
+        expect(bucket.count).toBeGreaterThanOrEqual(Math.max(below, buckets[i - 1]?.count ?? 0));
+        expect(bucket.count).toBeLessThanOrEqual(above);
+      }
+    }),
+  );
+});

@@ -104,6 +104,7 @@ export class HttpResponse {
       throw new HttpRequestError(`${pool}: the streamed body of ${request} was read already. Read it once.`, {
         pool,
         request,
+        sent: true,
       });
     }
     this.#take();
@@ -115,7 +116,7 @@ export class HttpResponse {
         this.#parts.control?.tooLarge(size, maxBytes);
         throw new HttpBodyTooLargeError(
           `${pool}: ${request}: the body has ${size} bytes or more, maxResponseBytes is ${maxBytes}. Raise it, or read \`body\` piece by piece.`,
-          { pool, request, phase: "body", attempts: this.attempts },
+          { pool, request, phase: "body", attempts: this.attempts, timings: this.timings, sent: true },
         );
       }
       chunks.push(chunk);
@@ -146,7 +147,7 @@ export class HttpResponse {
       // No cause: the parser's message quotes the body.
       throw new HttpJsonError(
         `${pool}: ${request} answered ${this.status} with ${text.length} characters of ${type}, which are not JSON. Check \`status\` first, or read text().`,
-        { pool, request, attempts: this.attempts },
+        { pool, request, attempts: this.attempts, timings: this.timings, sent: true },
       );
     }
   }

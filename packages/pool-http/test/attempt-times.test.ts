@@ -187,6 +187,21 @@ test("an error whose first attempt reached the server was sent, though the last 
   expect(error.sent).toBe(true);
 });
 
+test("what a response cannot give was sent all the same", async () => {
+  await using server = await faultServer((socket) => socket.write(reply(200, "no JSON")));
+  await using pool = new HttpPool();
+  const response = await pool.get(server.url, { stream: true, maxResponseBytes: 3 });
+  const facts = {
+    sent: true,
+    retryable: false,
+    attempts: [{ status: 200 }],
+    timings: { queue_ms: expect.any(Number) },
+  };
+  expect(await rejection(response.bytes())).toMatchObject({ code: "ERR_VG_HTTP_BODY_TOO_LARGE", ...facts });
+  expect(await rejection(response.bytes())).toMatchObject({ code: "ERR_VG_HTTP_REQUEST", sent: true });
+  expect(await rejection((await pool.get(server.url)).json())).toMatchObject({ code: "ERR_VG_HTTP_JSON", ...facts });
+});
+
 test("a stream that breaks later tells the time of its body", async () => {
   const { pool, time } = clocked();
   let finish = () => {};

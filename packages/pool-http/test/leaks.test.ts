@@ -1,6 +1,8 @@
+import { randomBytes } from "node:crypto";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { HttpPool, type HttpLeakMessage, type HttpPoolOptions, type HttpResponse } from "../src/index.ts";
 import { faultServer, httpServer, turns } from "./support/fault-server.ts";
@@ -78,6 +80,20 @@ test("one that is read after all is told of as well", async () => {
   });
   finish();
   expect(await text).toBe("part");
+  await pool.close();
+});
+
+test("a compressed stream is no different: unread until somebody reads what comes out", async () => {
+  const wire = gzipSync(randomBytes(400_000));
+  await using server = await faultServer((socket) => {
+    socket.write(`HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: ${wire.length}\r\n\r\n`);
+    socket.write(wire);
+  });
+  const { pool, line } = watched({ leakThresholdMs: 20 });
+  const response = await pool.get(server.url, { stream: true });
+  expect((await line("warn"))["called_at"]).toContain("leaks.test.ts");
+  expect((await response.bytes()).length).toBe(400_000);
+  expect((await line("info")).message).toContain("was read after all");
   await pool.close();
 });
 
