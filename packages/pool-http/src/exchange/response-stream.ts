@@ -64,7 +64,7 @@ export class ResponseStream extends Readable implements BodySink {
       totalMs,
     ).unref();
     this.on("error", () => {});
-    attempt.connection.socket.unref();
+    attempt.connection.setWanted(attempt, false);
   }
 
   /** It has ended well and without a byte: no encoding has such a form, but servers label empty bodies all the same. */
@@ -180,7 +180,7 @@ export class ResponseStream extends Readable implements BodySink {
   #keepAlive(): void {
     if (this.#reading) return;
     this.#reading = true;
-    if (!this.#wireEnded) this.#attempt.connection.socket.ref();
+    if (!this.#wireEnded) this.#attempt.connection.setWanted(this.#attempt, true);
   }
 }
 

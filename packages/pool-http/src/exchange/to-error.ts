@@ -48,6 +48,7 @@ export function toError(
     case "timeout":
       return new HttpTimeoutError(message, { ...context, limit: failure.limit ?? "timeoutMs" });
     case "connect":
+    case "proxy":
       return new HttpConnectError(message, context);
     case "tls":
       return new HttpTlsError(message, context);
