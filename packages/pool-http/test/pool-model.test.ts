@@ -101,6 +101,8 @@ test("under random faults and aborts every request ends, the limits hold and the
   await fc.assert(
     fc.asyncProperty(limits, fc.array(request, { maxLength: 30 }), async ({ extraTotal, ...limit }, requests) => {
       const maxTotalConns = limit.maxConnsPerHost + extraTotal;
+      limit.maxIdleConns = Math.min(limit.maxIdleConns, maxTotalConns);
+      limit.maxIdleConnsPerHost = Math.min(limit.maxIdleConnsPerHost, limit.maxConnsPerHost);
       const pool = new HttpPool({
         ...limit,
         maxTotalConns,

@@ -31,7 +31,10 @@ export function connectFailure(about: About, error: Error | undefined): Failure 
     return failure("tls", 'the server speaks no HTTP/2, and http2 is "on". Set it to "auto" or "off"');
   }
   if (code === "HTTP2_NO_SETTINGS") {
-    return failure("connect", `the server answered${through} with no HTTP/2 settings, or with such that allow no request (${code})`);
+    return failure(
+      "connect",
+      `the server answered${through} with no HTTP/2 settings, or with such that allow no request (${code})`,
+    );
   }
   if (about.handshaking && about.untrusted) {
     const whose = proxy !== undefined && !about.beyondProxy ? "the proxy's certificate" : "the server's certificate";

@@ -34,12 +34,15 @@ export class Http2Session {
   draining = false;
   /** Called when `capacity` or `draining` has changed. */
   onChange: () => void = () => {};
+  readonly maxHeaderBytes: number;
   readonly #session: ClientHttp2Session;
   readonly #socket: Socket;
   readonly #authority: string;
   readonly #scheme: string;
   readonly #maxStreams: number;
   readonly #streams = new Map<Dispatcher.DispatchHandler, Http2Exchange>();
+  /** Of the streams that the server took up before it left. */
+  #lastTaken = Number.POSITIVE_INFINITY;
   /** How many of them somebody waits for: while there is one, the socket keeps the process alive. */
   #wanted = 0;
   #pingTimer: NodeJS.Timeout | undefined;
@@ -49,13 +52,15 @@ export class Http2Session {
     this.#authority = origin.host;
     this.#scheme = origin.protocol.slice(0, -1);
     this.#maxStreams = settings.maxStreams;
+    this.maxHeaderBytes = settings.maxHeaderBytes;
     const session = connect(origin, {
       createConnection: () => socket,
       peerMaxConcurrentStreams: settings.maxStreams,
       settings: {
         enablePush: false,
         initialWindowSize: STREAM_WINDOW_BYTES,
-        maxHeaderListSize: settings.maxHeaderBytes,
+        // Node's own limit holds only once the server has acknowledged it; the exact one is checked below.
+        maxHeaderListSize: 2 * settings.maxHeaderBytes,
       },
     });
     this.#session = session;
@@ -66,7 +71,10 @@ export class Http2Session {
       if (this.capacity === 0) this.#drain();
       else this.onChange();
     });
-    session.on("goaway", () => this.#drain());
+    session.on("goaway", (_code, lastStream) => {
+      this.#lastTaken = Math.min(this.#lastTaken, lastStream);
+      this.#drain();
+    });
     session.on("close", () => {
       clearTimeout(this.#pingTimer);
       this.#drain();
@@ -99,9 +107,9 @@ export class Http2Session {
     this.#setWanted(wanted ? 1 : -1);
   }
 
-  /** Whether the stream's end means that the server never saw its request. */
-  get goingAway(): boolean {
-    return this.draining;
+  /** Whether the server left without having taken up this stream. */
+  passedOver(stream: number | undefined): boolean {
+    return this.draining && (stream === undefined || stream > this.#lastTaken);
   }
 
   get socketClosed(): boolean {
@@ -202,6 +210,8 @@ export class Http2Exchange implements Dispatcher.DispatchController {
   #status = 0;
   #declared: number | undefined;
   #received = 0;
+  /** The server has ended the stream, as opposed to having reset it. */
+  #complete = false;
   #error: Error | undefined;
 
   constructor(
@@ -214,6 +224,13 @@ export class Http2Exchange implements Dispatcher.DispatchController {
     this.#stream = stream;
     this.#handler = handler;
     this.#head = options.method === "HEAD";
+    // Node ends the readable side alike for the server's END_STREAM and for a reset without an error in the middle of a
+    // body; only in the second case the stream is closed when its end is pushed.
+    const push = stream.push;
+    stream.push = (chunk: unknown, encoding?: BufferEncoding) => {
+      if (chunk === null && !stream.closed) this.#complete = true;
+      return push.call(stream, chunk, encoding);
+    };
     stream.on("response", this.#onResponse);
     stream.on("end", this.#onEnd);
     stream.once("close", this.#onClose);
@@ -263,9 +280,14 @@ export class Http2Exchange implements Dispatcher.DispatchController {
     if (this.ended) return;
     this.#status = Number(headers[":status"]);
     const plain: Record<string, string | string[]> = {};
+    let bytes = 0;
     for (const name of Object.keys(headers)) {
-      if (!name.startsWith(":")) plain[name] = headers[name] as string | string[];
+      if (name.startsWith(":")) continue;
+      const value = headers[name] as string | string[];
+      plain[name] = value;
+      bytes += name.length + (typeof value === "string" ? value.length : value.join("").length);
     }
+    if (bytes > this.#session.maxHeaderBytes) return this.fail(new errors.HeadersOverflowError());
     const length = plain["content-length"];
     // That of a HEAD, a 204 or a 304 tells of a body that does not come.
     const bodiless = this.#head || this.#status === 204 || this.#status === 304;
@@ -283,7 +305,7 @@ export class Http2Exchange implements Dispatcher.DispatchController {
 
   readonly #onEnd = (): void => {
     // A reset ends the readable side as well; then the stream's close tells what happened.
-    if (this.#status === 0 || this.#stream.aborted || this.#stream.rstCode !== constants.NGHTTP2_NO_ERROR) return;
+    if (this.#status === 0 || !this.#complete || this.#stream.rstCode !== constants.NGHTTP2_NO_ERROR) return;
     if (this.#declared !== undefined && this.#declared !== this.#received) {
       return this.fail(new errors.ResponseContentLengthMismatchError());
     }
@@ -301,11 +323,11 @@ export class Http2Exchange implements Dispatcher.DispatchController {
   #failure(): Error {
     const stream = this.#stream;
     const code = stream.rstCode;
-    if (code === constants.NGHTTP2_REFUSED_STREAM && this.#status === 0) {
-      const gone = this.#session.goingAway;
-      return gone
-        ? withCode("the server closed the connection (GOAWAY) before it took the request", CONNECTION_GONE)
-        : withCode("the server refused the request before it looked at it (REFUSED_STREAM)", STREAM_REFUSED);
+    if (this.#status === 0 && this.#session.passedOver(stream.id)) {
+      return withCode("the server closed the connection (GOAWAY) before it took the request", CONNECTION_GONE);
+    }
+    if (this.#status === 0 && code === constants.NGHTTP2_REFUSED_STREAM) {
+      return withCode("the server refused the request before it looked at it (REFUSED_STREAM)", STREAM_REFUSED);
     }
     if (this.#session.socketClosed) return withCode("the connection closed", codeOf(this.#error) ?? "ECONNRESET");
     if (this.#error !== undefined && codeOf(this.#error) === "ERR_HTTP2_SESSION_ERROR") return this.#error;
@@ -313,6 +335,10 @@ export class Http2Exchange implements Dispatcher.DispatchController {
       return withCode("the server ended the stream before the response was complete", "HTTP2_NO_ERROR");
     }
     const name = ERROR_NAMES[code] ?? `ERROR_${code}`;
+    if (code === constants.NGHTTP2_ENHANCE_YOUR_CALM) {
+      const either = "the server asked for less load, or its headers are larger than maxHeaderBytes";
+      return withCode(`${either} (${name})`, `HTTP2_${name}`);
+    }
     return withCode(`the server reset the stream (${name})`, `HTTP2_${name}`);
   }
 
