@@ -193,7 +193,8 @@ export class Dial {
       if (this.#secure) return this.#ready();
     } else if (this.#tunnels) {
       const port = addressOf(this.#origin).port;
-      return openTunnel(socket, `${this.#origin.hostname}:${port}`, this.#proxy.authorization, (refusal) => {
+      const how = { authorization: this.#proxy.authorization, serverFirst: !this.#secure };
+      return openTunnel(socket, `${this.#origin.hostname}:${port}`, how, (refusal) => {
         if (refusal === undefined) return this.#tunnelled(socket);
         if (this.#take()) {
           socket.destroy();
