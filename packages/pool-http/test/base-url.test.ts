@@ -116,10 +116,9 @@ test.each([
 test("whatever is put together of dots, slashes and escapes: it is refused, or arrives inside", async () => {
   await using server = await faultServer((socket) => socket.write(reply(200)));
   await using pool = new HttpPool({ baseUrl: `${server.url}/v1/in`, lookup, maxRedirects: 0 });
-  const part = fc.constantFrom(
-    ...["..", ".", "/", "\\", "//", "%2e", "%2E", "%2f", "%5c", "%25", "%252e", ";", "?", "#", "@", ":"],
-    ...["\t", "\n", "\r", " ", "http:", "https:", "evil.test", "x", "%00", "%3b", "file:", "127.0.0.1", "%"],
-  );
+  const plain = [".", "..", "/", "\\", "//", ";", "?", "#", "@", ":", "\t", "\n", "\r", " ", "%", "x", "evil.test"];
+  const escaped = ["%2e", "%2E", "%2f", "%5c", "%25", "%252e", "%00", "%3b"];
+  const part = fc.constantFrom(...plain, ...escaped, "http:", "https:", "file:", "127.0.0.1");
   await fc.assert(
     fc.asyncProperty(fc.array(part, { maxLength: 9 }), async (parts) => {
       server.requests.length = 0;

@@ -15,7 +15,7 @@ beforeAll(async () => {
 
 const peerOf = (socket: TLSSocket): string => {
   const certificate: PeerCertificate = socket.getPeerCertificate();
-  return String(certificate.fingerprint256);
+  return certificate.fingerprint256;
 };
 
 test("new connections present the new certificate, idle old ones go, busy old ones end after their request", async () => {

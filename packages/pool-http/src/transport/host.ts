@@ -44,6 +44,44 @@ export function coveredBy({ dials, share }: Host): number {
   return dials.size * share;
 }
 
+/** HTTP/2: those whom no dial was started for wait together for the dials in flight, as far as these will serve them. */
+export function joinDials(host: Host): void {
+  for (const dial of host.dials.keys()) {
+    while (dial.sharers < host.share) {
+      const waiter = host.queue.advance();
+      if (waiter === undefined) return;
+      waiter.dial = dial;
+      dial.sharers++;
+    }
+  }
+}
+
+/** A dial serves more waiters than was thought, or fewer: all are spread anew over the dials in flight, in their order. */
+export function replan(host: Host, share: number): void {
+  host.share = share;
+  for (const waiter of host.queue) waiter.dial = undefined;
+  host.queue.rewind();
+  for (const dial of host.dials.keys()) {
+    dial.sharers = 0;
+    const owner = share === 1 ? host.queue.advance() : undefined;
+    if (owner !== undefined) owner.dial = dial;
+    host.dials.set(dial, owner);
+  }
+  if (share > 1) joinDials(host);
+}
+
+export function queueFull(host: Host, limits: { maxConnsPerHost: number; maxQueue: number }): Failure {
+  const waiting = Math.max(0, host.queue.size - coveredBy(host) - 1);
+  const numbers = `${waiting} requests wait, ${host.open} of ${limits.maxConnsPerHost} connections are open`;
+  return {
+    reason: "queue_full",
+    phase: "queue",
+    code: "ERR_VG_HTTP_QUEUE_FULL",
+    detail: `the queue to ${host.url.origin} is full (maxQueue ${limits.maxQueue}; ${numbers}). Send less at once, or raise maxConnsPerHost or maxQueue`,
+    sent: false,
+  };
+}
+
 /** A request's place in the queue of its origin. */
 export class Waiter implements Waiting {
   previous: Waiting | undefined;

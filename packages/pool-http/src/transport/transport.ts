@@ -27,7 +27,7 @@ import type { ResolvedTls } from "../tls-options.ts";
 import { Connection } from "./connection.ts";
 import { Dialer, type Dial, type Dialled } from "./dial.ts";
 import { FairShares } from "./fair-shares.ts";
-import { coveredBy, makeHost, Waiter, type Host } from "./host.ts";
+import { coveredBy, joinDials, makeHost, queueFull, replan, Waiter, type Host } from "./host.ts";
 import { IdleConnections } from "./idle-connections.ts";
 import { ProtocolMemory } from "./protocol-memory.ts";
 
@@ -375,23 +375,9 @@ export class Transport {
     const share = connection.isHttp2 ? connection.capacity : 1;
     this.#protocols.remember(host.url.origin, share);
     if (dial.sharers === 0 && host.share === share && !host.unknown) return false;
-    host.share = share;
     host.unknown = false;
-    // Who waited for this dial may not be served by it after all: all are spread anew over the dials in flight.
-    for (const waiter of host.queue) waiter.dial = undefined;
-    host.queue.rewind();
-    for (const pending of host.dials.keys()) {
-      pending.sharers = 0;
-      host.dials.set(pending, share === 1 ? this.#adopt(host, pending) : undefined);
-    }
-    if (share > 1) joinDials(host);
+    replan(host, share);
     return true;
-  }
-
-  #adopt(host: Host, dial: Dial): Waiter | undefined {
-    const waiter = host.queue.advance();
-    if (waiter !== undefined) waiter.dial = dial;
-    return waiter;
   }
 
   #dialFailed(host: Host, dial: Dial, failure: Failure): void {
@@ -413,7 +399,7 @@ export class Transport {
   }
 
   #tellWatchers(host: Host, failure: Failure | undefined): void {
-    if (host.watchers !== undefined) for (const watcher of [...host.watchers]) watcher(failure);
+    if (host.watchers !== undefined) for (const watcher of host.watchers) watcher(failure);
   }
 
   #dueAt(): number {
@@ -471,28 +457,4 @@ export class Transport {
 /** Nobody has used it yet, and it was never left to itself. */
 function isFresh(connection: Connection): boolean {
   return connection.served === 0 && !connection.wasIdle;
-}
-
-/** HTTP/2: those whom no dial was started for wait together for the dials in flight, as far as these will serve them. */
-function joinDials(host: Host): void {
-  for (const dial of host.dials.keys()) {
-    while (dial.sharers < host.share) {
-      const waiter = host.queue.advance();
-      if (waiter === undefined) return;
-      waiter.dial = dial;
-      dial.sharers++;
-    }
-  }
-}
-
-function queueFull(host: Host, options: ResolvedOptions): Failure {
-  const waiting = Math.max(0, host.queue.size - coveredBy(host) - 1);
-  const numbers = `${waiting} requests wait, ${host.open} of ${options.maxConnsPerHost} connections are open`;
-  return {
-    reason: "queue_full",
-    phase: "queue",
-    code: "ERR_VG_HTTP_QUEUE_FULL",
-    detail: `the queue to ${host.url.origin} is full (maxQueue ${options.maxQueue}; ${numbers}). Send less at once, or raise maxConnsPerHost or maxQueue`,
-    sent: false,
-  };
 }

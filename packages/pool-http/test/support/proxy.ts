@@ -31,7 +31,8 @@ export async function proxyServer(options: ProxyOptions = {}): Promise<ProxyServ
     headers.push(request.headers);
     if (!allowed(request.headers)) {
       response.writeHead(407, { "proxy-authenticate": "Basic" });
-      return void response.end("who are you?");
+      response.end("who are you?");
+      return;
     }
     const { port, pathname, search } = new URL(request.url ?? "");
     const { "proxy-authorization": _own, ...others } = request.headers;
@@ -54,9 +55,13 @@ export async function proxyServer(options: ProxyOptions = {}): Promise<ProxyServ
     headers.push(request.headers);
     if (options.connectAnswer !== undefined) {
       client.resume().on("end", () => client.end());
-      return void client.write(options.connectAnswer);
+      client.write(options.connectAnswer);
+      return;
     }
-    if (!allowed(request.headers)) return void client.end("HTTP/1.1 407 Who\r\ncontent-length: 0\r\n\r\n");
+    if (!allowed(request.headers)) {
+      client.end("HTTP/1.1 407 Who\r\ncontent-length: 0\r\n\r\n");
+      return;
+    }
     const origin = connect(Number(/:(\d+)$/.exec(request.url ?? "")?.[1]), "127.0.0.1", () => {
       client.write("HTTP/1.1 200 Connection established\r\nvia: test\r\n\r\n");
       if (head.length > 0) origin.write(head);
