@@ -1,8 +1,10 @@
 /** Many requests on one connection: how they share it, and what becomes of each when it ends. */
+import { execFile } from "node:child_process";
 import { constants } from "node:http2";
 import { Readable } from "node:stream";
+import { promisify } from "node:util";
 import { gzipSync } from "node:zlib";
-import { beforeAll, expect, test } from "vitest";
+import { beforeAll, expect, test, vi } from "vitest";
 import { HttpPool, type HttpPoolOptions, type HttpTlsError } from "../src/index.ts";
 import { makeCertificates } from "./support/certificates.ts";
 import { closedPort, deferred, faultServer, httpServer, rejection, reply, turns } from "./support/fault-server.ts";
@@ -361,15 +363,70 @@ test("one request that is given up costs the others nothing", async () => {
   expect([server.accepted(), pool.getStats().open_connections]).toEqual([1, 1]);
 });
 
+test.each([
+  ["answers a PING keeps", true],
+  ["answers no PING loses", false],
+])("after a request was given up, a server that %s the connection", async (_what, alive) => {
+  let asked = 0;
+  await using server = await rawHttp2Server(
+    (socket, stream) => {
+      if (asked++ > 0) socket.write(frame(HEADERS, END_HEADERS | END_STREAM, stream, STATUS_200));
+    },
+    { answersPing: alive },
+  );
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  try {
+    await using pool = h2({ http2: "on", maxRetries: 0, timeoutMs: 100_000 });
+    const abort = new AbortController();
+    const given = rejection(pool.get(server.url, { signal: abort.signal }));
+    while (server.sockets.size < 1 || pool.getStats().connect_count < 1) await turns(1);
+    await turns(5);
+    abort.abort(new Error("too slow"));
+    await given;
+    await turns(5);
+    vi.advanceTimersByTime(6000);
+    if (!alive) await server.socketsDownTo(0);
+    expect((await pool.get(server.url)).status).toBe(200);
+    expect(server.accepted()).toBe(alive ? 1 : 2);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test("neither an idle HTTP/2 connection nor an unread stream keeps the process alive, a stream that is read does", async () => {
+  await using server = await http2Server((stream, headers) => {
+    stream.respond({ ":status": 200 });
+    stream.write("1");
+    if (headers[":path"] === "/read") setTimeout(() => stream.end("2"), 50);
+    if (headers[":path"] === "/whole") stream.end();
+  });
+  const source = new URL("../src/index.ts", import.meta.url).href;
+  const script = `
+    const { HttpPool } = await import(${JSON.stringify(source)});
+    const pool = new HttpPool({ http2: "on" });
+    const url = ${JSON.stringify(server.url)};
+    console.log(await (await pool.get(url + "/whole")).text());
+    const read = await pool.get(url + "/read", { stream: true });
+    console.log(await read.text());
+    await pool.get(url + "/unread", { stream: true });`;
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ["--conditions=@vg/source", "--input-type=module", "-e", script],
+    { timeout: 20_000 },
+  );
+  expect(stdout).toBe("1\n12\n");
+});
+
 test("a slow reader holds back its own stream only", async () => {
+  // Node's server refuses streams while more than 10 MB wait to be sent, so they are not larger.
   await using server = await http2Server(
-    (stream, headers) => answer(stream, headers[":path"] === "/big" ? Buffer.alloc(4_000_000) : "small"),
+    (stream, headers) => answer(stream, headers[":path"] === "/big" ? Buffer.alloc(1_000_000) : "small"),
     secure(),
   );
   await using pool = h2();
-  const big = await pool.get(`${server.url}/big`, { stream: true });
+  const big = await many(8, () => pool.get(`${server.url}/big`, { stream: true }));
   for (let i = 0; i < 20; i++) expect(await (await pool.get(`${server.url}/small`)).text()).toBe("small");
-  expect((await big.bytes()).length).toBe(4_000_000);
+  for (const response of big) expect((await response.bytes()).length).toBe(1_000_000);
   const left = await pool.get(`${server.url}/big`, { stream: true });
   await left.discard();
   expect((await pool.get(server.url)).status).toBe(200);

@@ -16,9 +16,10 @@ import { sendBody } from "./http2-body.ts";
 import { Http2Exchange, type StreamSession } from "./http2-exchange.ts";
 import { CONNECTION_GONE } from "./signals.ts";
 
-/** Larger than Node's, so that a body is not held up by the round trip: 256 KiB a stream, 1 MiB in all. */
+/** Larger than Node's, so that a body is not held up by the round trip: 256 KiB a stream. */
 const STREAM_WINDOW_BYTES = 256 * 1024;
-const SESSION_WINDOW_BYTES = 1024 * 1024;
+/** Node's limit of 10 MB for all that is on its way would make large bodies fail each other; windows bound it already. */
+const MAX_MEMORY_MB = 1024;
 /** How long a server may take to answer a PING before its connection counts as dead. */
 const PING_TIMEOUT_MS = 5000;
 
@@ -57,6 +58,7 @@ export class Http2Session implements StreamSession {
     const session = connect(origin, {
       createConnection: () => socket,
       peerMaxConcurrentStreams: settings.maxStreams,
+      maxSessionMemory: MAX_MEMORY_MB,
       settings: {
         enablePush: false,
         initialWindowSize: STREAM_WINDOW_BYTES,
@@ -65,7 +67,8 @@ export class Http2Session implements StreamSession {
       },
     });
     this.#session = session;
-    session.once("connect", () => session.setLocalWindowSize(SESSION_WINDOW_BYTES));
+    // What slow readers leave unread counts against the connection's window, and must not hold back the others.
+    session.once("connect", () => session.setLocalWindowSize(STREAM_WINDOW_BYTES * settings.maxStreams));
     session.on("remoteSettings", ({ maxConcurrentStreams }) => {
       this.capacity = Math.min(maxConcurrentStreams ?? settings.maxStreams, this.#maxStreams);
       // A server that allows none wants to be left.

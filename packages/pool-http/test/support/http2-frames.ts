@@ -6,6 +6,7 @@ export const DATA = 0;
 export const HEADERS = 1;
 export const RST_STREAM = 3;
 export const SETTINGS = 4;
+const PING = 6;
 export const GOAWAY = 7;
 export const END_STREAM = 1;
 export const END_HEADERS = 4;
@@ -30,7 +31,10 @@ export function numbers(...values: number[]): Buffer {
 const PREFACE_BYTES = 24;
 
 /** An h2c server that sends its SETTINGS and then what `script` writes for each HEADERS frame that comes. */
-export async function rawHttp2Server(script: (socket: Socket, stream: number) => void): Promise<TestServer> {
+export async function rawHttp2Server(
+  script: (socket: Socket, stream: number) => void,
+  { answersPing = true } = {},
+): Promise<TestServer> {
   const server = createServer((socket) => {
     socket.on("error", () => {});
     socket.write(frame(SETTINGS, 0, 0));
@@ -46,6 +50,8 @@ export async function rawHttp2Server(script: (socket: Socket, stream: number) =>
       while (pending.length >= 9 && pending.length >= 9 + pending.readUIntBE(0, 3)) {
         const [type, stream] = [pending[3], pending.readUInt32BE(5)];
         const acknowledges = ((pending[4] ?? 0) & 1) === 1;
+        const payload = pending.subarray(9, 9 + pending.readUIntBE(0, 3));
+        if (type === PING && !acknowledges && answersPing) socket.write(frame(PING, 1, 0, payload));
         pending = pending.subarray(9 + pending.readUIntBE(0, 3));
         if (type === SETTINGS && !acknowledges) socket.write(frame(SETTINGS, 1, 0));
         if (type === HEADERS) script(socket, stream);
