@@ -5,8 +5,7 @@
  *   was used last). Where there is none, it waits in its origin's queue (first come, first served) and a dial is started
  *   for it, unless `maxConnsPerHost` or `maxTotalConns` forbid. It gets whatever comes first: the dial or room on a
  *   connection that somebody gives back.
- * - With HTTP/2 one dial serves many, so those who come meanwhile share it, and its failure. While nobody knows which of
- *   the two an origin speaks, one dial finds out.
+ * - Who waits for which dial is told in dialling.ts.
  * - A connection that is given back goes to the first waiter; without one, and without other requests on it, it is idle
  *   (idle-connections.ts).
  * - HTTP/1.1 carries one request at a time and HTTP/2 no more than the server allows, so nothing ever queues inside
@@ -25,11 +24,11 @@ import type { Failure } from "../exchange/failure.ts";
 import type { ResolvedOptions } from "../options.ts";
 import type { ResolvedTls } from "../tls-options.ts";
 import { Connection } from "./connection.ts";
-import { Dialer, type Dial, type Dialled } from "./dial.ts";
+import type { Dialled } from "./dial.ts";
+import { Dialling, type DialOwner } from "./dialling.ts";
 import { FairShares } from "./fair-shares.ts";
-import { coveredBy, joinDials, makeHost, queueFull, replan, Waiter, type Host } from "./host.ts";
+import { coveredBy, makeHost, queueFull, Waiter, type Host } from "./host.ts";
 import { IdleConnections } from "./idle-connections.ts";
-import { ProtocolMemory } from "./protocol-memory.ts";
 
 export { Waiter } from "./host.ts";
 
@@ -38,8 +37,7 @@ const LIFETIME_JITTER = 0.1;
 
 export class Transport {
   readonly #options: ResolvedOptions;
-  readonly #dialer: Dialer;
-  readonly #protocols: ProtocolMemory;
+  readonly #dialling: Dialling;
   readonly #hosts = new Map<string, Host>();
   readonly #idle: IdleConnections;
   readonly #connections = new Set<Connection>();
@@ -47,14 +45,19 @@ export class Transport {
   #open = 0;
   #turns = 0;
   #closed = false;
-  connectCount = 0;
-  connectFailureCount = 0;
 
   constructor(options: ResolvedOptions) {
     this.#options = options;
-    this.#dialer = new Dialer(options);
-    this.#protocols = new ProtocolMemory(options);
+    this.#dialling = new Dialling(options, this.#shares, this.#dialOwner());
     this.#idle = new IdleConnections(options, (connection) => this.#retire(connection));
+  }
+
+  get connectCount(): number {
+    return this.#dialling.connectCount;
+  }
+
+  get connectFailureCount(): number {
+    return this.#dialling.connectFailureCount;
   }
 
   get openCount(): number {
@@ -88,8 +91,8 @@ export class Transport {
     if (connection !== undefined) return connection;
     const waiter = new Waiter(host, this.#turns++);
     host.queue.push(waiter);
-    if (host.queue.size === 1) for (const dial of host.dials.keys()) dial.setWanted(true);
-    this.#pump(host);
+    if (host.queue.size === 1) this.#dialling.wanted(host);
+    this.#dialling.pump(host);
     if (waiter.dial === undefined && host.queue.size - coveredBy(host) > this.#options.maxQueue) {
       this.leave(waiter, queueFull(host, this.#options));
     }
@@ -100,7 +103,7 @@ export class Transport {
   leave(waiter: Waiter, failure: Failure): void {
     const { host } = waiter;
     if (!host.queue.remove(waiter)) return;
-    this.#left(waiter);
+    this.#dialling.left(waiter);
     waiter.settle(failure);
     this.#dropIfEmpty(host);
   }
@@ -127,11 +130,7 @@ export class Transport {
   /** Opens up to `count` connections in all that nobody asked for yet, as far as the limits allow without closing any. */
   dialAhead(origin: string, count: number): void {
     const host = this.#hostOf(origin);
-    const { maxConnsPerHost, maxTotalConns } = this.#options;
-    const most = Math.min(count, maxConnsPerHost);
-    while (!this.#closed && host.open < most && this.#open < maxTotalConns && !this.#shares.anyoneWaits) {
-      this.#dial(host).setWanted(host.queue.size > 0);
-    }
+    this.#dialling.ahead(host, count);
     this.#dropIfEmpty(host);
   }
 
@@ -151,7 +150,7 @@ export class Transport {
    * the rest after their requests.
    */
   setTls(tls: ResolvedTls): void {
-    this.#dialer.setTls(tls);
+    this.#dialling.setTls(tls);
     for (const connection of this.#connections) {
       if (connection.tls === undefined || connection.tls === tls) continue;
       connection.draining = true;
@@ -172,11 +171,10 @@ export class Transport {
     this.#closed = true;
     this.closeIdle();
     for (const host of this.#hosts.values()) {
-      for (const dial of host.dials.keys()) dial.cancel();
-      this.#open -= host.dials.size;
-      host.open -= host.dials.size;
-      host.dials.clear();
-      this.#tellWatchers(host, undefined);
+      const dials = host.dials.size;
+      this.#open -= dials;
+      host.open -= dials;
+      this.#dialling.cancel(host);
     }
     this.#hosts.clear();
     this.#shares.clear();
@@ -192,7 +190,7 @@ export class Transport {
   #hostOf(origin: string): Host {
     let host = this.#hosts.get(origin);
     if (host === undefined) {
-      const { share, unknown } = this.#protocols.expect(origin);
+      const { share, unknown } = this.#dialling.expect(origin);
       host = makeHost(origin, share, unknown);
       this.#hosts.set(origin, host);
     }
@@ -241,7 +239,7 @@ export class Transport {
       if (connection.streams >= connection.capacity) break;
       const waiter = host.queue.shift();
       if (waiter === undefined) break;
-      this.#left(waiter);
+      this.#dialling.left(waiter);
       connection.streams++;
       waiter.settle(connection);
       if (connection.draining) break;
@@ -291,115 +289,38 @@ export class Transport {
     }
     this.#remove(connection);
     this.#shares.delete(starved);
-    this.#pump(starved);
-    this.#pump(host);
+    this.#dialling.pump(starved);
+    this.#dialling.pump(host);
     this.#dropIfEmpty(host);
     return true;
   }
 
-  /** After a waiter has left its queue, served or not: its own dial goes on, for the next one. */
-  #left(waiter: Waiter): void {
-    const { host, dial } = waiter;
-    if (dial !== undefined) {
-      if (dial.sharers > 0) dial.sharers--;
-      else host.dials.set(dial, undefined);
-      waiter.dial = undefined;
-    }
-    if (host.queue.size <= coveredBy(host)) this.#shares.delete(host);
-    if (host.queue.size === 0) for (const pending of host.dials.keys()) pending.setWanted(false);
+  /** What dials may do here. */
+  #dialOwner(): DialOwner {
+    const isClosed = (): boolean => this.#closed;
+    return {
+      get closed() {
+        return isClosed();
+      },
+      hasPlace: () => this.#open < this.#options.maxTotalConns,
+      evict: () => this.#evictLongestIdle(),
+      count: (host, change) => {
+        host.open += change;
+        this.#open += change;
+      },
+      enter: (host, dialled) => this.#enter(host, dialled),
+      offer: (connection) => this.#offer(connection),
+      placeFreed: (host) => this.#slotFreed(host),
+    };
   }
 
-  // ---- dialling
+  // ---- the books
 
-  /** Dials for waiters that no dial covers yet, as far as the limits allow. */
-  #pump(host: Host): void {
-    const { maxConnsPerHost, maxTotalConns } = this.#options;
-    if (host.share > 1) joinDials(host);
-    while (!this.#closed && coveredBy(host) < host.queue.size && host.open < maxConnsPerHost) {
-      if (host.unknown && host.dials.size > 0) break;
-      if (this.#open >= maxTotalConns && !this.#evictLongestIdle()) {
-        this.#shares.add(host);
-        return;
-      }
-      this.#dialForWaiters(host);
-    }
-    this.#shares.delete(host);
-  }
-
-  #dialForWaiters(host: Host): void {
-    const dial = this.#dial(host);
-    if (host.share > 1) return joinDials(host);
-    const waiter = host.queue.advance();
-    host.dials.set(dial, waiter);
-    if (waiter !== undefined) waiter.dial = dial;
-  }
-
-  #dial(host: Host): Dial {
-    host.open++;
-    this.#open++;
-    const dial: Dial = this.#dialer.dial(host.url, {
-      connected: (dialled) => this.#dialled(host, dial, dialled),
-      failed: (failure) => this.#dialFailed(host, dial, failure),
-    });
-    host.dials.set(dial, undefined);
-    return dial;
-  }
-
-  #dialled(host: Host, dial: Dial, dialled: Dialled): void {
-    this.connectCount++;
-    const startedFor = host.dials.get(dial);
-    host.dials.delete(dial);
+  #enter(host: Host, dialled: Dialled): Connection {
     const connection = new Connection(this, host, dialled, this.#dueAt(), this.#options);
     this.#connections.add(connection);
-    if (connection.tls !== undefined && connection.tls !== this.#dialer.tls) connection.draining = true;
-    const owner = this.#learn(host, connection, dial) ? undefined : startedFor;
-    const first = host.queue.first();
-    if (owner !== undefined) owner.dial = undefined;
-    if (owner !== undefined && first !== undefined && owner !== first && first.dial !== undefined) {
-      // The first in the queue takes this connection and leaves its own dial to the one who had this.
-      owner.dial = first.dial;
-      host.dials.set(first.dial, owner);
-      first.dial = undefined;
-    }
-    if (first === undefined) dialled.socket.unref();
-    this.#offer(connection);
-    if (host.queue.size > 0) this.#pump(host);
-    this.#tellWatchers(host, undefined);
-  }
-
-  /**
-   * What the server speaks, and how much of it, decides for how many waiters a dial is enough. Returns whether that has
-   * changed who waits for which dial.
-   */
-  #learn(host: Host, connection: Connection, dial: Dial): boolean {
-    const share = connection.isHttp2 ? connection.capacity : 1;
-    this.#protocols.remember(host.url.origin, share);
-    if (dial.sharers === 0 && host.share === share && !host.unknown) return false;
-    host.unknown = false;
-    replan(host, share);
-    return true;
-  }
-
-  #dialFailed(host: Host, dial: Dial, failure: Failure): void {
-    this.connectFailureCount++;
-    const owner = host.dials.get(dial);
-    host.dials.delete(dial);
-    host.open--;
-    this.#open--;
-    // Only those who waited for it hear of it: the others have dials of their own, or get one now.
-    const concerned = dial.sharers > 0 ? [...host.queue].filter((waiter) => waiter.dial === dial) : [owner];
-    for (const waiter of concerned) {
-      if (waiter === undefined || !host.queue.remove(waiter)) continue;
-      waiter.dial = undefined;
-      this.#left(waiter);
-      waiter.settle(failure);
-    }
-    this.#tellWatchers(host, failure);
-    this.#slotFreed(host);
-  }
-
-  #tellWatchers(host: Host, failure: Failure | undefined): void {
-    if (host.watchers !== undefined) for (const watcher of host.watchers) watcher(failure);
+    if (connection.tls !== undefined && connection.tls !== this.#dialling.tls) connection.draining = true;
+    return connection;
   }
 
   #dueAt(): number {
@@ -407,8 +328,6 @@ export class Transport {
     if (maxConnLifetimeMs === undefined) return Number.POSITIVE_INFINITY;
     return clock.now() + maxConnLifetimeMs * (1 - LIFETIME_JITTER * random());
   }
-
-  // ---- the books
 
   #retire(connection: Connection): void {
     if (this.#remove(connection)) this.#slotFreed(connection.host);
@@ -432,9 +351,9 @@ export class Transport {
       if (this.#open >= this.#options.maxTotalConns) break;
       // Where it wants more than it gets, the others come first.
       this.#shares.delete(starved);
-      this.#pump(starved);
+      this.#dialling.pump(starved);
     }
-    this.#pump(host);
+    this.#dialling.pump(host);
     this.#dropIfEmpty(host);
   }
 
