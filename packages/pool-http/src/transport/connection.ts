@@ -40,11 +40,11 @@ export class Connection {
   /** It was idle at some time, so the server may have closed it meanwhile; a spare dial never served anybody. */
   wasIdle = false;
   /** The clock's time when an idle one leaves. */
-  expiresAt = Number.POSITIVE_INFINITY;
+  expiresAt: number = Number.POSITIVE_INFINITY;
   /** The clock's time at which its life is over. */
   readonly dueAt: number;
   /** For how long the server keeps it idle, as far as it said so and less a margin. */
-  keptForMs = Number.POSITIVE_INFINITY;
+  keptForMs: number = Number.POSITIVE_INFINITY;
   /** The transport no longer counts it. */
   retired = false;
   readonly #transport: Transport;
