@@ -137,7 +137,7 @@ export class HttpPool {
 
   /**
    * Closes the connections that nobody uses now, and says how many; after a deploy of the server, for example. With a
-   * URL only those to its origin.
+   * URL only those to its origin; throws HttpRequestError for what is no URL.
    */
   closeIdleConnections(url?: string | URL): number {
     return this.#transport.closeIdle(url === undefined ? undefined : this.#originOf(url, "closeIdleConnections"));

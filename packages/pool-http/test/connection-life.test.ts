@@ -1,7 +1,10 @@
 /** When a connection's life ends: its own time, the server's word, and connections that are opened ahead. */
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import { expect, test } from "vitest";
 import { HttpPool, type HttpPoolOptions } from "../src/index.ts";
 import { closedPort, deferred, faultServer, httpServer, rejection, reply, turns } from "./support/fault-server.ts";
+import { http2Server } from "./support/http2-server.ts";
 
 const ok = (headers: Record<string, string> = {}) => faultServer((socket) => socket.write(reply(200, "ok", headers)));
 /** A clock that stands still until it is told otherwise. */
@@ -193,6 +196,26 @@ test("preconnect ends at its deadline and with its signal; what is dialled goes 
   while (pool.getStats().idle_connections < 2) await turns(1);
   await pool.get(url);
   expect(server.accepted()).toBe(2);
+});
+
+test.each(["off", "on"])("connections that nobody used do not keep the process alive (http2: %s)", async (http2) => {
+  await using server = http2 === "off" ? await ok() : await http2Server(() => {});
+  const source = new URL("../src/index.ts", import.meta.url).href;
+  const script = `
+    const { HttpPool } = await import(${JSON.stringify(source)});
+    const pool = new HttpPool({ http2: ${JSON.stringify(http2)} });
+    const url = ${JSON.stringify(server.url)};
+    const abort = new AbortController();
+    // It has its connection and waits for its body.
+    const body = () => new Promise(() => setImmediate(() => abort.abort()));
+    await pool.post(url, body, { signal: abort.signal }).catch(() => {});
+    console.log(await pool.preconnect(url, 2));`;
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ["--conditions=@vg/source", "--input-type=module", "-e", script],
+    { timeout: 20_000 },
+  );
+  expect(stdout).toBe("2\n");
 });
 
 test.each<[unknown[], string]>([

@@ -498,6 +498,36 @@ test("an idle HTTP/2 connection leaves after idleConnTimeoutMs, a busy one does 
   await server.socketsDownTo(0);
 });
 
+test("a connection whose life has ended takes no more requests, and ends after those that it has", async () => {
+  const hold = deferred();
+  await using server = await http2Server(
+    (stream, headers) => void (headers[":path"] === "/hold" ? hold.promise : turns(0)).then(() => answer(stream)),
+    secure(),
+  );
+  const clock = { ms: 0, now: () => clock.ms };
+  await using pool = h2({ maxConnLifetimeMs: 1000, clock, random: () => 0 });
+  const held = [pool.get(`${server.url}/hold`), pool.get(`${server.url}/hold`)];
+  while (server.taken.length < 2) await turns(1);
+  clock.ms = 999;
+  await pool.get(server.url);
+  expect(server.accepted()).toBe(1);
+  clock.ms = 1000;
+  await pool.get(server.url);
+  expect(server.accepted()).toBe(2);
+  hold.resolve();
+  await Promise.all(held);
+  await server.socketsDownTo(1);
+});
+
+test("a server that says nothing after it was connected is no HTTP/2 server, and the limits of a dial hold for it", async () => {
+  await using plain = await faultServer(() => {});
+  await using pool = h2({ http2: "on", connectTimeoutMs: 30, maxRetries: 0 });
+  const error = await rejection(pool.get(plain.url));
+  expect(error).toMatchObject({ code: "ERR_VG_HTTP_TIMEOUT", limit: "connectTimeoutMs" });
+  expect(error.message).toContain("no HTTP/2 settings within connectTimeoutMs (30 ms)");
+  await plain.socketsDownTo(0);
+});
+
 test("destroy ends all streams of a connection at once", async () => {
   await using server = await http2Server(() => {}, secure());
   const pool = h2();

@@ -60,10 +60,10 @@ export function connectFailure(about: About, error: Error | undefined): Failure 
 export function connectTimeout(
   limit: "connectTimeoutMs" | "tlsHandshakeTimeoutMs",
   limitMs: number,
+  awaited: string,
   phase: "connect" | "tls",
   proxy: Proxy | undefined,
 ): Failure {
-  const what = limit === "connectTimeoutMs" ? "no connection" : "no TLS handshake";
   const through = proxy === undefined ? "" : ` through the proxy ${proxy.url.origin}`;
   const whom = proxy === undefined ? "the server is" : "the proxy and the server are";
   return {
@@ -71,7 +71,7 @@ export function connectTimeout(
     phase,
     code: "ERR_VG_HTTP_TIMEOUT",
     limit,
-    detail: `${what}${through} within ${limit} (${limitMs} ms). Check that ${whom} up and reachable`,
+    detail: `no ${awaited}${through} within ${limit} (${limitMs} ms). Check that ${whom} up and reachable`,
     sent: false,
   };
 }

@@ -118,6 +118,8 @@ export class Dial {
   #timer: NodeJS.Timeout;
   /** A TLS handshake is going on, the proxy's or the origin's. */
   #handshaking = false;
+  /** Connected, and waits for HTTP/2's first SETTINGS. */
+  #negotiating = false;
   /** Taken once: by success, failure, time-out or cancellation. */
   #open = true;
 
@@ -254,6 +256,7 @@ export class Dial {
       socket.destroy();
       return this.#failed(error);
     }
+    this.#negotiating = true;
     const session = new Http2Session(this.#origin, socket, {
       maxStreams: this.#settings.maxStreamsPerConn,
       maxHeaderBytes: this.#settings.maxHeaderBytes,
@@ -302,7 +305,12 @@ export class Dial {
   #timedOut(limit: "connectTimeoutMs" | "tlsHandshakeTimeoutMs"): void {
     if (!this.#take()) return;
     this.#socket?.destroy();
-    this.#outcome.failed(connectTimeout(limit, this.#settings[limit], this.phase, this.#proxy));
+    const awaited = this.#negotiating
+      ? "HTTP/2 settings"
+      : limit === "connectTimeoutMs"
+        ? "connection"
+        : "TLS handshake";
+    this.#outcome.failed(connectTimeout(limit, this.#settings[limit], awaited, this.phase, this.#proxy));
   }
 
   readonly #failed = (error: Error): void => {

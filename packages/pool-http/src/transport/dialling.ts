@@ -138,7 +138,6 @@ export class Dialling {
       host.dials.set(first.dial, owner);
       first.dial = undefined;
     }
-    if (first === undefined) dialled.socket.unref();
     this.#owner.offer(connection);
     if (host.queue.size > 0) this.pump(host);
     tellWatchers(host, undefined);

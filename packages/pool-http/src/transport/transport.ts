@@ -244,7 +244,11 @@ export class Transport {
       waiter.settle(connection);
       if (connection.draining) break;
     }
-    if (connection.streams === 0) this.#idle.add(connection);
+    if (connection.streams === 0) {
+      // Nobody who used it has unref'd it.
+      if (isFresh(connection)) connection.socket.unref();
+      this.#idle.add(connection);
+    }
     if (connection.capacity > 1 || connection.isShared) this.#share(connection);
   }
 
