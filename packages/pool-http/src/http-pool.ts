@@ -10,7 +10,10 @@ import { Exchange } from "./exchange/exchange.ts";
 import { LeakWatch } from "./exchange/leak-watch.ts";
 import { RetryBudgets } from "./exchange/retry-budget.ts";
 import type { HttpBody } from "./exchange/request-body.ts";
+import { resolveTarget } from "./exchange/target.ts";
 import { prepareRequest, type HttpRequest, type HttpRequestOptions } from "./exchange/request.ts";
+import { preconnect, type HttpPreconnectOptions } from "./preconnect.ts";
+import { resolveTls, type HttpTlsOptions } from "./tls-options.ts";
 import { resolveOptions, type HttpPoolOptions, type ResolvedOptions } from "./options.ts";
 import type { HttpResponse } from "./response.ts";
 import { StatsRecorder } from "./stats.ts";
@@ -143,9 +146,43 @@ export class HttpPool {
     return this.#recorder.histograms();
   }
 
-  /** Closes the connections that nobody uses now, and says how many; after a deploy of the server, for example. */
-  closeIdleConnections(): number {
-    return this.#transport.closeIdle("asked");
+  /**
+   * Closes the connections that nobody uses now, and says how many; after a deploy of the server, for example. With a
+   * URL only those to its origin; throws HttpRequestError for what is no URL.
+   */
+  closeIdleConnections(url?: string | URL): number {
+    const origin = url === undefined ? undefined : this.#originOf(url, "closeIdleConnections");
+    return this.#transport.closeIdle("asked", origin);
+  }
+
+  /**
+   * Opens connections before they are needed: as many as are missing until `count` (default 1) are open to the origin of
+   * `url`, as far as the limits allow without closing any. Resolves with how many are open, busy ones included, when all
+   * dials have ended or `timeoutMs` (default: that of the pool) has passed; what is being dialled then goes on. What nobody
+   * uses is idle, and idle limits and times hold for it.
+   *
+   * Rejects where none is open: with the error of the last dial, or an HttpTimeoutError; and with the reason of the
+   * caller's signal.
+   */
+  preconnect(url: string | URL, count = 1, options: HttpPreconnectOptions = {}): Promise<number> {
+    if (this.#state !== "open") return Promise.reject(this.#refusal());
+    try {
+      return preconnect(this.#transport, this.#options, this.#originOf(url, "preconnect"), count, options);
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+  }
+
+  /**
+   * Replaces the TLS settings without a restart, after a certificate was renewed for example. They replace all of the old
+   * ones: what is left out has its default. New connections use them at once; idle ones that were made with the old are
+   * closed, busy ones after their requests; sessions are not resumed. Throws HttpPoolConfigError, and leaves everything as
+   * it was, where the settings cannot be used.
+   */
+  setTls(tls: HttpTlsOptions): void {
+    const resolved = resolveTls(tls, `${this.name}: setTls`);
+    this.#transport.setTls(resolved);
+    if (resolved.insecureSkipVerify) this.#warnInsecure();
   }
 
   /**
@@ -173,10 +210,7 @@ export class HttpPool {
   }
 
   #begin(request: HttpRequest, recorder: StatsRecorder): Promise<HttpResponse> {
-    if (this.#state !== "open") {
-      const message = `${this.name}: the pool is ${this.#state === "draining" ? "closing" : "closed"} and takes no more requests. Make a new one.`;
-      return Promise.reject(new HttpPoolClosedError(message, { pool: this.name }));
-    }
+    if (this.#state !== "open") return Promise.reject(this.#refusal());
     try {
       const exchange = new Exchange(
         {
@@ -193,6 +227,21 @@ export class HttpPool {
       return exchange.run();
     } catch (error) {
       return Promise.reject(error as Error);
+    }
+  }
+
+  #refusal(): HttpPoolClosedError {
+    const state = this.#state === "draining" ? "closing" : "closed";
+    const message = `${this.name}: the pool is ${state} and takes no more requests. Make a new one.`;
+    return new HttpPoolClosedError(message, { pool: this.name });
+  }
+
+  #originOf(url: string | URL, verb: string): string {
+    try {
+      return resolveTarget(url, this.#options.baseUrl).origin;
+    } catch (error) {
+      const message = `${this.name}: ${verb}: ${(error as Error).message}.`;
+      throw new HttpRequestError(message, { pool: this.name, cause: error });
     }
   }
 

@@ -1,10 +1,11 @@
 import type { LookupFunction } from "node:net";
-import { createSecureContext, type SecureContext } from "node:tls";
 import { checkOptions, describeValue, monotonicClock } from "@vg/internal";
 import { HttpPoolConfigError } from "./errors.ts";
 import { normalizeHeaders, type HttpHeadersInit } from "./exchange/headers.ts";
 import type { RetryBudgetSettings } from "./exchange/retry-budget.ts";
 import { harmless } from "./logger.ts";
+import { resolveTls, type HttpTlsOptions, type ResolvedTls } from "./tls-options.ts";
+import { DIRECTLY, parseProxy, proxyFromEnvironment, type ProxyRule } from "./transport/proxy.ts";
 
 /** Milliseconds from an arbitrary start; must not go back. */
 export interface Clock {
@@ -17,21 +18,6 @@ export interface Logger {
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
   error(fields: object, message: string): void;
-}
-
-export interface HttpTlsOptions {
-  /** Certificates (PEM) to trust instead of Node's own list. */
-  ca?: string | Uint8Array | readonly (string | Uint8Array)[] | undefined;
-  /** The client's certificate chain (PEM), with `key`: mutual TLS. */
-  cert?: string | Uint8Array | undefined;
-  /** The client's private key (PEM), with `cert`. */
-  key?: string | Uint8Array | undefined;
-  /** The name to ask for and to verify. Default: the URL's host. It holds for every origin of this pool. */
-  servername?: string | undefined;
-  /** Default "TLSv1.2". */
-  minVersion?: "TLSv1.2" | "TLSv1.3" | undefined;
-  /** Accept any certificate. For tests on your own machine; warns at every start. Default false. */
-  insecureSkipVerify?: boolean | undefined;
 }
 
 export interface HttpPoolOptions {
@@ -47,6 +33,12 @@ export interface HttpPoolOptions {
   maxTotalConns?: number | undefined;
   /** How long an idle connection is kept, in ms from 1. A server's shorter Keep-Alive hint wins. Default 90 000. */
   idleConnTimeoutMs?: number | undefined;
+  /**
+   * The longest life of a connection in ms from 1, less up to a tenth at random so that those made together don't end
+   * together. An idle one is closed when its time has come, another one after its request; so DNS changes and new
+   * servers behind a balancer are found. Default: no limit.
+   */
+  maxConnLifetimeMs?: number | undefined;
   /**
    * The deadline of a whole request in ms, from 1: queue, DNS, connect, TLS, every attempt, backoff and body. A stream
    * has to deliver its first body byte within it. Default 30 000.
@@ -98,6 +90,16 @@ export interface HttpPoolOptions {
   /** The largest response header block in bytes, from 1024. Default 65 536. */
   maxHeaderBytes?: number | undefined;
   tls?: HttpTlsOptions | undefined;
+  /** See {@link HttpVersionMode}. Default "off". */
+  http2?: HttpVersionMode | undefined;
+  /** HTTP/2: requests at once on one connection, 1 to 1000, even where the server allows more. Default 100. */
+  maxStreamsPerConn?: number | undefined;
+  /**
+   * "environment": HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in either case, as they are when the pool is made; the
+   * own machine is always reached directly. A URL, with user and password where it needs them: everything goes through
+   * it. false: nothing does. Default "environment".
+   */
+  proxy?: "environment" | (string & {}) | URL | false | undefined;
   /**
    * Every URL is taken below this one: "models" and "/models" with "https://api.example.com/v1" are
    * "https://api.example.com/v1/models". Nothing leaves it: not an absolute URL, not "..", not a redirect.
@@ -132,13 +134,13 @@ export interface HttpRetryBudget {
  */
 export type HttpRetryOn = "safe" | "rejected";
 
-export interface ResolvedTls {
-  readonly servername: string | undefined;
-  readonly minVersion: "TLSv1.2" | "TLSv1.3";
-  readonly insecureSkipVerify: boolean;
-  /** From `ca`, `cert` and `key`: read once, and found good. */
-  readonly secureContext: SecureContext | undefined;
-}
+/**
+ * Which HTTP is spoken.
+ * - "off": HTTP/1.1.
+ * - "auto": over TLS, HTTP/2 where the server chooses it (ALPN), otherwise HTTP/1.1.
+ * - "on": HTTP/2 only, over TLS by ALPN and without TLS by prior knowledge (h2c).
+ */
+export type HttpVersionMode = "off" | "auto" | "on";
 
 export interface ResolvedOptions {
   readonly name: string;
@@ -147,6 +149,7 @@ export interface ResolvedOptions {
   readonly maxConnsPerHost: number;
   readonly maxTotalConns: number;
   readonly idleConnTimeoutMs: number;
+  readonly maxConnLifetimeMs: number | undefined;
   readonly timeoutMs: number;
   readonly attemptTimeoutMs: number | undefined;
   readonly connectTimeoutMs: number;
@@ -168,6 +171,9 @@ export interface ResolvedOptions {
   readonly maxResponseBytes: number;
   readonly maxHeaderBytes: number;
   readonly tls: ResolvedTls;
+  readonly http2: HttpVersionMode;
+  readonly maxStreamsPerConn: number;
+  readonly proxy: ProxyRule;
   readonly baseUrl: URL | undefined;
   readonly headers: Readonly<Record<string, string | string[]>>;
   readonly logger: Logger | undefined;
@@ -177,10 +183,6 @@ export interface ResolvedOptions {
 }
 
 const OWNER = "HttpPool";
-const IDLE_BELOW_TOTAL = [
-  ["maxIdleConns", "maxTotalConns"],
-  ["maxIdleConnsPerHost", "maxConnsPerHost"],
-] as const;
 const NO_DEADLINE = "A request without a deadline waits for ever on a silent server; give a large number instead.";
 
 /** Checks the options and fills in the defaults; throws HttpPoolConfigError. */
@@ -207,6 +209,7 @@ export function resolveOptions(options: HttpPoolOptions): ResolvedOptions {
       min: 1,
       hint: "Use disableKeepAlives to keep no connection.",
     }),
+    maxConnLifetimeMs: optionalMs("maxConnLifetimeMs"),
     timeoutMs,
     attemptTimeoutMs,
     connectTimeoutMs: check.durationMs("connectTimeoutMs", { fallback: 30_000, min: 1 }),
@@ -231,7 +234,10 @@ export function resolveOptions(options: HttpPoolOptions): ResolvedOptions {
     maxRedirects: check.integer("maxRedirects", { fallback: 10, max: 100 }),
     maxResponseBytes: check.integer("maxResponseBytes", { fallback: 100 * 1024 * 1024, min: 1 }),
     maxHeaderBytes: check.integer("maxHeaderBytes", { fallback: 65_536, min: 1024, max: 16 * 1024 * 1024 }),
-    tls: resolveTls(check.raw("tls"), fail),
+    tls: resolveTls(check.raw("tls"), `${OWNER} tls`),
+    http2: check.oneOf("http2", ["off", "auto", "on"], { fallback: "off" }),
+    maxStreamsPerConn: check.integer("maxStreamsPerConn", { fallback: 100, min: 1, max: 1000 }),
+    proxy: resolveProxy(check.raw("proxy"), fail),
     baseUrl: resolveBaseUrl(check.raw("baseUrl"), fail),
     headers: resolveHeaders(check.raw("headers"), check.string("userAgent", { fallback: "vg-pool-http" }), (rule) =>
       check.refuse("headers", rule),
@@ -249,10 +255,14 @@ export function resolveOptions(options: HttpPoolOptions): ResolvedOptions {
       "Raise it or lower the other.",
     );
   }
-  for (const [idle, total] of IDLE_BELOW_TOTAL) {
-    // Of the defaults, the smaller one holds.
-    if (options[idle] === undefined || options[total] === undefined || resolved[idle] <= resolved[total]) continue;
-    throw check.refuse(idle, `at most ${total} (${resolved[total]})`, "Idle connections are open, too.");
+  const { maxIdleConns, maxIdleConnsPerHost, maxTotalConns } = resolved;
+  if (options.maxIdleConns !== undefined && maxIdleConns > maxTotalConns) {
+    throw check.refuse("maxIdleConns", `at most maxTotalConns (${maxTotalConns})`, "So many are never open.");
+  }
+  if (options.maxIdleConnsPerHost !== undefined && maxIdleConnsPerHost > Math.min(maxConnsPerHost, maxTotalConns)) {
+    const least = maxTotalConns < maxConnsPerHost ? "maxTotalConns" : "maxConnsPerHost";
+    const most = Math.min(maxConnsPerHost, maxTotalConns);
+    throw check.refuse("maxIdleConnsPerHost", `at most ${least} (${most})`, "Lower it, or raise the other.");
   }
   if (attemptTimeoutMs !== undefined && attemptTimeoutMs > timeoutMs) {
     throw check.refuse("attemptTimeoutMs", `at most timeoutMs (${timeoutMs})`, "The deadline would always come first.");
@@ -277,61 +287,21 @@ function resolveRetryBudget(value: unknown, fail: (message: string) => Error): R
   return settings;
 }
 
-function resolveTls(value: unknown, fail: (message: string) => Error): ResolvedTls {
-  const check = checkOptions(`${OWNER} tls`, value === undefined ? {} : value, fail);
-  const pem = (name: "ca" | "cert" | "key"): Pem | undefined => {
-    const given = check.raw(name);
-    const items: unknown[] = Array.isArray(given) && name === "ca" ? given : [given];
-    if (given === undefined) return undefined;
-    const read = items.map((item) => (item instanceof Uint8Array ? Buffer.from(item) : item));
-    if (!read.every(isPem)) {
-      // Without the value, which may be a secret.
-      throw fail(`${OWNER} tls: ${name} must be PEM text or bytes. Read the file and pass its content, not its path.`);
-    }
-    return name === "ca" ? read : read[0];
-  };
-  const given = { ca: pem("ca"), cert: pem("cert"), key: pem("key") };
-  if ((given.cert === undefined) !== (given.key === undefined)) {
-    throw fail(`${OWNER} tls: cert and key belong together, only one was given. Give both or neither.`);
+function resolveProxy(value: unknown, fail: (message: string) => Error): ProxyRule {
+  if (value === false) return DIRECTLY;
+  if (value === undefined || value === "environment") {
+    const bad = (variable: string): Error =>
+      fail(
+        `${OWNER}: the environment variable ${variable} must be the URL of an http or https proxy, such as "http://proxy.example:3128". Correct it, or set proxy: false.`,
+      );
+    return proxyFromEnvironment(process.env, bad);
   }
-  const minVersion = check.oneOf("minVersion", ["TLSv1.2", "TLSv1.3"], { fallback: "TLSv1.2" });
-  const resolved: ResolvedTls = {
-    minVersion,
-    servername: check.string("servername", { fallback: undefined }),
-    insecureSkipVerify: check.boolean("insecureSkipVerify", { fallback: false }),
-    secureContext: secureContextOf(given, minVersion, fail),
-  };
-  check.noOthers();
-  return resolved;
-}
-
-type Pem = string | Buffer | (string | Buffer)[];
-
-function isPem(value: unknown): value is string | Buffer {
-  return (typeof value === "string" || Buffer.isBuffer(value)) && value.includes("-----BEGIN ");
-}
-
-/** Without certificates of its own a pool uses what Node trusts at the time of each connection. */
-function secureContextOf(
-  given: { ca: Pem | undefined; cert: Pem | undefined; key: Pem | undefined },
-  minVersion: "TLSv1.2" | "TLSv1.3",
-  fail: (message: string) => Error,
-): SecureContext | undefined {
-  const { ca, cert, key } = given;
-  if (ca === undefined && cert === undefined) return undefined;
-  try {
-    return createSecureContext({
-      minVersion,
-      ...(ca === undefined ? {} : { ca }),
-      ...(cert === undefined ? {} : { cert }),
-      ...(key === undefined ? {} : { key }),
-    });
-  } catch (error) {
-    const reason = (error as Error).message;
-    throw fail(
-      `${OWNER} tls: ca, cert and key cannot be used: ${reason}. Check the files, and that cert and key match.`,
-    );
+  const proxy = typeof value === "string" || value instanceof URL ? parseProxy(String(value)) : undefined;
+  // Without the value, which may hold a password.
+  if (proxy === undefined) {
+    throw fail(`${OWNER}: proxy must be "environment", false, or the URL of an http or https proxy.`);
   }
+  return () => proxy;
 }
 
 function resolveBaseUrl(value: unknown, fail: (message: string) => Error): URL | undefined {

@@ -11,11 +11,13 @@ export class StatsRecorder {
   readonly pool: PoolCounters = new PoolCounters();
   readonly closed: Record<CloseReason, number> = {
     idle_timeout: 0,
+    max_lifetime: 0,
     max_idle: 0,
     max_total: 0,
     asked: 0,
     not_kept: 0,
     request_failed: 0,
+    tls_replaced: 0,
     server: 0,
     pool_closed: 0,
   };

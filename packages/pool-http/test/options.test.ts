@@ -28,11 +28,30 @@ test.each<[object, string]>([
   [{ tls: { ca: 5 } }, "Read the file and pass its content"],
   [{ tls: { minVersion: "TLSv1" } }, 'minVersion must be one of "TLSv1.2", "TLSv1.3"'],
   [{ tls: { rejectUnauthorized: false } }, 'unknown option "rejectUnauthorized"'],
+  [{ maxConnLifetimeMs: 0 }, "maxConnLifetimeMs must be a number of milliseconds from 1"],
+  [{ maxTotalConns: 30, maxIdleConns: 31 }, "maxIdleConns must be at most maxTotalConns (30), got 31"],
+  [{ maxConnsPerHost: 5, maxIdleConnsPerHost: 6 }, "maxIdleConnsPerHost must be at most maxConnsPerHost (5), got 6"],
+  [{ maxTotalConns: 5, maxIdleConnsPerHost: 6 }, "maxIdleConnsPerHost must be at most maxTotalConns (5), got 6"],
+  [{ maxIdleConnsPerHost: 21 }, "maxIdleConnsPerHost must be at most maxConnsPerHost (20), got 21"],
+  [{ http2: true }, 'http2 must be one of "off", "auto", "on", got true'],
+  [{ maxStreamsPerConn: 0 }, "maxStreamsPerConn must be a whole number from 1 to 1000"],
+  [{ proxy: "socks5://proxy.test" }, "the URL of an http or https proxy"],
+  [{ tls: { ca: "-----BEGIN X-----", extraCa: "-----BEGIN X-----" } }, "Give one of them"],
   [{ clock: {} }, "clock must be an object with now()"],
   [{ logger: { warn() {} } }, "logger must be an object with debug(), info(), warn(), error()"],
 ])("%o is refused with a remedy", (options, message) => {
   expect(() => new HttpPool(options as HttpPoolOptions)).toThrow(message);
   expect(() => new HttpPool(options as HttpPoolOptions)).toThrow(HttpPoolConfigError);
+});
+
+test.each<HttpPoolOptions>([
+  { maxConnsPerHost: 5 },
+  { maxTotalConns: 5 },
+  { maxTotalConns: 5, maxIdleConns: 5, maxConnsPerHost: 5, maxIdleConnsPerHost: 5 },
+  { maxIdleConns: 0, maxIdleConnsPerHost: 0 },
+  { maxIdleConns: 5, maxIdleConnsPerHost: 10 },
+])("%o contradicts nothing: defaults give way", (options) => {
+  new HttpPool(options).destroy();
 });
 
 test("a header's value is in no message", () => {

@@ -97,62 +97,78 @@ test("under random faults and aborts every request ends, the limits hold and the
     extraTotal: fc.nat(4),
     maxIdleConns: fc.nat(4),
     maxIdleConnsPerHost: fc.nat(4),
+    maxConnLifetimeMs: fc.option(fc.integer({ min: 1, max: 20 }), { nil: undefined }),
+  });
+  const nudge = fc.record({
+    kind: fc.constantFrom("preconnect", "closeIdle", "setTls"),
+    server: fc.nat(1),
+    at: fc.nat(8),
   });
   await fc.assert(
-    fc.asyncProperty(limits, fc.array(request, { maxLength: 30 }), async ({ extraTotal, ...chosen }, requests) => {
-      const maxTotalConns = chosen.maxConnsPerHost + extraTotal;
-      const limit = {
-        ...chosen,
-        maxIdleConns: Math.min(chosen.maxIdleConns, maxTotalConns),
-        maxIdleConnsPerHost: Math.min(chosen.maxIdleConnsPerHost, chosen.maxConnsPerHost),
-      };
-      const pool = new HttpPool({
-        ...limit,
-        maxTotalConns,
-        timeoutMs: 40,
-        maxRetries: 1,
-        retryBaseMs: 1,
-        retryCapMs: 1,
-      });
-      await Promise.all(
-        requests.map(async ({ server, behaviour, method, stream, abortAfterTurns, startAfterTurns }) => {
-          await turns(startAfterTurns);
-          const abort = new AbortController();
-          const url = `${(servers[server] as typeof a).url}/${behaviour}`;
-          const body = method === "POST" ? "x" : undefined;
-          const sent = pool
-            .do({ method, url, body, stream, signal: abort.signal, bodyGapTimeoutMs: 20 })
-            .then((response) => response.text());
-          const ended = sent.catch((error: unknown) => error);
-          if (abortAfterTurns !== undefined) void turns(abortAfterTurns).then(() => abort.abort(new Error("abort")));
-          const { open_connections, per_origin } = pool.getStats();
-          expect(open_connections).toBeLessThanOrEqual(maxTotalConns);
-          for (const origin of Object.values(per_origin)) {
-            expect(origin.open_connections).toBeLessThanOrEqual(limit.maxConnsPerHost);
-          }
-          await ended;
-        }),
-      );
-      await turns(4);
-      const stats = pool.getStats();
-      expect(stats).toMatchObject({ in_flight: 0, queued: 0, request_count: requests.length });
-      expect(stats.success_count + stats.error_count + stats.canceled_count).toBe(requests.length);
-      expect(stats.idle_connections).toBeLessThanOrEqual(limit.maxIdleConns);
-      for (const origin of Object.values(stats.per_origin)) {
-        expect(origin.idle_connections).toBeLessThanOrEqual(limit.maxIdleConnsPerHost);
-      }
-      expect(stats.attempt_count).toBeLessThanOrEqual(stats.request_count + stats.retry_count + stats.stale_resends);
-      const summed = ["request_count", "attempt_count", "retry_count", "stale_resends", "total_bytes"] as const;
-      for (const key of [...summed, "success_count", "error_count", "connect_count", "timeout_count"] as const) {
-        const sum = Object.values(stats.per_origin).reduce((total, origin) => total + origin[key], 0);
-        expect([key, sum]).toEqual([key, stats[key]]);
-      }
-      expect(await pool.close({ deadlineMs: 0 })).toMatchObject({ killed: 0 });
-      const { open_connections, connect_count, closed_by_reason } = pool.getStats();
-      const closed = Object.values(closed_by_reason).reduce((total, count) => total + count, 0);
-      expect([open_connections, closed]).toEqual([0, connect_count]);
-      await Promise.all(servers.map((server) => server.socketsDownTo(0)));
-    }),
+    fc.asyncProperty(
+      limits,
+      fc.array(request, { maxLength: 30 }),
+      fc.array(nudge, { maxLength: 4 }),
+      async ({ extraTotal, ...limit }, requests, nudges) => {
+        const maxTotalConns = limit.maxConnsPerHost + extraTotal;
+        limit.maxIdleConns = Math.min(limit.maxIdleConns, maxTotalConns);
+        limit.maxIdleConnsPerHost = Math.min(limit.maxIdleConnsPerHost, limit.maxConnsPerHost);
+        const pool = new HttpPool({
+          ...limit,
+          maxTotalConns,
+          timeoutMs: 40,
+          maxRetries: 1,
+          retryBaseMs: 1,
+          retryCapMs: 1,
+        });
+        const nudged = nudges.map(async ({ kind, server, at }) => {
+          await turns(at);
+          const { url } = servers[server] as typeof a;
+          if (kind === "preconnect") expect(await pool.preconnect(url, 3)).toBeLessThanOrEqual(limit.maxConnsPerHost);
+          else if (kind === "closeIdle") pool.closeIdleConnections(url);
+          else pool.setTls({});
+        });
+        await Promise.all(
+          requests.map(async ({ server, behaviour, method, stream, abortAfterTurns, startAfterTurns }) => {
+            await turns(startAfterTurns);
+            const abort = new AbortController();
+            const url = `${(servers[server] as typeof a).url}/${behaviour}`;
+            const body = method === "POST" ? "x" : undefined;
+            const sent = pool
+              .do({ method, url, body, stream, signal: abort.signal, bodyGapTimeoutMs: 20 })
+              .then((response) => response.text());
+            const ended = sent.catch((error: unknown) => error);
+            if (abortAfterTurns !== undefined) void turns(abortAfterTurns).then(() => abort.abort(new Error("abort")));
+            const { open_connections, per_origin } = pool.getStats();
+            expect(open_connections).toBeLessThanOrEqual(maxTotalConns);
+            for (const origin of Object.values(per_origin)) {
+              expect(origin.open_connections).toBeLessThanOrEqual(limit.maxConnsPerHost);
+            }
+            await ended;
+          }),
+        );
+        await Promise.all(nudged);
+        await turns(4);
+        const stats = pool.getStats();
+        expect(stats).toMatchObject({ in_flight: 0, queued: 0, request_count: requests.length });
+        expect(stats.success_count + stats.error_count + stats.canceled_count).toBe(requests.length);
+        expect(stats.idle_connections).toBeLessThanOrEqual(limit.maxIdleConns);
+        for (const origin of Object.values(stats.per_origin)) {
+          expect(origin.idle_connections).toBeLessThanOrEqual(limit.maxIdleConnsPerHost);
+        }
+        expect(stats.attempt_count).toBeLessThanOrEqual(stats.request_count + stats.retry_count + stats.stale_resends);
+        const summed = ["request_count", "attempt_count", "retry_count", "stale_resends", "total_bytes"] as const;
+        for (const key of [...summed, "success_count", "error_count", "timeout_count"] as const) {
+          const sum = Object.values(stats.per_origin).reduce((total, origin) => total + origin[key], 0);
+          expect([key, sum]).toEqual([key, stats[key]]);
+        }
+        expect(await pool.close({ deadlineMs: 0 })).toMatchObject({ killed: 0 });
+        const { open_connections, connect_count, closed_by_reason } = pool.getStats();
+        const closed = Object.values(closed_by_reason).reduce((total, count) => total + count, 0);
+        expect([open_connections, closed]).toEqual([0, connect_count]);
+        await Promise.all(servers.map((server) => server.socketsDownTo(0)));
+      },
+    ),
     { numRuns: 25, endOnFailure: true },
   );
 });

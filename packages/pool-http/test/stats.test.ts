@@ -55,11 +55,13 @@ test("a new pool has counted nothing and succeeds at everything", () => {
     connect_failure_count: 0,
     closed_by_reason: {
       idle_timeout: 0,
+      max_lifetime: 0,
       max_idle: 0,
       max_total: 0,
       asked: 0,
       not_kept: 0,
       request_failed: 0,
+      tls_replaced: 0,
       server: 0,
       pool_closed: 0,
     },
@@ -255,4 +257,19 @@ test("health checks have no part in the statistics of requests", async () => {
   await using pool = new HttpPool();
   await pool.health(server.url);
   expect(pool.getStats()).toMatchObject({ request_count: 0, attempt_count: 0, connect_count: 1, per_origin: {} });
+});
+
+test("a life that is over and replaced TLS settings are reasons of their own", async () => {
+  let now = 0;
+  const certificates = await makeCertificates();
+  await using server = await httpServer((_request, response) => response.end("ok"), certificates.server);
+  const tls = { ca: certificates.ca };
+  await using pool = new HttpPool({ tls, http2: "off", maxConnLifetimeMs: 1000, clock: { now: () => now } });
+  await pool.get(server.url);
+  now += 1001;
+  await pool.get(server.url);
+  expect(pool.getStats().closed_by_reason).toMatchObject({ max_lifetime: 1 });
+  await turns(2);
+  pool.setTls(tls);
+  expect(pool.getStats().closed_by_reason).toMatchObject({ max_lifetime: 1, tls_replaced: 1 });
 });

@@ -7,7 +7,8 @@
  * goes back exactly once, when undici is done with it, whatever became of the runner.
  */
 import type { Dispatcher } from "undici";
-import { CONNECTION_GONE, type Connection } from "../transport/connection.ts";
+import type { Connection } from "../transport/connection.ts";
+import { CONNECTION_GONE, STREAM_REFUSED } from "../transport/signals.ts";
 import { codeOf, tooLarge, type Failure } from "./failure.ts";
 import type { OpenedBody } from "./request-body.ts";
 
@@ -67,7 +68,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   constructor(connection: Connection, body: OpenedBody, settings: AttemptSettings) {
     this.connection = connection;
-    this.#reused = connection.served > 0 || connection.wasIdle;
+    this.#reused = connection.mayBeStale;
     this.#body = body;
     this.#settings = settings;
   }
@@ -86,7 +87,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
         this.connection.dispatch(options, this);
       } catch (error) {
         if (this.#released) throw error;
-        this.connection.socket.destroy();
+        this.connection.failed();
         this.onResponseError(null, error as Error);
       }
     });
@@ -210,17 +211,13 @@ export class Attempt implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
-    this.connection.served++;
+    this.connection.answered(this.headers["keep-alive"]);
     this.#release();
     if (!this.#ended) this.#end(undefined);
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
-    // Unless the request never touched it, the connection is in an unknown state.
-    if (this.#controller !== undefined) {
-      this.connection.broken = true;
-      this.connection.socket.destroy();
-    }
+    if (this.#controller !== undefined) this.connection.failed();
     this.#release();
     if (!this.#ended) this.#end(this.#classify(error));
   }
@@ -278,8 +275,10 @@ export class Attempt implements Dispatcher.DispatchHandler {
       return failure("request", "the source of the request body failed (see cause)", this.#body.sourceError.error);
     }
     if (code === CONNECTION_GONE) {
-      return { ...failure("stale", "the idle connection was closed"), code: "ECONNRESET", sent: false };
+      return { ...failure("stale", error.message), code: "ECONNRESET", sent: false };
     }
+    if (code === STREAM_REFUSED)
+      return { ...failure("network", error.message), code: "HTTP2_REFUSED_STREAM", sent: false };
     switch (code) {
       case "UND_ERR_INVALID_ARG":
       case "UND_ERR_NOT_SUPPORTED":
@@ -311,6 +310,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     // Servers refuse a missing client certificate by hanging up, without a word.
     const mutual = !this.#reused && !this.#responseBegan && this.connection.host.url.protocol === "https:";
     const hint = mutual ? "; if the server asks for a client certificate, check tls.cert and tls.key" : "";
+    if (code.startsWith("HTTP2_")) return failure("network", error.message);
     return failure("network", `the connection broke (${code})${hint}`);
   }
 }

@@ -23,6 +23,8 @@ export type FailureReason =
   | "connect"
   /** Certificate or protocol: another try ends the same. */
   | "tls"
+  /** The proxy does not let it through: another try ends the same. */
+  | "proxy"
   /** A reused connection turned out to be dead before a byte of the response came. */
   | "stale"
   /** The connection broke. */

@@ -66,7 +66,7 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
       totalMs,
     ).unref();
     this.on("error", () => {});
-    attempt.connection.socket.unref();
+    attempt.connection.setWanted(attempt, false);
   }
 
   /** It has ended well and without a byte: no encoding has such a form, but servers label empty bodies all the same. */
@@ -195,7 +195,7 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
   #keepAlive(): void {
     if (this.#reading) return;
     this.#reading = true;
-    if (!this.#wireEnded) this.#attempt.connection.socket.ref();
+    if (!this.#wireEnded) this.#attempt.connection.setWanted(this.#attempt, true);
   }
 }
 

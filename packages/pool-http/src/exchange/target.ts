@@ -38,8 +38,12 @@ function percentDecode(text: string): Buffer {
   return Buffer.from(bytes, "latin1");
 }
 
-/** "..%2f" is one segment to a URL parser, and a way up to many servers. */
-const HIDDEN_DOTS = /(?:\/|%2f|%5c)(?:\.|%2e){1,2}(?:\/|%2f|%5c|$)/i;
+/**
+ * "..%2f" is one segment to a URL parser, and a way up to many servers; so is "..;" to those that cut off parameters,
+ * "..%00" to those that read up to a zero, and all of it escaped once more to those that decode twice.
+ */
+const HIDDEN_DOTS =
+  /(?:\/|%(?:25)*2f|%(?:25)*5c)(?:\.|%(?:25)*2e){1,2}(?:\/|;|%(?:25)*(?:2f|5c|3b|[01][0-9a-f]|20)|$)/i;
 
 /** Whether `url` lies below `baseUrl`: same origin, and inside its folder, however a server reads its path. */
 export function isBelow(baseUrl: URL, url: URL): boolean {

@@ -56,6 +56,7 @@ export function toError(failure: Failure, about: AboutFailedRequest): unknown {
     case "timeout":
       return new HttpTimeoutError(message, { ...context, limit: failure.limit ?? "timeoutMs" });
     case "connect":
+    case "proxy":
       return new HttpConnectError(message, context);
     case "tls":
       return new HttpTlsError(message, context);

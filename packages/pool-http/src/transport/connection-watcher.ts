@@ -5,6 +5,8 @@ import type { Failure } from "../exchange/failure.ts";
 export type CloseReason =
   /** Idle for longer than `idleConnTimeoutMs`, or than the server's Keep-Alive hint. */
   | "idle_timeout"
+  /** `maxConnLifetimeMs` was over. */
+  | "max_lifetime"
   /** Surplus over `maxIdleConns` or `maxIdleConnsPerHost`. */
   | "max_idle"
   /** Made room for another origin, because of `maxTotalConns`. */
@@ -15,7 +17,9 @@ export type CloseReason =
   | "not_kept"
   /** Its request failed or was given up: deadline, abort, a stream that was not read to its end. */
   | "request_failed"
-  /** The server closed it, or it broke, while nobody used it. */
+  /** It was made with TLS settings that `setTls()` has replaced. */
+  | "tls_replaced"
+  /** The server closed it (HTTP/2: or left), or it broke, while nobody used it. */
   | "server"
   /** The pool was closed. */
   | "pool_closed";

@@ -1,60 +1,132 @@
 import type { Socket } from "node:net";
 import { Client, type Dispatcher } from "undici";
-import type { DialTimes } from "./dial.ts";
-import type { Host, Transport } from "./transport.ts";
+import type { Dialled, DialTimes } from "./dial.ts";
+import type { CloseReason } from "./connection-watcher.ts";
+import type { Host } from "./host.ts";
+import type { Http2Session } from "./http2-session.ts";
+import type { Proxy } from "./proxy.ts";
+import { CONNECTION_GONE } from "./signals.ts";
+import type { ResolvedTls } from "../tls-options.ts";
+import type { Transport } from "./transport.ts";
 
-/** undici asked for a second socket: the first one died before the request was written. */
-export const CONNECTION_GONE = "VG_CONNECTION_GONE";
+/** How long before a server's Keep-Alive time is over a connection is left alone: 2 s, or half of a short time. */
+const HINT_MARGIN_MS = 2000;
 
-/** A connected socket, and the undici Client that speaks HTTP over it and no other. */
+export interface ConnectionSettings {
+  readonly maxHeaderBytes: number;
+  readonly idleConnTimeoutMs: number;
+  readonly disableKeepAlives: boolean;
+}
+
+/**
+ * A connected socket and what speaks HTTP over it and no other: an undici Client with one request at a time, or an
+ * HTTP/2 session with as many as the server allows.
+ */
 export class Connection {
   readonly host: Host;
   readonly socket: Socket;
   readonly times: DialTimes;
+  /** With which settings TLS was made; `undefined` without TLS. */
+  readonly tls: ResolvedTls | undefined;
   /** Requests that ended well on it; 0 is a fresh connection. */
   served = 0;
+  /** Requests that have it now. */
+  streams = 0;
+  /** How many may have it at once: 1 with HTTP/1.1. */
+  capacity = 1;
+  /** It takes no more requests, and closes when the last one has ended. */
+  draining = false;
+  /** It is in its host's list of those that carry requests and have room. */
+  isShared = false;
   /** It was idle at some time, so the server may have closed it meanwhile; a spare dial never served anybody. */
   wasIdle = false;
-  /** The clock's time when it became idle. */
-  idleSince = 0;
-  /** A request on it failed or was given up, so it is not to be used again. */
+  /** The clock's time when an idle one leaves. */
+  expiresAt: number = Number.POSITIVE_INFINITY;
+  /** The clock's time at which its life is over. */
+  readonly dueAt: number;
+  /** For how long the server keeps it idle, as far as it said so and less a margin. */
+  keptForMs: number = Number.POSITIVE_INFINITY;
+  /** A request on it failed or was given up, and it cannot be used again. */
   broken = false;
+  /** Why it is draining, where that was our wish. */
+  closeReason: CloseReason | undefined;
   /** The transport no longer counts it. */
   retired = false;
   readonly #transport: Transport;
-  readonly #maxHeaderBytes: number;
-  readonly #idleTimeoutMs: number;
+  readonly #settings: ConnectionSettings;
+  readonly #http2: Http2Session | undefined;
+  readonly #forwarder: Proxy | undefined;
   #client: Client | undefined;
+  #hint: string | string[] | undefined;
 
-  constructor(
-    transport: Transport,
-    host: Host,
-    socket: Socket,
-    times: DialTimes,
-    settings: { maxHeaderBytes: number; idleConnTimeoutMs: number },
-  ) {
+  constructor(transport: Transport, host: Host, dialled: Dialled, dueAt: number, settings: ConnectionSettings) {
+    const { socket, http2 } = dialled;
     this.#transport = transport;
     this.host = host;
     this.socket = socket;
-    this.times = times;
-    this.#maxHeaderBytes = settings.maxHeaderBytes;
-    this.#idleTimeoutMs = settings.idleConnTimeoutMs;
+    this.times = dialled.times;
+    this.tls = dialled.tls;
+    this.dueAt = dueAt;
+    this.#settings = settings;
+    this.#http2 = http2;
+    this.#forwarder = dialled.forwarder;
     socket.once("close", () => transport.connectionClosed(this));
-    // Until undici reads from it, somebody must notice that the server hangs up or talks out of turn.
-    socket.on("readable", this.#unexpected);
+    if (http2 === undefined) {
+      // Until undici reads from it, somebody must notice that the server hangs up or talks out of turn.
+      socket.on("readable", this.#unexpected);
+    } else {
+      this.capacity = settings.disableKeepAlives ? 1 : http2.capacity;
+      http2.onChange = () => {
+        if (!settings.disableKeepAlives) this.capacity = http2.capacity;
+        if (http2.draining) this.draining = true;
+        transport.roomChanged(this);
+      };
+    }
+  }
+
+  get isHttp2(): boolean {
+    return this.#http2 !== undefined;
+  }
+
+  /** The server may have closed it unseen: nothing but the request that has it now can tell. */
+  get mayBeStale(): boolean {
+    return (this.served > 0 || this.wasIdle) && this.streams <= 1;
   }
 
   /** Sends one request. `handler` hears about its end exactly once, possibly before this returns. */
   dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
+    if (this.#http2 !== undefined) return this.#http2.dispatch(options, handler);
     this.#client ??= this.#attach();
-    this.#client.dispatch(options, handler);
+    this.#client.dispatch(this.#forwarder === undefined ? options : this.#forwarded(options, this.#forwarder), handler);
+  }
+
+  /** A request got its whole answer. `keepAlive` is that header of the response. */
+  answered(keepAlive: string | string[] | undefined): void {
+    this.served++;
+    if (keepAlive !== this.#hint) this.#noteHint(keepAlive);
+  }
+
+  /** A request broke off: with HTTP/1.1 nobody knows what comes next on the wire; with HTTP/2 only its stream is lost. */
+  failed(): void {
+    if (this.#http2 !== undefined) return;
+    this.broken = true;
+    this.socket.destroy();
+  }
+
+  /** Whether the process stays alive for the response to `handler`. */
+  setWanted(handler: Dispatcher.DispatchHandler, wanted: boolean): void {
+    if (this.#http2 !== undefined) this.#http2.setWanted(handler, wanted);
+    else if (wanted) this.socket.ref();
+    else this.socket.unref();
   }
 
   /** Gives the connection back after its request has ended, or was never sent. */
   release(): void {
     // undici decides whether the socket lives only after its last callback has returned.
-    queueMicrotask(() => this.#transport.checkIn(this));
+    queueMicrotask(this.#checkIn);
   }
+
+  readonly #checkIn = (): void => this.#transport.checkIn(this);
 
   #attach(): Client {
     const { socket } = this;
@@ -75,13 +147,31 @@ export class Connection {
       },
       allowH2: false,
       pipelining: 1,
-      // All time limits of a request are the exchange's.
+      // All time limits of a request are the exchange's, and those of an idle connection the transport's.
       headersTimeout: 0,
       bodyTimeout: 0,
-      keepAliveTimeout: this.#idleTimeoutMs,
-      keepAliveMaxTimeout: this.#idleTimeoutMs,
-      maxHeaderSize: this.#maxHeaderBytes,
+      keepAliveTimeout: this.#settings.idleConnTimeoutMs,
+      keepAliveMaxTimeout: this.#settings.idleConnTimeoutMs,
+      keepAliveTimeoutThreshold: 0,
+      maxHeaderSize: this.#settings.maxHeaderBytes,
     });
+  }
+
+  /** Addressed to the proxy. Its credentials are for it and are on no connection that leads to the origin. */
+  #forwarded(options: Dispatcher.DispatchOptions, proxy: Proxy): Dispatcher.DispatchOptions {
+    const headers = options.headers as Record<string, string | string[]>;
+    return {
+      ...options,
+      path: `${this.host.url.origin}${options.path}`,
+      headers: proxy.authorization === undefined ? headers : { ...headers, "proxy-authorization": proxy.authorization },
+    };
+  }
+
+  #noteHint(hint: string | string[] | undefined): void {
+    this.#hint = hint;
+    const seconds = typeof hint === "string" ? /(?:^|[\s,;])timeout\s*=\s*"?(\d+)/i.exec(hint)?.[1] : undefined;
+    const ms = seconds === undefined ? Number.POSITIVE_INFINITY : Number(seconds) * 1000;
+    this.keptForMs = ms === Number.POSITIVE_INFINITY ? ms : ms - Math.min(HINT_MARGIN_MS, ms / 2);
   }
 
   readonly #unexpected = (): void => {

@@ -1,55 +1,94 @@
 /**
- * One attempt to make a connection: DNS and TCP under `connectTimeoutMs`, then TLS under `tlsHandshakeTimeoutMs`.
+ * One attempt to make a connection that can carry a request:
+ *
+ *     connect (DNS, TCP, and a proxy's TLS and tunnel) ─▶ tls ─▶ HTTP/2's first SETTINGS, where that was agreed on
+ *
+ * `connectTimeoutMs` ends the first part and `tlsHandshakeTimeoutMs` the rest (HTTP/2 without TLS is of the first part).
  *
  * A dial belongs to its origin and not to a request: who asked for it may be served by another connection, or leave,
  * and the connection then serves the next. Otherwise a server that takes longer to accept than any one caller waits
  * could never be reached.
  */
 import { isIP, connect as connectTcp, type LookupFunction, type Socket } from "node:net";
-import { connect as connectTls, type ConnectionOptions } from "node:tls";
+import { connect as connectTls, type ConnectionOptions, type TLSSocket } from "node:tls";
 import type { Failure } from "../exchange/failure.ts";
-import { codeOf } from "../exchange/failure.ts";
-import type { Clock, ResolvedTls } from "../options.ts";
+import type { Clock, HttpVersionMode } from "../options.ts";
+import type { ResolvedTls } from "../tls-options.ts";
+import { connectFailure, connectTimeout, tunnelFailure } from "./dial-failure.ts";
+import { Http2Session } from "./http2-session.ts";
+import type { Proxy, ProxyRule } from "./proxy.ts";
+import { openTunnel } from "./tunnel.ts";
 
 export interface DialSettings {
   readonly connectTimeoutMs: number;
   readonly tlsHandshakeTimeoutMs: number;
   readonly keepAliveMs: number;
   readonly tls: ResolvedTls;
+  readonly http2: HttpVersionMode;
+  readonly maxStreamsPerConn: number;
+  readonly maxHeaderBytes: number;
+  readonly proxy: ProxyRule;
   readonly lookup: LookupFunction | undefined;
   readonly clock: Clock;
 }
 
 export interface DialTimes {
-  /** DNS and TCP. */
+  /** DNS and TCP; with a proxy until it has opened its tunnel. */
   readonly connectMs: number;
   readonly tlsMs: number;
+}
+
+/** What a dial has made. */
+export interface Dialled {
+  readonly socket: Socket;
+  readonly times: DialTimes;
+  /** Where HTTP/2 is spoken over it. */
+  readonly http2: Http2Session | undefined;
+  /** The proxy that requests are addressed to; a tunnel needs no such thing. */
+  readonly forwarder: Proxy | undefined;
+  /** With which settings TLS was made; `undefined` without TLS. */
+  readonly tls: ResolvedTls | undefined;
+}
+
+export interface DialOutcome {
+  connected(dialled: Dialled): void;
+  failed(failure: Failure): void;
 }
 
 /** TLS sessions to resume, by origin, so that a second connection saves a round trip. */
 const MAX_SESSIONS = 100;
 
 export class Dialer {
-  readonly #settings: DialSettings;
+  readonly settings: DialSettings;
+  #tls: ResolvedTls;
   readonly #sessions = new Map<string, Buffer>();
 
   constructor(settings: DialSettings) {
-    this.#settings = settings;
+    this.settings = settings;
+    this.#tls = settings.tls;
   }
 
-  dial(
-    origin: URL,
-    onConnected: (socket: Socket, times: DialTimes) => void,
-    onFailed: (failure: Failure) => void,
-  ): Dial {
-    return new Dial(this.#settings, this, origin, onConnected, onFailed);
+  /** What dials that begin now use. */
+  get tls(): ResolvedTls {
+    return this.#tls;
+  }
+
+  /** Sessions of the old certificates would be resumed without a look at the new ones. */
+  setTls(tls: ResolvedTls): void {
+    this.#tls = tls;
+    this.#sessions.clear();
+  }
+
+  dial(origin: URL, outcome: DialOutcome): Dial {
+    return new Dial(this, origin, outcome);
   }
 
   session(origin: string): Buffer | undefined {
     return this.#sessions.get(origin);
   }
 
-  rememberSession(origin: string, session: Buffer): void {
+  rememberSession(origin: string, session: Buffer, tls: ResolvedTls): void {
+    if (tls !== this.#tls) return;
     this.#sessions.delete(origin);
     this.#sessions.set(origin, session);
     if (this.#sessions.size > MAX_SESSIONS) {
@@ -61,57 +100,61 @@ export class Dialer {
 
 export class Dial {
   phase: "connect" | "tls" = "connect";
-  /** `undefined` where it could not even be made. */
-  readonly #socket: Socket | undefined;
+  /** How many wait for it together, which the transport counts where one connection will serve many. */
+  sharers = 0;
+  readonly #dialer: Dialer;
   readonly #settings: DialSettings;
+  readonly #tls: ResolvedTls;
+  readonly #origin: URL;
+  readonly #proxy: Proxy | undefined;
+  /** Through a proxy: whether it passes bytes on, or requests that are addressed to it. */
+  readonly #tunnels: boolean;
   readonly #secure: boolean;
+  readonly #outcome: DialOutcome;
   readonly startedAt: number;
-  /** When TCP was connected. */
+  /** When the origin's TLS began, or without it the connection stood. */
   connectedAt: number | undefined;
+  /** The outermost so far; `undefined` where not even the first could be made. */
+  #socket: Socket | undefined;
   #timer: NodeJS.Timeout;
+  /** A TLS handshake is going on, the proxy's or the origin's. */
+  #handshaking = false;
+  /** Connected, and waits for HTTP/2's first SETTINGS. */
+  #negotiating = false;
   /** Taken once: by success, failure, time-out or cancellation. */
   #open = true;
-  readonly #onConnected: (socket: Socket, times: DialTimes) => void;
-  readonly #onFailed: (failure: Failure) => void;
 
-  constructor(
-    settings: DialSettings,
-    dialer: Dialer,
-    origin: URL,
-    onConnected: (socket: Socket, times: DialTimes) => void,
-    onFailed: (failure: Failure) => void,
-  ) {
+  constructor(dialer: Dialer, origin: URL, outcome: DialOutcome) {
+    const { settings } = dialer;
+    this.#dialer = dialer;
     this.#settings = settings;
-    this.#onConnected = onConnected;
-    this.#onFailed = onFailed;
+    this.#tls = dialer.tls;
+    this.#origin = origin;
+    this.#outcome = outcome;
     this.#secure = origin.protocol === "https:";
+    this.#proxy = settings.proxy(origin);
+    this.#tunnels = this.#proxy !== undefined && (this.#secure || settings.http2 === "on");
     this.startedAt = settings.clock.now();
-    // URL keeps the brackets of an IPv6 address; sockets want none.
-    const host = origin.hostname.replace(/^\[|\]$/g, "");
-    const port = origin.port === "" ? (this.#secure ? 443 : 80) : Number(origin.port);
-    const common = { host, port, ...(settings.lookup === undefined ? {} : { lookup: quiet(settings.lookup) }) };
-    this.#timer = setTimeout(
-      () => this.#timedOut("connectTimeoutMs", settings.connectTimeoutMs),
-      settings.connectTimeoutMs,
-    );
+    this.#timer = setTimeout(() => this.#timedOut("connectTimeoutMs"), settings.connectTimeoutMs);
+    const hop = this.#proxy?.url ?? origin;
+    const secureHop = hop.protocol === "https:";
     let socket: Socket;
     try {
-      socket = this.#secure ? connectTls(this.#tlsOptions(common, dialer, origin)) : connectTcp(common);
+      const address = { ...addressOf(hop), ...lookupOf(settings) };
+      socket = secureHop ? connectTls({ ...address, ...this.#tlsOptions(hop) }) : connectTcp(address);
     } catch (error) {
       // An option that the checks let through. Whoever dials expects an answer after the call, not during it.
-      if (this.#secure) this.phase = "tls";
+      this.#handshaking = secureHop;
+      if (secureHop && this.#proxy === undefined) this.phase = "tls";
       queueMicrotask(() => this.#failed(error as Error));
       return;
     }
-    this.#socket = socket;
     socket.setNoDelay(true);
     if (settings.keepAliveMs > 0) socket.setKeepAlive(true, settings.keepAliveMs);
-    socket.once("connect", this.#connected);
-    socket.once("secureConnect", this.#finished);
-    socket.on("session", (session: Buffer) => dialer.rememberSession(origin.origin, session));
-    // Stays for the whole life of the socket: an error without a listener would end the process.
-    socket.on("error", this.#failed);
-    socket.once("close", this.#closed);
+    socket.once("connect", secureHop ? this.#tcpConnected : this.#hopReached);
+    if (secureHop) socket.once("secureConnect", this.#hopReached);
+    if (secureHop && this.#proxy === undefined) this.#keepSessions(socket);
+    this.#watch(socket);
   }
 
   /** Lets the process end while nobody waits for this dial, and keeps it alive while somebody does. */
@@ -127,14 +170,134 @@ export class Dial {
     this.#socket?.destroy();
   }
 
-  #tlsOptions(common: { host: string; port: number }, dialer: Dialer, origin: URL): ConnectionOptions {
-    const { servername, minVersion, insecureSkipVerify, secureContext } = this.#settings.tls;
-    const session = dialer.session(origin.origin);
+  #watch(socket: Socket): void {
+    this.#socket = socket;
+    // Stays for the whole life of the socket: an error without a listener would end the process.
+    socket.on("error", this.#failed);
+    socket.once("close", this.#closed);
+  }
+
+  #keepSessions(socket: Socket): void {
+    const [dialer, tls, { origin }] = [this.#dialer, this.#tls, this.#origin];
+    socket.on("session", (session: Buffer) => dialer.rememberSession(origin, session, tls));
+  }
+
+  readonly #tcpConnected = (): void => {
+    this.#handshaking = true;
+    if (this.#proxy === undefined) this.#startTls();
+  };
+
+  /** The origin, or the proxy on the way to it, is reached. */
+  readonly #hopReached = (): void => {
+    const socket = this.#socket;
+    if (!this.#open || socket === undefined || socket.destroyed) return this.#closed();
+    this.#handshaking = false;
+    if (this.#proxy === undefined) {
+      if (this.#secure) return this.#ready();
+    } else if (this.#tunnels) {
+      const port = addressOf(this.#origin).port;
+      const how = { authorization: this.#proxy.authorization, serverFirst: !this.#secure };
+      return openTunnel(socket, `${this.#origin.hostname}:${port}`, how, (refusal) => {
+        if (refusal === undefined) return this.#tunnelled(socket);
+        if (this.#take()) {
+          socket.destroy();
+          this.#outcome.failed(tunnelFailure(this.#proxy as Proxy, refusal));
+        }
+      });
+    }
+    this.connectedAt = this.#settings.clock.now();
+    this.#ready();
+  };
+
+  #tunnelled(socket: Socket): void {
+    if (!this.#open) return;
+    if (!this.#secure) {
+      this.connectedAt = this.#settings.clock.now();
+      return this.#ready();
+    }
+    this.#startTls();
+    this.#handshaking = true;
+    try {
+      const secured = connectTls({ socket, ...this.#tlsOptions(this.#origin) });
+      secured.once("secureConnect", this.#hopSecured);
+      this.#keepSessions(secured);
+      this.#watch(secured);
+    } catch (error) {
+      this.#failed(error as Error);
+    }
+  }
+
+  readonly #hopSecured = (): void => {
+    if (!this.#open) return;
+    this.#handshaking = false;
+    this.#ready();
+  };
+
+  /** The origin's TLS begins, and its time limit. */
+  #startTls(): void {
+    if (!this.#open) return;
+    this.connectedAt = this.#settings.clock.now();
+    this.phase = "tls";
+    clearTimeout(this.#timer);
+    const wanted = this.#timer.hasRef();
+    this.#timer = setTimeout(() => this.#timedOut("tlsHandshakeTimeoutMs"), this.#settings.tlsHandshakeTimeoutMs);
+    if (!wanted) this.#timer.unref();
+  }
+
+  /** Bytes can be sent to the origin; it remains to be seen which HTTP. */
+  #ready(): void {
+    const socket = this.#socket;
+    if (socket === undefined || socket.destroyed) return this.#closed();
+    if (!this.#open) return;
+    const { http2: mode } = this.#settings;
+    const agreed = this.#secure ? (socket as TLSSocket).alpnProtocol === "h2" : mode === "on";
+    if (!agreed) {
+      if (mode !== "on") return this.#finished(socket, undefined);
+      const error = Object.assign(new Error("the server chose HTTP/1.1"), { code: "ERR_TLS_NO_HTTP2" });
+      socket.destroy();
+      return this.#failed(error);
+    }
+    this.#negotiating = true;
+    const session = new Http2Session(this.#origin, socket, {
+      maxStreams: this.#settings.maxStreamsPerConn,
+      maxHeaderBytes: this.#settings.maxHeaderBytes,
+    });
+    session.onChange = () => {
+      if (session.capacity > 0 && !session.draining) this.#finished(socket, session);
+      else if (this.#take()) {
+        socket.destroy();
+        this.#outcome.failed(connectFailure(this.#about("HTTP2_NO_SETTINGS"), undefined));
+      }
+    };
+  }
+
+  #finished(socket: Socket, http2: Http2Session | undefined): void {
+    if (!this.#take()) return;
+    const now = this.#settings.clock.now();
+    const { connectedAt = now } = this;
+    const usesTls = this.#secure || this.#proxy?.url.protocol === "https:";
+    this.#outcome.connected({
+      socket,
+      times: {
+        connectMs: connectedAt - this.startedAt,
+        tlsMs: this.#secure ? now - connectedAt : 0,
+      },
+      http2,
+      forwarder: this.#tunnels ? undefined : this.#proxy,
+      tls: usesTls ? this.#tls : undefined,
+    });
+  }
+
+  #tlsOptions(peer: URL): ConnectionOptions {
+    const { servername, minVersion, insecureSkipVerify, secureContext } = this.#tls;
+    const toOrigin = peer === this.#origin;
+    const { host } = addressOf(peer);
+    const session = toOrigin ? this.#dialer.session(peer.origin) : undefined;
     return {
-      ...common,
-      // An address is no server name (RFC 6066, section 3).
-      servername: servername ?? (isIP(common.host) === 0 ? common.host : ""),
-      ALPNProtocols: ["http/1.1"],
+      // An address is no server name (RFC 6066, section 3). The name to expect is that of origins, not of proxies.
+      servername: (toOrigin ? servername : undefined) ?? (isIP(host) === 0 ? host : ""),
+      host,
+      ALPNProtocols: toOrigin ? PROTOCOLS[this.#settings.http2] : PROTOCOLS.off,
       rejectUnauthorized: !insecureSkipVerify,
       minVersion,
       ...(secureContext === undefined ? {} : { secureContext }),
@@ -142,69 +305,40 @@ export class Dial {
     };
   }
 
-  readonly #connected = (): void => {
-    if (!this.#open) return;
-    this.connectedAt = this.#settings.clock.now();
-    if (!this.#secure) return this.#finished();
-    this.phase = "tls";
-    clearTimeout(this.#timer);
-    const limit = this.#settings.tlsHandshakeTimeoutMs;
-    const wanted = this.#timer.hasRef();
-    this.#timer = setTimeout(() => this.#timedOut("tlsHandshakeTimeoutMs", limit), limit);
-    if (!wanted) this.#timer.unref();
-  };
-
-  readonly #finished = (): void => {
-    const socket = this.#socket;
-    if (socket === undefined || socket.destroyed) return this.#closed();
-    if (!this.#take()) return;
-    const now = this.#settings.clock.now();
-    const { connectedAt = now } = this;
-    this.#onConnected(socket, {
-      connectMs: connectedAt - this.startedAt,
-      tlsMs: this.#secure ? now - connectedAt : 0,
-    });
-  };
-
-  #timedOut(limit: "connectTimeoutMs" | "tlsHandshakeTimeoutMs", limitMs: number): void {
+  #timedOut(limit: "connectTimeoutMs" | "tlsHandshakeTimeoutMs"): void {
     if (!this.#take()) return;
     this.#socket?.destroy();
-    const what = limit === "connectTimeoutMs" ? "no connection" : "no TLS handshake";
-    this.#onFailed({
-      reason: "timeout",
-      phase: this.phase,
-      code: "ERR_VG_HTTP_TIMEOUT",
-      limit,
-      detail: `${what} within ${limit} (${limitMs} ms). Check that the server is up and reachable`,
-      sent: false,
-    });
+    const awaited = this.#negotiating
+      ? "HTTP/2 settings"
+      : limit === "connectTimeoutMs"
+        ? "connection"
+        : "TLS handshake";
+    this.#outcome.failed(connectTimeout(limit, this.#settings[limit], awaited, this.phase, this.#proxy));
   }
 
   readonly #failed = (error: Error): void => {
     if (!this.#take()) return;
-    const socket = this.#socket as (Socket & { authorizationError?: unknown }) | undefined;
-    const code = codeOf(error) ?? "ECONNFAILED";
-    const untrusted =
-      this.phase === "tls" && socket?.authorizationError !== null && socket?.authorizationError !== undefined;
-    const broken =
-      this.phase === "tls" &&
-      (socket === undefined || code === "EPROTO" || code.startsWith("ERR_SSL_") || code.startsWith("ERR_TLS_"));
-    if (untrusted || broken) {
-      const advice = untrusted
-        ? "Give tls.ca the certificate of its issuer, or correct the server's certificate"
-        : "Check that the port speaks TLS, and tls.minVersion, tls.cert and tls.key";
-      this.#onFailed({ reason: "tls", phase: "tls", code, detail: `${code}. ${advice}`, cause: error, sent: false });
-      return;
-    }
-    const detail = `${code}. Check the host, the port and that the server is up`;
-    this.#onFailed({ reason: "connect", phase: this.phase, code, detail, cause: error, sent: false });
+    this.#socket?.destroy();
+    this.#outcome.failed(connectFailure(this.#about(undefined), error));
   };
 
   readonly #closed = (): void => {
     if (!this.#take()) return;
-    const detail = "the server closed the connection during the handshake";
-    this.#onFailed({ reason: "connect", phase: this.phase, code: "ECONNRESET", detail, sent: false });
+    this.#socket?.destroy();
+    this.#outcome.failed(connectFailure(this.#about("ECONNRESET"), undefined));
   };
+
+  #about(code: string | undefined): Parameters<typeof connectFailure>[0] {
+    const socket = this.#socket as TLSSocket | undefined;
+    return {
+      code,
+      phase: this.phase,
+      handshaking: this.#handshaking,
+      untrusted: socket?.authorizationError !== null && socket?.authorizationError !== undefined,
+      proxy: this.#proxy,
+      beyondProxy: this.phase === "tls",
+    };
+  }
 
   #take(): boolean {
     if (!this.#open) return false;
@@ -212,6 +346,22 @@ export class Dial {
     clearTimeout(this.#timer);
     return true;
   }
+}
+
+const PROTOCOLS: Readonly<Record<HttpVersionMode, string[]>> = {
+  off: ["http/1.1"],
+  auto: ["h2", "http/1.1"],
+  on: ["h2"],
+};
+
+function addressOf(url: URL): { host: string; port: number } {
+  // URL keeps the brackets of an IPv6 address; sockets want none.
+  const host = url.hostname.replace(/^\[|\]$/g, "");
+  return { host, port: url.port === "" ? (url.protocol === "https:" ? 443 : 80) : Number(url.port) };
+}
+
+function lookupOf({ lookup }: DialSettings): { lookup?: LookupFunction } {
+  return lookup === undefined ? {} : { lookup: quiet(lookup) };
 }
 
 /** The caller's resolver; what it throws is an answer, too. */

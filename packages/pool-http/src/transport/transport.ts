@@ -1,106 +1,57 @@
 /**
  * The connections of a pool. Rules, after Go's net/http Transport, from which the limits take their names:
  *
- * - A request takes the idle connection that was used last, so that a shrinking load leaves the others to age out.
- *   Where there is none, it waits in its origin's queue (first come, first served) and a dial is started for it,
- *   unless `maxConnsPerHost` or `maxTotalConns` forbid. It gets whatever comes first: the dial or a connection that
- *   somebody gives back.
- * - A connection that is given back goes to the first waiter; without one it is idle. After the current turn of the
- *   event loop at most `maxIdleConnsPerHost` and `maxIdleConns` are left idle: the longest idle go first.
- * - A connection carries one request at a time, so nothing ever queues inside undici, where it could not be called
- *   back or timed.
- * - `maxTotalConns` is kept by closing an idle connection of another origin. An origin that finds none is starved: the
- *   next connection that nobody of its own origin waits for is closed for it; so is one of an origin that has more, or,
- *   where the starved one has none at all, whose first waiter came later. That leads to equal shares and stops there:
- *   two busy origins do not take connections from each other for ever.
+ * - A request takes a connection that has room (HTTP/2: one that carries requests already; HTTP/1.1: the idle one that
+ *   was used last). Where there is none, it waits in its origin's queue (first come, first served) and a dial is started
+ *   for it, unless `maxConnsPerHost` or `maxTotalConns` forbid. It gets whatever comes first: the dial or room on a
+ *   connection that somebody gives back.
+ * - Who waits for which dial is told in dialling.ts.
+ * - A connection that is given back goes to the first waiter; without one, and without other requests on it, it is idle
+ *   (idle-connections.ts).
+ * - HTTP/1.1 carries one request at a time and HTTP/2 no more than the server allows, so nothing ever queues inside
+ *   undici or the session, where it could not be called back or timed.
+ * - A connection whose life is over, whose server leaves (GOAWAY), or whose TLS settings were replaced takes no new
+ *   request, and closes when its last one has ended. Until then it counts.
+ * - `maxTotalConns` is kept by closing an idle connection of another origin; else by the rules of fair-shares.ts.
  *
- * Invariants: `open` counts dials and connections until they are retired; a queue that is not empty means that no idle
- * connection of that origin exists; a connection is idle, leased or retired, and in the idle lists only while idle; in
- * a queue, those whom a dial was started for come before those without; an origin is in `#starved` only while it has
- * more waiters than dials and room under `maxConnsPerHost`, and while anyone is, no connection is idle.
+ * Invariants: `open` counts dials and connections until they are retired; a queue that is not empty means that no
+ * connection of that origin has room; a connection is idle, or has requests, or is retired, and is in the idle lists only
+ * while idle and in `shared` only while it has requests and room; in a queue, those whom a dial was started for come
+ * before those without; an origin is starved only while it has more waiters than its dials serve and room under
+ * `maxConnsPerHost`, and while anyone is, no connection is idle.
  */
-import type { Socket } from "node:net";
 import type { Failure } from "../exchange/failure.ts";
-import type { HttpPhase } from "../errors.ts";
 import type { ResolvedOptions } from "../options.ts";
+import type { ResolvedTls } from "../tls-options.ts";
 import { Connection } from "./connection.ts";
 import type { CloseReason, ConnectionWatcher } from "./connection-watcher.ts";
-import { Dialer, type Dial, type DialTimes } from "./dial.ts";
-import { WaitQueue, type Waiting } from "./wait-queue.ts";
+import type { Dialled } from "./dial.ts";
+import { Dialling, type DialOwner } from "./dialling.ts";
+import { FairShares } from "./fair-shares.ts";
+import { coveredBy, makeHost, queueFull, Waiter, type Host } from "./host.ts";
+import { expiry, IdleConnections } from "./idle-connections.ts";
 
-/** What the transport keeps of one origin while it has connections or waiters. */
-export interface Host {
-  /** Made for this host and known to nobody else, so that no caller can turn its connections to another server. */
-  readonly url: URL;
-  readonly queue: WaitQueue<Waiter>;
-  /** The one that was used last is at the end. */
-  readonly idle: Connection[];
-  /** Dials in flight and for whom each was started, if that waiter still waits. */
-  readonly dials: Map<Dial, Waiter | undefined>;
-  open: number;
-}
+export { Waiter } from "./host.ts";
 
-/** A request's place in the queue of its origin. */
-export class Waiter implements Waiting {
-  previous: Waiting | undefined;
-  next: Waiting | undefined;
-  queued = false;
-  readonly host: Host;
-  /** The order in which all waiters of the pool came. */
-  readonly turn: number;
-  /** The last dial that was its own. */
-  lastDial: Dial | undefined;
-  #dial: Dial | undefined;
-  /** The connection, or why there is none. Never rejects. */
-  readonly result: Promise<Connection | Failure>;
-  #resolve!: (result: Connection | Failure) => void;
-
-  constructor(host: Host, turn: number) {
-    this.host = host;
-    this.turn = turn;
-    this.result = new Promise((resolve) => {
-      this.#resolve = resolve;
-    });
-  }
-
-  /** The dial that was started for it, or that it took over. */
-  get dial(): Dial | undefined {
-    return this.#dial;
-  }
-
-  set dial(dial: Dial | undefined) {
-    this.#dial = dial;
-    if (dial !== undefined) this.lastDial = dial;
-  }
-
-  get phase(): HttpPhase {
-    return this.#dial?.phase ?? "queue";
-  }
-
-  settle(result: Connection | Failure): void {
-    this.#resolve(result);
-  }
-}
+/** Connections that are made together end at different times: up to this part of their lives earlier. */
+const LIFETIME_JITTER = 0.1;
 
 export class Transport {
   readonly watchers: Set<ConnectionWatcher> = new Set();
   readonly #options: ResolvedOptions;
-  readonly #dialer: Dialer;
+  readonly #dialling: Dialling;
   readonly #hosts = new Map<string, Host>();
-  /** All idle connections; the longest idle comes first. */
-  readonly #idle = new Set<Connection>();
+  readonly #idle: IdleConnections;
   readonly #connections = new Set<Connection>();
-  /** Origins that may not dial because of `maxTotalConns`, in the order in which they came. */
-  readonly #starved = new Set<Host>();
+  readonly #shares = new FairShares();
   #open = 0;
   #turns = 0;
-  #idleTimer: NodeJS.Timeout | undefined;
-  #trimScheduled = false;
   #closed = false;
 
   constructor(options: ResolvedOptions) {
     this.#options = options;
-    this.#dialer = new Dialer(options);
+    this.#dialling = new Dialling(options, this.#shares, this.#dialOwner());
+    this.#idle = new IdleConnections(options, (connection, reason) => this.#retire(connection, reason));
   }
 
   get openCount(): number {
@@ -117,21 +68,26 @@ export class Transport {
     return count;
   }
 
-  countsOf(origin: string): { open: number; idle: number; queued: number } {
+  countsOf(origin: string): { open: number; idle: number; queued: number; dialling: number } {
     const host = this.#hosts.get(origin);
-    return { open: host?.open ?? 0, idle: host?.idle.length ?? 0, queued: host?.queue.size ?? 0 };
+    return {
+      open: host?.open ?? 0,
+      idle: host?.idle.length ?? 0,
+      queued: host?.queue.size ?? 0,
+      dialling: host?.dials.size ?? 0,
+    };
   }
 
-  /** An idle connection at once, or else a place in the queue. */
+  /** A connection with room at once, or else a place in the queue. */
   acquire(origin: string): Connection | Waiter {
     const host = this.#hostOf(origin);
-    const connection = this.#takeIdle(host);
+    const connection = this.#take(host);
     if (connection !== undefined) return connection;
     const waiter = new Waiter(host, this.#turns++);
     host.queue.push(waiter);
-    if (host.queue.size === 1) for (const dial of host.dials.keys()) dial.setWanted(true);
-    this.#pump(host);
-    if (waiter.dial === undefined && host.queue.size - host.dials.size > this.#options.maxQueue) {
+    if (host.queue.size === 1) this.#dialling.wanted(host);
+    this.#dialling.pump(host);
+    if (waiter.dial === undefined && host.queue.size - coveredBy(host) > this.#options.maxQueue) {
       this.leave(waiter, queueFull(host, this.#options));
     }
     return waiter;
@@ -141,54 +97,66 @@ export class Transport {
   leave(waiter: Waiter, failure: Failure): void {
     const { host } = waiter;
     if (!host.queue.remove(waiter)) return;
-    this.#left(waiter);
+    this.#dialling.left(waiter);
     waiter.settle(failure);
     this.#dropIfEmpty(host);
   }
 
-  /** Takes a connection back: for the next waiter, to the idle ones, or to its end. */
+  /** A request has ended: its place goes to the next waiter, or the connection to the idle ones, or to its end. */
   checkIn(connection: Connection): void {
-    if (connection.retired) return;
-    const { host } = connection;
-    if (connection.socket.destroyed || this.#closed || (this.#options.disableKeepAlives && connection.served > 0)) {
-      this.#retire(connection, connection.broken ? "request_failed" : this.#closed ? "pool_closed" : "not_kept");
-      return;
-    }
-    const waiter = host.queue.first();
-    const fresh = connection.served === 0 && !connection.wasIdle;
-    const yields = this.#starved.size > 0 && (waiter === undefined || !fresh);
-    const starved = yields ? this.#yieldsTo(host, waiter) : undefined;
-    if (starved !== undefined) {
-      this.#remove(connection, "max_total");
-      this.#starved.delete(starved);
-      this.#pump(starved);
-      this.#pump(host);
-      this.#dropIfEmpty(host);
-    } else if (waiter !== undefined) {
-      host.queue.shift();
-      this.#left(waiter);
-      waiter.settle(connection);
-    } else {
-      connection.wasIdle = true;
-      connection.idleSince = this.#options.clock.now();
-      host.idle.push(connection);
-      this.#idle.add(connection);
-      this.#armIdleTimer();
-      if (host.idle.length > this.#options.maxIdleConnsPerHost || this.#idle.size > this.#options.maxIdleConns) {
-        this.#scheduleTrim();
-      }
-    }
+    connection.streams--;
+    if (!connection.retired) this.#offer(connection);
   }
 
   /** The socket has closed, for whatever reason. */
   connectionClosed(connection: Connection): void {
-    this.#remove(connection, this.#idle.has(connection) ? "server" : "request_failed");
+    this.#remove(connection, connection.streams > 0 ? "request_failed" : "server");
     this.#slotFreed(connection.host);
   }
 
-  /** Closes all idle connections and says how many. */
-  closeIdle(reason: "asked" | "pool_closed"): number {
-    const idle = [...this.#idle];
+  /** HTTP/2: the server allows more or fewer requests, or leaves. */
+  roomChanged(connection: Connection): void {
+    if (connection.retired) return;
+    if (connection.streams > 0) this.#offer(connection);
+    else if (connection.draining) this.#retire(connection, this.#whyOver(connection));
+  }
+
+  /** Opens up to `count` connections in all that nobody asked for yet, as far as the limits allow without closing any. */
+  dialAhead(origin: string, count: number): void {
+    const host = this.#hostOf(origin);
+    this.#dialling.ahead(host, count);
+    this.#dropIfEmpty(host);
+  }
+
+  /** Calls `watcher` after each dial to an origin, with its failure if it failed; returns how to stop that. */
+  watchDials(origin: string, watcher: (failure: Failure | undefined) => void): () => void {
+    const host = this.#hostOf(origin);
+    host.watchers ??= new Set();
+    host.watchers.add(watcher);
+    return () => {
+      host.watchers?.delete(watcher);
+      this.#dropIfEmpty(host);
+    };
+  }
+
+  /**
+   * TLS settings for connections that are made from now on. Those that were made with others are closed: idle ones now,
+   * the rest after their requests.
+   */
+  setTls(tls: ResolvedTls): void {
+    this.#dialling.setTls(tls);
+    for (const connection of this.#connections) {
+      if (connection.tls === undefined || connection.tls === tls) continue;
+      connection.draining = true;
+      connection.closeReason = "tls_replaced";
+      if (connection.streams === 0) this.#retire(connection, "tls_replaced");
+      else this.#unshare(connection);
+    }
+  }
+
+  /** Closes all idle connections, or those of one origin, and says how many. */
+  closeIdle(reason: "asked" | "pool_closed", origin?: string): number {
+    const idle = this.#idle.list().filter(({ host }) => origin === undefined || host.url.origin === origin);
     for (const connection of idle) this.#retire(connection, reason);
     return idle.length;
   }
@@ -198,14 +166,14 @@ export class Transport {
     this.#closed = true;
     this.closeIdle("pool_closed");
     for (const host of this.#hosts.values()) {
-      for (const dial of host.dials.keys()) dial.cancel();
-      this.#open -= host.dials.size;
-      host.open -= host.dials.size;
-      host.dials.clear();
+      const dials = host.dials.size;
+      this.#open -= dials;
+      host.open -= dials;
+      this.#dialling.cancel(host);
     }
     this.#hosts.clear();
-    this.#starved.clear();
-    clearTimeout(this.#idleTimer);
+    this.#shares.clear();
+    this.#idle.stop();
   }
 
   /** Closes every connection now. */
@@ -217,103 +185,163 @@ export class Transport {
   #hostOf(origin: string): Host {
     let host = this.#hosts.get(origin);
     if (host === undefined) {
-      host = { url: new URL(origin), queue: new WaitQueue(), idle: [], dials: new Map(), open: 0 };
+      const { share, unknown } = this.#dialling.expect(origin);
+      host = makeHost(origin, share, unknown);
       this.#hosts.set(origin, host);
     }
     return host;
   }
 
-  #takeIdle(host: Host): Connection | undefined {
+  // ---- giving out
+
+  #take(host: Host): Connection | undefined {
+    while (host.shared.length > 0) {
+      const connection = host.shared.at(-1) as Connection;
+      if (!this.#isOver(connection)) {
+        connection.streams++;
+        if (connection.streams >= connection.capacity) this.#unshare(connection);
+        return connection;
+      }
+      this.#unshare(connection);
+    }
     for (;;) {
-      const connection = host.idle.pop();
+      const connection = this.#idle.take(host);
       if (connection === undefined) return undefined;
-      this.#idle.delete(connection);
-      if (!connection.socket.destroyed) return connection;
+      if (!connection.socket.destroyed && connection.expiresAt > this.#options.clock.now()) {
+        connection.streams = 1;
+        if (connection.capacity > 1) this.#share(connection);
+        return connection;
+      }
       // Its "close" event, which wakes those who wait for a slot, is yet to come.
-      this.#remove(connection, "server");
+      this.#remove(connection, connection.socket.destroyed ? "server" : expiry(connection, this.#options.clock.now()));
     }
   }
 
-  /** After a waiter has left its queue, served or not: its own dial goes on, for the next one. */
-  #left(waiter: Waiter): void {
-    const { host } = waiter;
-    if (waiter.dial !== undefined) host.dials.set(waiter.dial, undefined);
-    waiter.dial = undefined;
-    if (host.queue.size <= host.dials.size) this.#starved.delete(host);
-    if (host.queue.size === 0) for (const dial of host.dials.keys()) dial.setWanted(false);
-  }
-
-  /** The starved origin for which a connection of `host` is closed, instead of going to `waiter`. */
-  #yieldsTo(host: Host, waiter: Waiter | undefined): Host | undefined {
-    for (const starved of this.#starved) {
-      if (starved === host) continue;
-      if (waiter === undefined) return starved;
-      const first = starved.queue.first();
-      const longer = first !== undefined && first.turn < waiter.turn;
-      if (starved.open === 0) return longer ? starved : undefined;
-      if (longer && starved.open + 1 < host.open) return starved;
-    }
-    return undefined;
-  }
-
-  /** Dials for waiters that no dial covers yet, as far as the limits allow. */
-  #pump(host: Host): void {
-    const { maxConnsPerHost, maxTotalConns } = this.#options;
-    while (!this.#closed && host.dials.size < host.queue.size && host.open < maxConnsPerHost) {
-      if (this.#open >= maxTotalConns && !this.#evictLongestIdle()) {
-        this.#starved.add(host);
+  /** What becomes of a connection that has room, or had its last request. */
+  #offer(connection: Connection): void {
+    const { host } = connection;
+    if (this.#isOver(connection)) {
+      // The dial whose TLS settings were replaced meanwhile serves the one who waited for it.
+      const owed = isFresh(connection) && connection.streams === 0 && !connection.socket.destroyed && !this.#closed;
+      if (!owed || host.queue.first() === undefined) {
+        const ends = connection.streams === 0 || connection.socket.destroyed;
+        if (ends) this.#retire(connection, this.#whyOver(connection));
+        else this.#unshare(connection);
         return;
       }
-      this.#dialFor(host);
     }
-    this.#starved.delete(host);
+    if (this.#shares.anyoneWaits && this.#yields(connection)) return;
+    for (;;) {
+      if (connection.streams >= connection.capacity) break;
+      const waiter = host.queue.shift();
+      if (waiter === undefined) break;
+      this.#dialling.left(waiter);
+      connection.streams++;
+      waiter.settle(connection);
+      if (connection.draining) break;
+    }
+    if (connection.streams === 0) {
+      // Nobody who used it has unref'd it.
+      if (isFresh(connection)) connection.socket.unref();
+      this.#idle.add(connection);
+    }
+    if (connection.capacity > 1 || connection.isShared) this.#share(connection);
   }
 
-  #dialFor(host: Host): void {
-    const waiter = host.queue.advance();
-    host.open++;
-    this.#open++;
-    const dial: Dial = this.#dialer.dial(
-      host.url,
-      (socket, times) => this.#dialled(host, dial, socket, times),
-      (failure) => this.#dialFailed(host, dial, failure),
-    );
-    host.dials.set(dial, waiter);
-    if (waiter !== undefined) waiter.dial = dial;
+  /** Keeps the host's list of connections with requests and room. */
+  #share(connection: Connection): void {
+    const { streams, capacity, draining } = connection;
+    const belongs = streams > 0 && streams < capacity && !draining;
+    if (!belongs) this.#unshare(connection);
+    else if (!connection.isShared) {
+      connection.isShared = true;
+      connection.host.shared.push(connection);
+    }
   }
 
-  #dialled(host: Host, dial: Dial, socket: Socket, times: DialTimes): void {
-    const owner = host.dials.get(dial);
-    host.dials.delete(dial);
-    const connection = new Connection(this, host, socket, times, this.#options);
+  #unshare(connection: Connection): void {
+    if (!connection.isShared) return;
+    connection.isShared = false;
+    const { shared } = connection.host;
+    shared.splice(shared.indexOf(connection), 1);
+  }
+
+  /** Whether it may take no more requests. */
+  #isOver(connection: Connection): boolean {
+    if (connection.socket.destroyed || connection.draining || this.#closed) return true;
+    if (this.#options.disableKeepAlives && connection.served > 0) return true;
+    return connection.dueAt !== Number.POSITIVE_INFINITY && connection.dueAt <= this.#options.clock.now();
+  }
+
+  #whyOver(connection: Connection): CloseReason {
+    if (connection.broken) return "request_failed";
+    if (connection.draining) return connection.closeReason ?? "server";
+    if (this.#closed) return "pool_closed";
+    return connection.dueAt <= this.#options.clock.now() ? "max_lifetime" : "not_kept";
+  }
+
+  /** Gives the connection up for a starved origin; one with requests on it as soon as they have ended. */
+  #yields(connection: Connection): boolean {
+    const { host } = connection;
+    const waiter = host.queue.first();
+    if (waiter !== undefined && isFresh(connection)) return false;
+    const starved = this.#shares.yieldsTo(host, waiter);
+    if (starved === undefined) return false;
+    if (connection.streams > 0) {
+      if (!this.#shares.anyoneWaitsForMore) return false;
+      this.#shares.emptying(connection);
+      connection.draining = true;
+      connection.closeReason = "max_total";
+      this.#unshare(connection);
+      return true;
+    }
+    this.#remove(connection, "max_total");
+    this.#shares.delete(starved);
+    this.#dialling.pump(starved);
+    this.#dialling.pump(host);
+    this.#dropIfEmpty(host);
+    return true;
+  }
+
+  /** What dials may do here. */
+  #dialOwner(): DialOwner {
+    const isClosed = (): boolean => this.#closed;
+    return {
+      get closed() {
+        return isClosed();
+      },
+      hasPlace: () => this.#open < this.#options.maxTotalConns,
+      evict: () => this.#evictLongestIdle(),
+      count: (host, change) => {
+        host.open += change;
+        this.#open += change;
+      },
+      enter: (host, dialled) => this.#enter(host, dialled),
+      offer: (connection) => this.#offer(connection),
+      failed: (host, failure, durationMs) => {
+        for (const watcher of this.watchers) watcher.failed(host.url.origin, failure, durationMs);
+        this.#slotFreed(host);
+      },
+    };
+  }
+
+  // ---- the books
+
+  #enter(host: Host, dialled: Dialled): Connection {
+    const connection = new Connection(this, host, dialled, this.#dueAt(), this.#options);
     this.#connections.add(connection);
-    for (const watcher of this.watchers) watcher.connected(host.url.origin, connection);
-    const first = host.queue.first();
-    if (owner !== undefined) owner.dial = undefined;
-    if (owner !== undefined && first !== undefined && owner !== first && first.dial !== undefined) {
-      // The first in the queue takes this connection and leaves its own dial to the one who had this.
-      owner.dial = first.dial;
-      host.dials.set(first.dial, owner);
-      first.dial = undefined;
+    if (connection.tls !== undefined && connection.tls !== this.#dialling.tls) {
+      connection.draining = true;
+      connection.closeReason = "tls_replaced";
     }
-    if (first === undefined) socket.unref();
-    this.checkIn(connection);
+    for (const watcher of this.watchers) watcher.connected(host.url.origin, connection);
+    return connection;
   }
 
-  #dialFailed(host: Host, dial: Dial, failure: Failure): void {
-    const owner = host.dials.get(dial);
-    host.dials.delete(dial);
-    host.open--;
-    this.#open--;
-    // Only the one who asked for it hears of it: the others have dials of their own, or get one now.
-    if (owner !== undefined && host.queue.remove(owner)) {
-      owner.dial = undefined;
-      this.#left(owner);
-      owner.settle(failure);
-    }
-    const durationMs = this.#options.clock.now() - dial.startedAt;
-    for (const watcher of this.watchers) watcher.failed(host.url.origin, failure, durationMs);
-    this.#slotFreed(host);
+  #dueAt(): number {
+    const { maxConnLifetimeMs, clock, random } = this.#options;
+    if (maxConnLifetimeMs === undefined) return Number.POSITIVE_INFINITY;
+    return clock.now() + maxConnLifetimeMs * (1 - LIFETIME_JITTER * random());
   }
 
   #retire(connection: Connection, reason: CloseReason): void {
@@ -323,82 +351,46 @@ export class Transport {
   #remove(connection: Connection, reason: CloseReason): boolean {
     if (connection.retired) return false;
     connection.retired = true;
-    const { host } = connection;
     this.#connections.delete(connection);
-    if (this.#idle.delete(connection)) host.idle.splice(host.idle.indexOf(connection), 1);
-    host.open--;
+    this.#idle.delete(connection);
+    this.#unshare(connection);
+    this.#shares.closed(connection);
+    connection.host.open--;
     this.#open--;
     connection.socket.destroy();
-    for (const watcher of this.watchers) watcher.closed(host.url.origin, connection, reason);
+    const { origin } = connection.host.url;
+    for (const watcher of this.watchers) watcher.closed(origin, connection, reason);
     return true;
   }
 
   #slotFreed(host: Host): void {
-    for (const starved of this.#starved) {
+    for (const starved of this.#shares) {
       if (this.#open >= this.#options.maxTotalConns) break;
       // Where it wants more than it gets, the others come first.
-      this.#starved.delete(starved);
-      this.#pump(starved);
+      this.#shares.delete(starved);
+      this.#dialling.pump(starved);
     }
-    this.#pump(host);
+    this.#dialling.pump(host);
     this.#dropIfEmpty(host);
   }
 
   #dropIfEmpty(host: Host): void {
-    if (host.open === 0 && host.queue.size === 0) {
-      this.#hosts.delete(host.url.origin);
-      this.#starved.delete(host);
+    if (host.open === 0 && host.queue.size === 0 && (host.watchers?.size ?? 0) === 0) {
+      if (this.#hosts.get(host.url.origin) === host) this.#hosts.delete(host.url.origin);
+      this.#shares.delete(host);
     }
   }
 
   #evictLongestIdle(): boolean {
-    const [connection] = this.#idle;
+    const connection = this.#idle.longest();
     if (connection === undefined) return false;
     this.#remove(connection, "max_total");
     this.#dropIfEmpty(connection.host);
     return true;
   }
-
-  /** At the end of the turn: a burst that takes the connections again at once shall find them. */
-  #scheduleTrim(): void {
-    if (this.#trimScheduled) return;
-    this.#trimScheduled = true;
-    setImmediate(() => {
-      this.#trimScheduled = false;
-      const { maxIdleConns, maxIdleConnsPerHost } = this.#options;
-      for (const connection of this.#idle) {
-        const { idle } = connection.host;
-        if (idle.length > maxIdleConnsPerHost || this.#idle.size > maxIdleConns) this.#retire(connection, "max_idle");
-      }
-    });
-  }
-
-  #armIdleTimer(): void {
-    if (this.#idleTimer !== undefined) return;
-    const [oldest] = this.#idle;
-    if (oldest === undefined) return;
-    const { clock, idleConnTimeoutMs } = this.#options;
-    const wait = Math.max(1, oldest.idleSince + idleConnTimeoutMs - clock.now());
-    this.#idleTimer = setTimeout(() => {
-      this.#idleTimer = undefined;
-      const limit = clock.now() - idleConnTimeoutMs;
-      for (const connection of this.#idle) {
-        if (connection.idleSince > limit) break;
-        this.#retire(connection, "idle_timeout");
-      }
-      this.#armIdleTimer();
-    }, wait).unref();
-  }
 }
 
-function queueFull(host: Host, options: ResolvedOptions): Failure {
-  const waiting = Math.max(0, host.queue.size - host.dials.size - 1);
-  const numbers = `${waiting} requests wait, ${host.open} of ${options.maxConnsPerHost} connections are open`;
-  return {
-    reason: "queue_full",
-    phase: "queue",
-    code: "ERR_VG_HTTP_QUEUE_FULL",
-    detail: `the queue to ${host.url.origin} is full (maxQueue ${options.maxQueue}; ${numbers}). Send less at once, or raise maxConnsPerHost or maxQueue`,
-    sent: false,
-  };
+/** Nobody has used it yet, and it was never left to itself. */
+function isFresh(connection: Connection): boolean {
+  return connection.served === 0 && !connection.wasIdle;
 }

@@ -41,6 +41,11 @@ export class WaitQueue<T extends Waiting> {
     return item;
   }
 
+  /** Moves the mark back to the first. */
+  rewind(): void {
+    this.#marked = this.#head;
+  }
+
   shift(): T | undefined {
     const head = this.#head as T | undefined;
     if (head !== undefined) this.remove(head);

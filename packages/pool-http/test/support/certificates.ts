@@ -5,18 +5,20 @@ export interface Certificate {
   readonly key: string;
 }
 
-/** An authority, and a certificate of it for 127.0.0.1 and localhost; made once a test file. */
-export async function makeCertificates(): Promise<{ ca: string; server: Certificate; client: Certificate }> {
+/** An authority, and a certificate of it for 127.0.0.1 and localhost; made once a test file. Two need two names. */
+export async function makeCertificates(
+  name = "test authority",
+): Promise<{ ca: string; server: Certificate; client: Certificate }> {
   const common = { keyType: "ec" as const, algorithm: "sha256" };
-  const authority = await generate([{ name: "commonName", value: "test authority" }], {
+  const authority = await generate([{ name: "commonName", value: name }], {
     ...common,
     extensions: [
       { name: "basicConstraints", cA: true, critical: true },
       { name: "keyUsage", keyCertSign: true, cRLSign: true, critical: true },
     ],
   });
-  const signed = async (name: string): Promise<Certificate> => {
-    const made = await generate([{ name: "commonName", value: name }], {
+  const signed = async (subject: string): Promise<Certificate> => {
+    const made = await generate([{ name: "commonName", value: subject }], {
       ...common,
       ca: { key: authority.private, cert: authority.cert },
       extensions: [

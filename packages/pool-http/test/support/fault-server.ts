@@ -78,7 +78,7 @@ export async function httpServer(
   return listening(server, tls === undefined ? "http" : "https");
 }
 
-async function listening(server: ReturnType<typeof createNetServer>, scheme: string): Promise<TestServer> {
+export async function listening(server: ReturnType<typeof createNetServer>, scheme: string): Promise<TestServer> {
   const sockets = new Set<Socket>();
   let accepted = 0;
   let peak = 0;

@@ -1,0 +1,147 @@
+/** Nothing leaves baseUrl, whatever it is spelled like: checked against the request that arrives, and the one that must not. */
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { HttpPool } from "../src/index.ts";
+import { faultServer, rejection, reply } from "./support/fault-server.ts";
+
+const lookup: NonNullable<NonNullable<ConstructorParameters<typeof HttpPool>[0]>["lookup"]> = (_host, _options, done) =>
+  done(null, [{ address: "127.0.0.1", family: 4 }]);
+
+test.each([
+  "//evil.test",
+  "//evil.test/v1/x",
+  "\\\\evil.test",
+  "/\\evil.test",
+  "\\/evil.test",
+  "http://evil.test",
+  "HTTP://evil.test/v1/",
+  "http:\\\\evil.test",
+  "http:/\\evil.test",
+  "http://api.test@evil.test/v1/",
+  "http://api.test:80@evil.test/v1/",
+  "http://api.test.evil.test/v1/",
+  "http://api.test\\@evil.test/v1/",
+  "javascript:alert(1)",
+  "file:///etc/passwd",
+  "data:text/plain,x",
+  "..",
+  "../",
+  "../admin",
+  "/../admin",
+  "x/../../admin",
+  "./../admin",
+  ".\\..\\admin",
+  "..\\admin",
+  "%2e%2e/admin",
+  "%2E%2E/admin",
+  ".%2e/admin",
+  "%2e%2e%2fadmin",
+  "..%2fadmin",
+  "..%2Fadmin",
+  "..%5cadmin",
+  "x/..%2f..%2fadmin",
+  "x%2f..%2f..%2fadmin",
+  "%252e%252e/admin",
+  "%252e%252e%252fadmin",
+  "..%252fadmin",
+  "%25252e%25252e%25252fadmin",
+  "..;/admin",
+  "..;x=1/admin",
+  "..%3b/admin",
+  "..%00/admin",
+  "..%09/admin",
+  ".\t./admin",
+  ".\n./admin",
+  "\t../admin",
+  "\r\n../admin",
+  "/\t/../../admin",
+  "http://api.test/v2/",
+  "http://api.test:81/v1/x",
+  "https://api.test/v1/x",
+  "http://api.test/v1/../admin",
+  "http://api.test/v1evil/x",
+])("%j is refused before anything is sent", async (url) => {
+  await using server = await faultServer((socket) => socket.write(reply(200)));
+  await using pool = new HttpPool({ baseUrl: `http://api.test:${server.port}/v1`, lookup });
+  const aimed = url.replace(/api\.test(?=[/\\])/, `api.test:${server.port}`);
+  const error = await rejection(pool.get(aimed));
+  expect(error).toMatchObject({ code: "ERR_VG_HTTP_REQUEST" });
+  expect(error.message).toContain("the URL leaves baseUrl");
+  expect([server.requests.length, pool.getStats().open_connections]).toEqual([0, 0]);
+});
+
+test.each<[string, string]>([
+  ["models", "/v1/models"],
+  ["/models", "/v1/models"],
+  ["", "/v1/"],
+  ["/a:b", "/v1/a:b"],
+  ["./x", "/v1/x"],
+  ["x/../y", "/v1/y"],
+  ["x?next=../../admin&u=//evil.test", "/v1/x?next=../../admin&u=//evil.test"],
+  ["x#/../../admin", "/v1/x"],
+  ["..x", "/v1/..x"],
+  ["x..", "/v1/x.."],
+  ["...", "/v1/..."],
+  ["a..b/c", "/v1/a..b/c"],
+  ["a%2fb", "/v1/a%2fb"],
+  ["a;b=1/c", "/v1/a;b=1/c"],
+  ["100%25", "/v1/100%25"],
+  ["\tx\n", "/v1/x"],
+  ["h\nttp://evil.test", "/v1/http://evil.test"],
+  [" //evil.test", "/v1/%20//evil.test"],
+  ["@evil.test", "/v1/@evil.test"],
+  [":80@evil.test", "/v1/:80@evil.test"],
+])("%j goes to %s", async (url, path) => {
+  await using server = await faultServer((socket) => socket.write(reply(200)));
+  await using pool = new HttpPool({ baseUrl: `${server.url}/v1` });
+  await pool.get(url);
+  expect(server.requests[0]?.line).toBe(`GET ${path} HTTP/1.1`);
+});
+
+test.each([
+  "//evil.test/v1/",
+  "/admin",
+  "..%2fadmin",
+  "..;/admin",
+  "\\\\evil.test",
+  "http:\\\\evil.test",
+  "%252e%252e/x",
+])("a redirect to %j does not leave it either", async (location) => {
+  await using server = await faultServer((socket) => socket.write(reply(302, "", { location })));
+  await using pool = new HttpPool({ baseUrl: `${server.url}/v1/`, lookup });
+  expect(await rejection(pool.get("x/"))).toMatchObject({ code: "ERR_VG_HTTP_REDIRECT" });
+  expect(server.requests.length).toBe(1);
+});
+
+test("whatever is put together of dots, slashes and escapes: it is refused, or arrives inside", async () => {
+  await using server = await faultServer((socket) => socket.write(reply(200)));
+  await using pool = new HttpPool({ baseUrl: `${server.url}/v1/in`, lookup, maxRedirects: 0 });
+  const plain = [".", "..", "/", "\\", "//", ";", "?", "#", "@", ":", "\t", "\n", "\r", " ", "%", "x", "evil.test"];
+  const escaped = ["%2e", "%2E", "%2f", "%5c", "%25", "%252e", "%00", "%3b"];
+  const part = fc.constantFrom(...plain, ...escaped, "http:", "https:", "file:", "127.0.0.1");
+  await fc.assert(
+    fc.asyncProperty(fc.array(part, { maxLength: 9 }), async (parts) => {
+      server.requests.length = 0;
+      const answer = await pool.get(parts.join("")).then(
+        ({ status }) => status,
+        (error: { code: string }) => error.code,
+      );
+      if (answer !== 200) {
+        expect([answer, server.requests.length]).toEqual(["ERR_VG_HTTP_REQUEST", 0]);
+        return;
+      }
+      const path = /^GET ([^ ?]*)/.exec(server.requests[0]?.line ?? "")?.[1] ?? "";
+      // However often a server decodes, and whatever it takes for a separator.
+      let read = path;
+      for (let i = 0; i < 4; i++) read = read.replace(/%25|%2e|%2f|%5c/gi, (escape) => decodeURIComponent(escape));
+      const segments: string[] = [];
+      for (const segment of read.split(/[/\\]/)) {
+        const name = segment.replace(/(?:;|%3b|%00).*$/i, "");
+        if (name === "..") segments.pop();
+        else if (name !== "." && name !== "") segments.push(name);
+      }
+      expect(segments.slice(0, 2)).toEqual(["v1", "in"]);
+    }),
+    { numRuns: 500 },
+  );
+});
