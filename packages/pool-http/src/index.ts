@@ -6,6 +6,7 @@ export { httpPoolOptionsFromEnv } from "./environment.ts";
 export type { Clock, HttpPoolOptions, HttpRetryOn, HttpTlsOptions, Logger } from "./options.ts";
 export type { HttpRequest, HttpRequestOptions } from "./exchange/request.ts";
 export type { HttpBody, HttpBodyValue } from "./exchange/request-body.ts";
+export type { HttpFetch, HttpFetchInit, HttpFetchOptions } from "./faces/fetch-request.ts";
 export type { HttpHeadersInit } from "./exchange/headers.ts";
 export type { HttpOriginStats, HttpPoolStats } from "./stats.ts";
 export {

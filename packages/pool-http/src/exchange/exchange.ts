@@ -105,6 +105,11 @@ export class Exchange {
     this.#interruption.interrupt(this.#ended("closed", "ERR_VG_HTTP_CLOSED", detail));
   }
 
+  /** The caller gives it up, as with its signal. */
+  abort(reason: unknown): void {
+    this.#interruption.interrupt(this.#ended("abort", "ABORT_ERR", "the caller", reason));
+  }
+
   async #loop(): Promise<HttpResponse | Failure> {
     for (;;) {
       let failure = this.#interruption.failure ?? (await this.#send());
@@ -186,6 +191,7 @@ export class Exchange {
       now: () => this.#now(),
       onEnd: () => request.body.close(opened),
       traffic: this.#context.recorder,
+      tap: request.tap,
     });
     this.#attempt = attempt;
     this.#phase = () => attempt.phase;

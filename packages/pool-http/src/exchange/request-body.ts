@@ -6,6 +6,7 @@
  */
 import { Readable } from "node:stream";
 import { describeValue } from "@vg/internal";
+import { isFormData, multipart } from "./multipart.ts";
 
 export type HttpBodyValue =
   | string
@@ -13,9 +14,11 @@ export type HttpBodyValue =
   | ArrayBuffer
   | URLSearchParams
   | Blob
+  /** Sent as multipart/form-data. */
+  | FormData
   | ReadableStream<Uint8Array>
   | AsyncIterable<Uint8Array | string>
-  /** A plain object or an array: sent as JSON. Other objects (a FormData, a Map) are refused when they are sent. */
+  /** A plain object or an array: sent as JSON. Other objects (a Map, a class of yours) are refused when they are sent. */
   | object
   | null
   | undefined;
@@ -164,6 +167,7 @@ function open(value: HttpBodyValue): OpenedBody {
   if (value instanceof Blob) {
     return new OpenedBody({ payload: value, ...(value.type === "" ? {} : { contentType: value.type }) });
   }
+  if (isFormData(value)) return open(multipart(value));
   if (typeof value === "object" && Symbol.asyncIterator in value) {
     return new OpenedBody(sourceOf(value as AsyncIterable<unknown>));
   }
@@ -173,8 +177,7 @@ function open(value: HttpBodyValue): OpenedBody {
 
 function refusal(value: unknown): string {
   const allowed =
-    "the body must be a string, bytes, URLSearchParams, a Blob, a stream, an async iterable, a plain object or array (JSON), or a function that returns one";
-  if (value instanceof FormData) return `${allowed}. Send a FormData as await new Response(form).blob()`;
+    "the body must be a string, bytes, URLSearchParams, a Blob, a FormData, a stream, an async iterable, a plain object or array (JSON), or a function that returns one";
   if (value instanceof Map) return `${allowed}. Send a Map as Object.fromEntries(map)`;
   const name: unknown = typeof value === "object" ? value?.constructor?.name : undefined;
   return `${allowed}; got ${typeof name === "string" && name !== "" ? `a ${name}` : describeValue(value)}`;

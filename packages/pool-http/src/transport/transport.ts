@@ -110,6 +110,14 @@ export class Transport {
     return { open: host?.open ?? 0, idle: host?.idle.length ?? 0, queued: host?.queue.size ?? 0 };
   }
 
+  /** Whether the next request would get an idle connection or a dial. */
+  hasRoom(origin: string): boolean {
+    const { maxConnsPerHost, maxTotalConns } = this.#options;
+    const host = this.#hosts.get(origin);
+    if (host !== undefined && host.idle.length > 0) return true;
+    return (host?.open ?? 0) < maxConnsPerHost && (this.#open < maxTotalConns || this.#idle.size > 0);
+  }
+
   /** An idle connection at once, or else a place in the queue. */
   acquire(origin: string): Connection | Waiter {
     const host = this.#hostOf(origin);

@@ -1,0 +1,153 @@
+/**
+ * What undici's callers pass to `dispatch`, as a request of the pool: sent as it is, without decoding and without
+ * redirects. Throws undici's InvalidArgumentError and NotSupportedError, before anything is sent.
+ */
+import { Readable } from "node:stream";
+import { stringify, type ParsedUrlQueryInput } from "node:querystring";
+import { describeValue, LONGEST_DELAY_MS } from "@vg/internal";
+import { errors, type Dispatcher } from "undici";
+import { RequestBody, type HttpBodyValue } from "../exchange/request-body.ts";
+import { isFormData } from "../exchange/multipart.ts";
+import type { PreparedRequest } from "../exchange/request.ts";
+import type { Tap } from "../exchange/tap.ts";
+import { resolveTarget, type Target } from "../exchange/target.ts";
+import type { ResolvedOptions } from "../options.ts";
+import { dispatchHeaders } from "./dispatch-headers.ts";
+
+/** What undici takes, beyond what its types say. */
+export type DispatchOptions = Omit<Dispatcher.DispatchOptions, "body"> & {
+  readonly body?: unknown;
+  readonly throwOnError?: unknown;
+  readonly maxRedirections?: unknown;
+  readonly dispatcher?: unknown;
+};
+
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+const NOT_IN_PATHS = /[^\u0021-\u00ff]/;
+
+export function prepareDispatch(given: DispatchOptions, options: ResolvedOptions, tap: Tap): PreparedRequest {
+  const { method } = given;
+  refuseUnsupported(given, options);
+  const headers = dispatchHeaders(given.headers, options.headers);
+  if (given.reset === true) headers["connection"] = "close";
+  const body = new RequestBody(bodyOf(given.body));
+  return {
+    method,
+    target: targetOf(given, options),
+    headers,
+    body,
+    signal: undefined,
+    timeoutMs: options.timeoutMs,
+    attemptTimeoutMs: limit(given.headersTimeout, "headersTimeout", undefined, options.attemptTimeoutMs),
+    maxRetries: options.maxRetries,
+    retryOn: options.retryOn,
+    maxRedirects: 0,
+    maxResponseBytes: options.maxResponseBytes,
+    stream: true,
+    bodyGapTimeoutMs: limit(given.bodyTimeout, "bodyTimeout", LONGEST_DELAY_MS, options.bodyGapTimeoutMs),
+    bodyTimeoutMs: options.bodyTimeoutMs,
+    keyed: given.idempotent === true || headers["idempotency-key"] !== undefined,
+    decodes: false,
+    get replayable() {
+      return given.idempotent !== false && body.replayable;
+    },
+    tap,
+  };
+}
+
+function refuseUnsupported(given: DispatchOptions, options: ResolvedOptions): void {
+  const { method, upgrade, dispatcher, throwOnError, maxRedirections } = given;
+  if (typeof method !== "string") throw new errors.InvalidArgumentError("method must be a string");
+  if (!TOKEN.test(method)) throw new errors.InvalidArgumentError("invalid request method");
+  const instead = "Use an undici Agent for them";
+  if (method === "CONNECT") {
+    throw new errors.NotSupportedError(`${options.name}: the pool's dispatcher makes no CONNECT tunnels. ${instead}.`);
+  }
+  if (upgrade !== undefined && upgrade !== null && upgrade !== false) {
+    const message = `${options.name}: the pool's dispatcher makes no upgrades (WebSocket). ${instead}.`;
+    throw new errors.NotSupportedError(message);
+  }
+  if (dispatcher !== undefined) throw new errors.InvalidArgumentError("opts.dispatcher is not supported by dispatch");
+  if (throwOnError !== undefined && throwOnError !== null) {
+    throw new errors.InvalidArgumentError("invalid throwOnError");
+  }
+  if (maxRedirections !== undefined && maxRedirections !== null && maxRedirections !== 0) {
+    const message = "maxRedirections is not supported, use the redirect interceptor";
+    throw new errors.InvalidArgumentError(message);
+  }
+}
+
+/** The path goes out as it was given, byte by byte: a signature may cover it. */
+function targetOf({ origin, path, query }: DispatchOptions, { baseUrl }: ResolvedOptions): Target {
+  if (typeof path !== "string") throw new errors.InvalidArgumentError("path must be a string");
+  if (!path.startsWith("/") && !/^https?:\/\//.test(path)) {
+    throw new errors.InvalidArgumentError("path must be an absolute URL or start with a slash");
+  }
+  if (NOT_IN_PATHS.test(path)) throw new errors.InvalidArgumentError("invalid request path");
+  const full = withQuery(path, query);
+  try {
+    if (origin === undefined || origin === null || origin === "") {
+      if (baseUrl === undefined) throw new Error("origin must be a non-empty string or URL");
+      const target = resolveTarget(full, baseUrl);
+      // Below the base's own path, where it has one.
+      return { ...target, path: `${baseUrl.pathname.slice(0, -1)}${full}` };
+    }
+    const parsed = URL.parse(String(origin));
+    if (parsed === null) throw new Error("origin must be an absolute http or https URL");
+    if (full.startsWith("/")) return { ...resolveTarget(parsed.origin + full, baseUrl), path: full };
+    // As a proxy is asked: what it is asked for says nothing of where the request goes.
+    if (baseUrl !== undefined) throw new Error("with baseUrl, path must start with a slash");
+    return { ...resolveTarget(full, undefined), origin: resolveTarget(parsed, undefined).origin, path: full };
+  } catch (error) {
+    throw Object.assign(new errors.InvalidArgumentError((error as Error).message), { cause: error });
+  }
+}
+
+function withQuery(path: string, query: unknown): string {
+  if (query === undefined || query === null) return path;
+  if (/[?#]/.test(path)) {
+    throw new errors.InvalidArgumentError('query cannot be passed when the path already contains "?" or "#".');
+  }
+  const text = stringify(query as ParsedUrlQueryInput);
+  return text === "" ? path : `${path}?${text}`;
+}
+
+/** undici's time limits: 0 is none, nothing is the pool's. */
+function limit<Off extends number | undefined, Default>(
+  value: unknown,
+  name: string,
+  off: Off,
+  fallback: Default,
+): number | Off | Default {
+  if (value === undefined || value === null) return fallback;
+  if (typeof value !== "number" || !Number.isFinite(value) || value < 0) {
+    throw new errors.InvalidArgumentError(`invalid ${name}`);
+  }
+  return value === 0 ? off : Math.min(value, LONGEST_DELAY_MS);
+}
+
+/** As undici takes them: a string brings no content-type, an object is no JSON, and any iterable is a source of chunks. */
+function bodyOf(body: unknown): HttpBodyValue {
+  if (body === undefined || body === null || body === "") return null;
+  if (typeof body === "string") return Buffer.from(body);
+  if (ArrayBuffer.isView(body)) {
+    return body.byteLength === 0 ? null : new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
+  }
+  if (body instanceof ArrayBuffer) return body.byteLength === 0 ? null : body;
+  if (typeof body === "object") {
+    if (body instanceof Blob || isFormData(body) || Symbol.asyncIterator in body) return body;
+    if (isOldStream(body)) return new Readable().wrap(body);
+    if (Symbol.iterator in body) return each(body as Iterable<Uint8Array | string>);
+  }
+  const allowed = "a string, a Buffer, a Blob, a FormData, a Readable stream, an iterable, or an async iterable";
+  throw new errors.InvalidArgumentError(`body must be ${allowed}, got ${describeValue(body)}`);
+}
+
+function isOldStream(body: object): body is NodeJS.ReadableStream {
+  const { pipe, on } = body as { pipe?: unknown; on?: unknown };
+  return typeof pipe === "function" && typeof on === "function";
+}
+
+async function* each(chunks: Iterable<Uint8Array | string>): AsyncGenerator<Uint8Array | string> {
+  yield* chunks;
+}
