@@ -4,7 +4,9 @@ import { describeValue } from "@vg/internal";
 /** A FormData, of whichever implementation: Node's own, undici's, and others' all call themselves so. */
 export function isFormData(value: object): value is FormData {
   const { entries } = value as { entries?: unknown };
-  return (value as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag] === "FormData" && typeof entries === "function";
+  return (
+    (value as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag] === "FormData" && typeof entries === "function"
+  );
 }
 
 /**

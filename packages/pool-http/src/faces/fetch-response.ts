@@ -123,7 +123,10 @@ function defineResponse(): MadeResponse {
       if (this.bodyUsed || this.#real?.body?.locked === true) {
         throw new TypeError("Response.clone: the body was read already, or is being read");
       }
-      return new (this.constructor as MadeResponse)(this.#facts, this.#facts.hasBody ? this.#opened().clone() : undefined);
+      return new (this.constructor as MadeResponse)(
+        this.#facts,
+        this.#facts.hasBody ? this.#opened().clone() : undefined,
+      );
     }
 
     /** The whole body, read for the first and the only time. */
@@ -207,9 +210,15 @@ function readOnlyHeaders(from: HttpResponse["headers"]): Headers {
   }
   const headers = new Headers(pairs);
   const refuse = (): never => {
-    throw new TypeError("Headers are immutable: those of a response cannot be changed. Copy them: new Headers(headers)");
+    throw new TypeError(
+      "Headers are immutable: those of a response cannot be changed. Copy them: new Headers(headers)",
+    );
   };
-  return Object.defineProperties(headers, { append: { value: refuse }, delete: { value: refuse }, set: { value: refuse } });
+  return Object.defineProperties(headers, {
+    append: { value: refuse },
+    delete: { value: refuse },
+    set: { value: refuse },
+  });
 }
 
 function toBuffer(bytes: Uint8Array): Buffer {

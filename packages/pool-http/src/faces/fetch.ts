@@ -47,7 +47,9 @@ function send(host: FaceHost, given: FetchArguments): Promise<Response> {
     const decodes = prepared.decodes || (!options.disableCompression && prepared.method !== "HEAD");
     const exchange = host.begin(decodes === prepared.decodes ? prepared : { ...prepared, decodes });
     return exchange.run().then((response) => {
-      const refused = isRedirect(response.status) ? redirectError(response, redirect, prepared.maxRedirects) : undefined;
+      const refused = isRedirect(response.status)
+        ? redirectError(response, redirect, prepared.maxRedirects)
+        : undefined;
       if (refused === undefined) return fetchResponse(response, prepared.method, signal);
       void response.discard();
       const request = describeRequest(prepared.method, prepared.target);
