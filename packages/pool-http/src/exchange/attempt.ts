@@ -182,7 +182,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
   ): void {
     if (this.#ended) return;
     // 1xx: the answer is yet to come.
-    if (status < 200) return this.#settings.tap?.informed(status, headers, controller.rawHeaders ?? null);
+    if (status < 200) return this.#settings.tap?.informed(status, headers, statusText, controller.rawHeaders ?? null);
     this.#settings.tap?.answered(controller.rawHeaders ?? null);
     this.status = status;
     this.statusText = statusText ?? "";

@@ -313,6 +313,7 @@ export class Exchange {
       attempt,
       {
         firstByteMs: this.#remainingMs(),
+        firstGapMs: request.firstGapMs,
         gapMs: request.bodyGapTimeoutMs,
         totalMs: request.bodyTimeoutMs,
         timeoutMs: request.timeoutMs,

@@ -54,6 +54,8 @@ export interface PreparedRequest {
   readonly decodes: boolean;
   readonly replayable: boolean;
   readonly tap: Tap | undefined;
+  /** The gap limit, where it holds before the first body byte as well. */
+  readonly firstGapMs: number | undefined;
 }
 
 const MAX_MS = 2 ** 31 - 1;
@@ -148,6 +150,7 @@ export function prepareRequest(request: HttpRequest, options: ResolvedOptions): 
       return body.replayable;
     },
     tap: undefined,
+    firstGapMs: undefined,
   };
 }
 

@@ -11,7 +11,12 @@ export interface Tap {
   requestSent(): void;
   responseStarted(): void;
   /** A response with a status from 100 to 199; the answer is yet to come. */
-  informed(status: number, headers: Record<string, string | string[] | undefined>, raw: RawHeaders): void;
+  informed(
+    status: number,
+    headers: Record<string, string | string[] | undefined>,
+    statusText: string | undefined,
+    raw: RawHeaders,
+  ): void;
   /** The final response's headers as they came over the wire. */
   answered(raw: RawHeaders): void;
   ended(trailers: Record<string, string | string[] | undefined>, raw: RawHeaders): void;

@@ -31,8 +31,8 @@ export function dispatchHeaders(given: unknown, pool: Readonly<Headers>): Header
     if (given.length % 2 !== 0) throw new errors.InvalidArgumentError("headers array must be even");
     for (let i = 0; i < given.length; i += 2) add(given[i], given[i + 1]);
   } else if (typeof given === "object" && given !== null) {
-    if (typeof (given as { [Symbol.iterator]?: unknown })[Symbol.iterator] === "function") {
-      for (const pair of given as Iterable<unknown>) {
+    if (isIterable(given)) {
+      for (const pair of given) {
         if (!Array.isArray(pair) || pair.length !== 2) {
           throw new errors.InvalidArgumentError("headers must be in key-value pair format");
         }
@@ -47,6 +47,12 @@ export function dispatchHeaders(given: unknown, pool: Readonly<Headers>): Header
   return headers;
 }
 
+/** Not where somebody has given all objects an iterator: undici looks twice here, too. */
+function isIterable(given: object): given is Iterable<unknown> {
+  const { [Symbol.iterator]: iterator } = given as { [Symbol.iterator]?: unknown };
+  return typeof iterator === "function" && iterator !== (Object.prototype as typeof given)[Symbol.iterator as never];
+}
+
 const ONCE = new Set(["host", "content-length", "connection"]);
 
 function check(key: string): void {
@@ -59,8 +65,15 @@ function check(key: string): void {
   }
 }
 
+const RULES: Readonly<Record<string, RegExp>> = {
+  "content-length": /^\d+$/,
+  // Names, with commas between them.
+  connection: /^\s*[!#$%&'*+.^_`|~\w-]+(?:\s*,\s*[!#$%&'*+.^_`|~\w-]+)*\s*$/,
+};
+
 function checkOnce(key: string, value: string | string[]): void {
-  const good = typeof value === "string" && (key !== "content-length" || /^\d+$/.test(value));
+  const rule = RULES[key];
+  const good = typeof value === "string" && (rule === undefined || rule.test(value));
   if (!good) throw new errors.InvalidArgumentError(`invalid ${key} header`);
 }
 
@@ -68,7 +81,7 @@ function textOf(key: string, value: unknown): string {
   if (value !== null && (typeof value === "object" || typeof value === "function" || typeof value === "symbol")) {
     throw new errors.InvalidArgumentError(`invalid ${key} header`);
   }
-  const text = value === null ? "" : String(value);
+  const text = value === null ? "" : String(value as string | number);
   try {
     validateHeaderValue(key, text);
   } catch {

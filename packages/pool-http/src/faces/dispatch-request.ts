@@ -25,12 +25,17 @@ export type DispatchOptions = Omit<Dispatcher.DispatchOptions, "body"> & {
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 const NOT_IN_PATHS = /[^\u0021-\u00ff]/;
 
-export function prepareDispatch(given: DispatchOptions, options: ResolvedOptions, tap: Tap): PreparedRequest {
+export function prepareDispatch(
+  given: DispatchOptions,
+  options: ResolvedOptions,
+  source: Readable | undefined,
+  tap: Tap,
+): PreparedRequest {
   const { method } = given;
   refuseUnsupported(given, options);
   const headers = dispatchHeaders(given.headers, options.headers);
   if (given.reset === true) headers["connection"] = "close";
-  const body = new RequestBody(bodyOf(given.body));
+  const body = new RequestBody(bodyOf(given.body, source));
   return {
     method,
     target: targetOf(given, options),
@@ -52,20 +57,27 @@ export function prepareDispatch(given: DispatchOptions, options: ResolvedOptions
       return given.idempotent !== false && body.replayable;
     },
     tap,
+    firstGapMs: limit(given.bodyTimeout, "bodyTimeout", undefined, undefined),
   };
 }
 
 function refuseUnsupported(given: DispatchOptions, options: ResolvedOptions): void {
-  const { method, upgrade, dispatcher, throwOnError, maxRedirections } = given;
+  const { method, upgrade, dispatcher, throwOnError, maxRedirections, reset, expectContinue } = given;
   if (typeof method !== "string") throw new errors.InvalidArgumentError("method must be a string");
   if (!TOKEN.test(method)) throw new errors.InvalidArgumentError("invalid request method");
   const instead = "Use an undici Agent for them";
   if (method === "CONNECT") {
     throw new errors.NotSupportedError(`${options.name}: the pool's dispatcher makes no CONNECT tunnels. ${instead}.`);
   }
-  if (upgrade !== undefined && upgrade !== null && upgrade !== false) {
+  if (upgrade !== undefined && upgrade !== null && upgrade !== false && upgrade !== "") {
+    if (typeof upgrade !== "string") throw new errors.InvalidArgumentError("upgrade must be a string");
     const message = `${options.name}: the pool's dispatcher makes no upgrades (WebSocket). ${instead}.`;
     throw new errors.NotSupportedError(message);
+  }
+  for (const [name, value] of Object.entries({ reset, expectContinue })) {
+    if (value !== undefined && value !== null && typeof value !== "boolean") {
+      throw new errors.InvalidArgumentError(`invalid ${name}`);
+    }
   }
   if (dispatcher !== undefined) throw new errors.InvalidArgumentError("opts.dispatcher is not supported by dispatch");
   if (throwOnError !== undefined && throwOnError !== null) {
@@ -126,8 +138,17 @@ function limit<Off extends number | undefined, Default>(
   return value === 0 ? off : Math.min(value, LONGEST_DELAY_MS);
 }
 
+/** The Node stream among the bodies: its owner expects that it is closed, and with the reason. */
+export function sourceOf({ body }: DispatchOptions): Readable | undefined {
+  if (body instanceof Readable) return body;
+  if (typeof body !== "object" || body === null || Symbol.asyncIterator in body || isFormData(body)) return undefined;
+  return isOldStream(body) ? new Readable().wrap(body) : undefined;
+}
+
 /** As undici takes them: a string brings no content-type, an object is no JSON, and any iterable is a source of chunks. */
-function bodyOf(body: unknown): HttpBodyValue {
+function bodyOf(body: unknown, source: Readable | undefined): HttpBodyValue {
+  // Read, and not closed by the request itself, which would know no reason.
+  if (source !== undefined) return { [Symbol.asyncIterator]: () => source.iterator({ destroyOnReturn: false }) };
   if (body === undefined || body === null || body === "") return null;
   if (typeof body === "string") return Buffer.from(body);
   if (ArrayBuffer.isView(body)) {
@@ -136,7 +157,6 @@ function bodyOf(body: unknown): HttpBodyValue {
   if (body instanceof ArrayBuffer) return body.byteLength === 0 ? null : body;
   if (typeof body === "object") {
     if (body instanceof Blob || isFormData(body) || Symbol.asyncIterator in body) return body;
-    if (isOldStream(body)) return new Readable().wrap(body);
     if (Symbol.iterator in body) return each(body as Iterable<Uint8Array | string>);
   }
   const allowed = "a string, a Buffer, a Blob, a FormData, a Readable stream, an iterable, or an async iterable";

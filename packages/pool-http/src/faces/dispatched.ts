@@ -1,3 +1,4 @@
+import type { Readable } from "node:stream";
 import { errors, type Dispatcher } from "undici";
 import type { Exchange } from "../exchange/exchange.ts";
 import type { RawHeaders, Tap } from "../exchange/tap.ts";
@@ -23,6 +24,8 @@ export class Dispatched implements Dispatcher.DispatchController, Tap {
   readonly #handler: Handler;
   readonly #onEnd: (dispatched: Dispatched) => void;
   #exchange: Exchange | undefined;
+  /** The stream that the caller gave as the body. */
+  #source: Readable | undefined;
   #response: HttpResponse | undefined;
   #trailers: Headers = {};
   #ended = false;
@@ -32,8 +35,11 @@ export class Dispatched implements Dispatcher.DispatchController, Tap {
     this.#onEnd = onEnd;
   }
 
-  run(exchange: Exchange): void {
+  run(exchange: Exchange, source: Readable | undefined): void {
     this.#exchange = exchange;
+    this.#source = source;
+    // Whether anybody reads from it yet or not.
+    source?.on("error", (error) => this.abort(error));
     this.#tell(() => this.#handler.onRequestStart?.(this, null));
     exchange.run().then(
       (response) => this.#respond(response),
@@ -65,10 +71,12 @@ export class Dispatched implements Dispatcher.DispatchController, Tap {
   fail(error: unknown): void {
     if (this.#ended) return;
     this.#ended = true;
+    const told = toDispatchError(error);
     try {
-      // A handler without this method learns nothing, and undici's own check has let it through.
-      this.#handler.onResponseError?.(this, toDispatchError(error));
+      this.#handler.onResponseError?.(this, told);
     } finally {
+      // Its owner learns from it, too, why nobody wants the rest.
+      this.#source?.destroy(told);
       this.#onEnd(this);
     }
   }
@@ -87,9 +95,9 @@ export class Dispatched implements Dispatcher.DispatchController, Tap {
     if (this.#handler.onResponseStarted !== undefined) this.#tell(() => this.#handler.onResponseStarted?.());
   }
 
-  informed(status: number, headers: Headers, raw: RawHeaders): void {
+  informed(status: number, headers: Headers, statusText: string | undefined, raw: RawHeaders): void {
     this.rawHeaders = raw;
-    this.#tell(() => this.#handler.onResponseStart?.(this, status, headers));
+    this.#tell(() => this.#handler.onResponseStart?.(this, status, headers, statusText));
   }
 
   answered(raw: RawHeaders): void {
@@ -125,6 +133,7 @@ export class Dispatched implements Dispatcher.DispatchController, Tap {
     } catch (error) {
       this.#handler.onResponseError?.(this, error as Error);
     } finally {
+      this.#source?.destroy();
       this.#onEnd(this);
     }
   }

@@ -5,7 +5,7 @@
 import { Dispatcher, errors } from "undici";
 import { HttpPoolClosedError } from "../errors.ts";
 import { Dispatched } from "./dispatched.ts";
-import { prepareDispatch, type DispatchOptions } from "./dispatch-request.ts";
+import { prepareDispatch, sourceOf, type DispatchOptions } from "./dispatch-request.ts";
 import type { FaceHost } from "./face-host.ts";
 
 export class PoolDispatcher extends Dispatcher {
@@ -44,7 +44,6 @@ export class PoolDispatcher extends Dispatcher {
       if (typeof options !== "object" || options === null) {
         throw new errors.InvalidArgumentError("opts must be an object.");
       }
-      checkHandler(handler);
       return this.#dispatch(options, handler);
     } catch (error) {
       if (typeof handler.onResponseError !== "function") throw error;
@@ -88,11 +87,13 @@ export class PoolDispatcher extends Dispatcher {
     if (this.#destroyed) throw new errors.ClientDestroyedError();
     if (this.#closed) throw new errors.ClientClosedError();
     const dispatched = new Dispatched(handler, (ended) => this.#ended(ended, origin));
-    const request = prepareDispatch(given, this.#host.options, dispatched);
+    const source = sourceOf(given);
+    const request = prepareDispatch(given, this.#host.options, source, dispatched);
+    checkHandler(handler);
     const { origin } = request.target;
     const exchange = this.#begin(request);
     this.#running.add(dispatched);
-    dispatched.run(exchange);
+    dispatched.run(exchange, source);
     if (this.#host.hasRoom(origin)) return true;
     this.#full.add(origin);
     return false;
@@ -123,13 +124,7 @@ export class PoolDispatcher extends Dispatcher {
   }
 }
 
-const METHODS = [
-  "onRequestStart",
-  "onResponseStart",
-  "onResponseData",
-  "onResponseEnd",
-  "onResponseError",
-] as const satisfies readonly (keyof Dispatcher.DispatchHandler)[];
+const METHODS = ["onRequestStart", "onResponseError"] as const satisfies readonly (keyof Dispatcher.DispatchHandler)[];
 
 /** A handler of undici 7 and before, which has other methods, would wait for ever. */
 function checkHandler(handler: Dispatcher.DispatchHandler): void {
