@@ -70,6 +70,7 @@ export class HttpPool {
       options: this.#options,
       begin: (request) => this.#begin(request, this.#recorder),
       hasRoom: (origin) => this.#transport.hasRoom(origin),
+      watchers: this.#transport.watchers,
     };
     this.fetch = createFetch(this.#host);
     if (this.#options.tls.insecureSkipVerify) this.#warnInsecure();

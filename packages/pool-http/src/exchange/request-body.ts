@@ -71,7 +71,8 @@ export class OpenedBody {
     try {
       for await (const chunk of source.chunks()) {
         if (typeof chunk !== "string" && !(chunk instanceof Uint8Array)) {
-          throw new TypeError(`a chunk of the body must be a string or bytes, got ${describeValue(chunk)}`);
+          const message = `a chunk of the body must be a string or bytes, got ${describeValue(chunk)}`;
+          throw Object.assign(new TypeError(message), { code: "ERR_INVALID_ARG_TYPE" });
         }
         yield typeof chunk === "string" ? Buffer.from(chunk) : chunk;
       }

@@ -1,6 +1,6 @@
-import { Readable } from "node:stream";
 import type { HttpBody } from "../exchange/request-body.ts";
 import { isFormData } from "../exchange/multipart.ts";
+import { modern } from "./old-stream.ts";
 
 const SLICE_BYTES = 64 * 1024;
 
@@ -14,7 +14,7 @@ export function axiosBody(data: unknown): { body?: HttpBody; type?: string | und
   const { getHeaders } = data as { getHeaders?: () => Record<string, string> };
   const type = typeof getHeaders === "function" ? getHeaders.call(data)["content-type"] : undefined;
   if (type !== undefined && !(Symbol.asyncIterator in data)) {
-    return { body: new Readable().wrap(data as NodeJS.ReadableStream), type };
+    return { body: modern(data as NodeJS.ReadableStream), type };
   }
   return { body: data, type };
 }

@@ -13,6 +13,7 @@ import type { Tap } from "../exchange/tap.ts";
 import { resolveTarget, type Target } from "../exchange/target.ts";
 import type { ResolvedOptions } from "../options.ts";
 import { dispatchHeaders } from "./dispatch-headers.ts";
+import { isOldStream, modern } from "./old-stream.ts";
 
 /** What undici takes, beyond what its types say. */
 export type DispatchOptions = Omit<Dispatcher.DispatchOptions, "body"> & {
@@ -141,8 +142,8 @@ function limit<Off extends number | undefined, Default>(
 /** The Node stream among the bodies: its owner expects that it is closed, and with the reason. */
 export function sourceOf({ body }: DispatchOptions): Readable | undefined {
   if (body instanceof Readable) return body;
-  if (typeof body !== "object" || body === null || Symbol.asyncIterator in body || isFormData(body)) return undefined;
-  return isOldStream(body) ? new Readable().wrap(body) : undefined;
+  if (typeof body !== "object" || body === null || isFormData(body)) return undefined;
+  return isOldStream(body) ? modern(body) : undefined;
 }
 
 /** As undici takes them: a string brings no content-type, an object is no JSON, and any iterable is a source of chunks. */
@@ -161,11 +162,6 @@ function bodyOf(body: unknown, source: Readable | undefined): HttpBodyValue {
   }
   const allowed = "a string, a Buffer, a Blob, a FormData, a Readable stream, an iterable, or an async iterable";
   throw new errors.InvalidArgumentError(`body must be ${allowed}, got ${describeValue(body)}`);
-}
-
-function isOldStream(body: object): body is NodeJS.ReadableStream {
-  const { pipe, on } = body as { pipe?: unknown; on?: unknown };
-  return typeof pipe === "function" && typeof on === "function";
 }
 
 async function* each(chunks: Iterable<Uint8Array | string>): AsyncGenerator<Uint8Array | string> {

@@ -40,6 +40,9 @@ export class Dispatched implements Dispatcher.DispatchController, Tap {
     this.#source = source;
     // Whether anybody reads from it yet or not.
     source?.on("error", (error) => this.abort(error));
+    source?.on("close", () => {
+      if (!source.readableEnded) this.abort();
+    });
     this.#tell(() => this.#handler.onRequestStart?.(this, null));
     exchange.run().then(
       (response) => this.#respond(response),

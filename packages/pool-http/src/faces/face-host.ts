@@ -1,6 +1,7 @@
 import type { Exchange } from "../exchange/exchange.ts";
 import type { PreparedRequest } from "../exchange/request.ts";
 import type { ResolvedOptions } from "../options.ts";
+import type { ConnectionWatcher } from "../transport/transport.ts";
 
 /** What a face needs of its pool, and all that it can do with it. */
 export interface FaceHost {
@@ -9,4 +10,6 @@ export interface FaceHost {
   begin(request: PreparedRequest): Exchange;
   /** Whether a further request to this origin would get a connection, or a dial, without waiting for another request. */
   hasRoom(origin: string): boolean;
+  /** Who hears of the pool's connections. */
+  readonly watchers: Set<ConnectionWatcher>;
 }

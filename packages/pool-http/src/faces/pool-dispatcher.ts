@@ -4,6 +4,7 @@
  */
 import { Dispatcher, errors } from "undici";
 import { HttpPoolClosedError } from "../errors.ts";
+import { emitConnectionEvents } from "./connection-events.ts";
 import { Dispatched } from "./dispatched.ts";
 import { prepareDispatch, sourceOf, type DispatchOptions } from "./dispatch-request.ts";
 import type { FaceHost } from "./face-host.ts";
@@ -16,10 +17,12 @@ export class PoolDispatcher extends Dispatcher {
   #closed = false;
   #destroyed = false;
   #onEmpty: (() => void)[] = [];
+  readonly #stopEvents: () => void;
 
   constructor(host: FaceHost) {
     super();
     this.#host = host;
+    this.#stopEvents = emitConnectionEvents(this, host.watchers);
   }
 
   /** No more requests are taken. */
@@ -62,6 +65,7 @@ export class PoolDispatcher extends Dispatcher {
     this.#closed = true;
     return this.#emptied().then(() => {
       this.#destroyed = true;
+      this.#stopEvents();
     });
   }
 
@@ -80,7 +84,7 @@ export class PoolDispatcher extends Dispatcher {
     queueMicrotask(() => {
       for (const dispatched of this.#running) dispatched.abort(reason);
     });
-    return this.#emptied();
+    return this.#emptied().then(this.#stopEvents);
   }
 
   #dispatch(given: DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {

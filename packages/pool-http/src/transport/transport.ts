@@ -69,7 +69,15 @@ export class Waiter implements Waiting {
   }
 }
 
+/** Hears of the connections of all origins; nothing that it throws may come out. */
+export interface ConnectionWatcher {
+  connected(origin: string): void;
+  closed(origin: string): void;
+  failed(origin: string, failure: Failure): void;
+}
+
 export class Transport {
+  readonly watchers: Set<ConnectionWatcher> = new Set();
   readonly #options: ResolvedOptions;
   readonly #dialer: Dialer;
   readonly #hosts = new Map<string, Host>();
@@ -179,6 +187,7 @@ export class Transport {
   /** The socket has closed, for whatever reason. */
   connectionClosed(connection: Connection): void {
     this.#remove(connection);
+    for (const watcher of this.watchers) watcher.closed(connection.host.url.origin);
     this.#slotFreed(connection.host);
   }
 
@@ -280,6 +289,7 @@ export class Transport {
 
   #dialled(host: Host, dial: Dial, socket: Socket, times: DialTimes): void {
     this.connectCount++;
+    for (const watcher of this.watchers) watcher.connected(host.url.origin);
     const owner = host.dials.get(dial);
     host.dials.delete(dial);
     const connection = new Connection(this, host, socket, times, this.#options);
@@ -298,6 +308,7 @@ export class Transport {
 
   #dialFailed(host: Host, dial: Dial, failure: Failure): void {
     this.connectFailureCount++;
+    for (const watcher of this.watchers) watcher.failed(host.url.origin, failure);
     const owner = host.dials.get(dial);
     host.dials.delete(dial);
     host.open--;
