@@ -1,5 +1,5 @@
 import { Readable } from "node:stream";
-import { Dispatcher, errors, FormData as UndiciFormData, interceptors } from "undici";
+import { errors, FormData as UndiciFormData, interceptors, type Dispatcher } from "undici";
 import { expect, test } from "vitest";
 import { HttpPool } from "../src/index.ts";
 import { echoServer, expectSettled, type Echo } from "./support/echo-server.ts";
@@ -243,13 +243,17 @@ test("pause and resume reach the server", async () => {
     fill();
   });
   await using pool = new HttpPool();
+  const answered = deferred();
   let controller!: Dispatcher.DispatchController;
   const { ended } = listen(pool.dispatcher, { origin: server.url, path: "/", method: "GET" }, (what, given) => {
     controller = given;
-    if (what === "response") given.pause();
+    if (what !== "response") return;
+    given.pause();
+    answered.resolve();
   });
+  await answered.promise;
   let before = -1;
-  while (before !== written || written === 0) {
+  while (before !== written) {
     before = written;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }

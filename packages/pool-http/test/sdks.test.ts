@@ -1,3 +1,4 @@
+import type { ServerResponse } from "node:http";
 import { HttpRequest } from "@smithy/core/protocols";
 import { UndiciHttpHandler } from "@smithy/undici-http-handler";
 import { request as octokit } from "@octokit/request";
@@ -8,7 +9,7 @@ import { Readable } from "node:stream";
 import { expect, test } from "vitest";
 import { HttpPool } from "../src/index.ts";
 import { echoServer, expectSettled, type Echo } from "./support/echo-server.ts";
-import { deferred, httpServer, rejection } from "./support/fault-server.ts";
+import { deferred, rejection } from "./support/fault-server.ts";
 
 const completion = (content: string) => ({
   id: "1",
@@ -24,35 +25,27 @@ const question = { model: "m", messages: [{ role: "user" as const, content: "Hel
 /** Speaks as much of OpenAI's API as is asked for here; fails at first where the model is called so. */
 async function modelServer(next: Promise<void> = Promise.resolve()) {
   let failures = 0;
-  const server = await httpServer((request, response) => {
-    const chunks: Buffer[] = [];
-    request.on("data", (chunk: Buffer) => chunks.push(chunk));
-    request.on("end", () => {
-      const body = Buffer.concat(chunks).toString();
-      if (request.url?.endsWith("/files")) {
-        response.setHeader("content-type", "application/json");
-        response.end(JSON.stringify({ id: body.includes('filename="a.txt"') ? "file" : "none" }));
-        return;
-      }
-      const { model, stream } = JSON.parse(body) as { model: string; stream?: boolean };
-      if (model === "busy" && failures++ === 0) return void response.writeHead(429, { "retry-after": "0" }).end("{}");
-      if (model === "refused")
-        return void response
-          .writeHead(401, { "content-type": "application/json" })
-          .end('{"error":{"message":"no key"}}');
-      if (stream !== true) {
-        response.setHeader("content-type", "application/json");
-        return void response.end(JSON.stringify(completion("Hi")));
-      }
-      response.setHeader("content-type", "text/event-stream");
-      response.write(delta("one "));
+  const json = (response: ServerResponse, status: number, body: unknown): void => {
+    response.writeHead(status, { "content-type": "application/json", "retry-after": "0" }).end(JSON.stringify(body));
+  };
+  const complete = (response: ServerResponse, { model, stream }: { model: string; stream?: boolean }): void => {
+    if (model === "busy" && failures++ === 0) json(response, 429, {});
+    else if (model === "refused") json(response, 401, { error: { message: "no key" } });
+    else if (stream !== true) json(response, 200, completion("Hi"));
+    else {
+      response.setHeader("content-type", "text/event-stream").write(delta("one "));
       void next.then(() => {
         response.write(delta("two"));
         response.end("data: [DONE]\n\n");
       });
-    });
+    }
+  };
+  return echoServer(({ url }, response, body) => {
+    if (url?.endsWith("/files") === true)
+      json(response, 200, { id: body.includes('filename="a.txt"') ? "file" : "none" });
+    else complete(response, JSON.parse(body) as { model: string });
+    return true;
   });
-  return server;
 }
 
 test("OpenAI's SDK: completions, streams, files, an error's status", async () => {

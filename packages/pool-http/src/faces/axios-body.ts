@@ -7,7 +7,7 @@ const SLICE_BYTES = 64 * 1024;
 /** What axios's transforms have left of `data`; the type is that of a form, which alone knows its boundary. */
 export function axiosBody(data: unknown): { body?: HttpBody; type?: string | undefined } {
   if (data === undefined || data === null || data === false) return {};
-  if (typeof data !== "object") return { body: String(data as string) };
+  if (typeof data !== "object") return { body: String(data as number) };
   if (data instanceof ArrayBuffer || data instanceof Blob || data instanceof URLSearchParams) return { body: data };
   if (ArrayBuffer.isView(data)) return { body: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) };
   // The `form-data` package: a stream of the oldest kind, with a method for its header.
@@ -36,7 +36,7 @@ export function countedBody(
       ? new Uint8Array(body)
       : body instanceof Uint8Array
         ? body
-        : Buffer.from(String(body as string));
+        : Buffer.from(body as string);
   return { body: () => counted(slices(bytes), took), total: bytes.length };
 }
 

@@ -13,7 +13,7 @@ export function axiosHeaders(
   for (const [name, value] of Object.entries(headers.toJSON() as Record<string, unknown>)) {
     const key = name.toLowerCase();
     if (IGNORED.has(key) || value === null || value === undefined || value === false) continue;
-    result[key] = Array.isArray(value) ? value.map((item) => `${item as string}`) : `${value as string}`;
+    result[key] = Array.isArray(value) ? value.map((item) => String(item as number)) : String(value as number);
   }
   if (contentType !== undefined) result["content-type"] = contentType;
   if (auth !== undefined) {
