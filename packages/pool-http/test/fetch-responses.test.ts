@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { gzipSync } from "node:zlib";
@@ -5,7 +6,7 @@ import { inspect } from "node:util";
 import { expect, test } from "vitest";
 import { HttpPool } from "../src/index.ts";
 import { echoServer, expectSettled } from "./support/echo-server.ts";
-import { deferred, faultServer, httpServer, rejection, reply } from "./support/fault-server.ts";
+import { deferred, faultServer, httpServer, rejection, reply, turns } from "./support/fault-server.ts";
 
 test("fetch resolves with a Response of the running Node", async () => {
   await using server = await echoServer();
@@ -154,11 +155,11 @@ test("compression is undone, whoever asked for it", async () => {
   expect(Buffer.from(await response.arrayBuffer())).toEqual(gzipSync("inflated"));
 });
 
-test("a web stream hands out chunks as they come, and cancelling it closes the connection", async () => {
+test("a web stream hands out chunks as they come; cancelled, it closes the connection where much is left", async () => {
   const next = deferred();
   await using server = await faultServer((socket) => {
-    socket.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n");
-    void next.promise.then(() => socket.write("3\r\ntwo\r\n"));
+    socket.write("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\none");
+    void next.promise.then(() => socket.write("two"));
   });
   await using pool = new HttpPool();
   const { body } = await pool.fetch(server.url);
@@ -169,6 +170,46 @@ test("a web stream hands out chunks as they come, and cancelling it closes the c
   await reader.cancel();
   await server.socketsDownTo(0);
   expect(pool.getStats()).toMatchObject({ canceled_count: 1, in_flight: 0 });
+});
+
+test("a cancelled stream whose rest is small keeps the connection", async () => {
+  await using server = await faultServer((socket) => socket.write(reply(503, "busy")));
+  await using pool = new HttpPool({ maxRetries: 0 });
+  for (let i = 0; i < 3; i++) {
+    const { body } = await pool.fetch(server.url);
+    await body?.cancel();
+    await turns(2);
+  }
+  expect(server.accepted()).toBe(1);
+  await expectSettled(pool, server);
+});
+
+test("one signal serves any number of requests and keeps nothing of them", async () => {
+  await using server = await faultServer((socket) => socket.write(reply(200, "body")));
+  await using pool = new HttpPool();
+  const { signal } = new AbortController();
+  const warnings: Error[] = [];
+  const warn = (warning: Error): void => void warnings.push(warning);
+  process.on("warning", warn);
+  await Promise.all(Array.from({ length: 40 }, async () => (await pool.fetch(server.url, { signal })).text()));
+  await (await pool.fetch(server.url, { signal })).body?.cancel();
+  await turns(5);
+  process.off("warning", warn);
+  expect(warnings).toEqual([]);
+  expect(getEventListeners(signal, "abort")).toEqual([]);
+});
+
+test("it stands in for the global fetch, by its type and as a function without this", async () => {
+  await using server = await faultServer((socket) => socket.write(reply(200, "body")));
+  await using pool = new HttpPool();
+  const before: typeof fetch = globalThis.fetch;
+  try {
+    globalThis.fetch = pool.fetch;
+    expect(await (await fetch(server.url)).text()).toBe("body");
+  } finally {
+    globalThis.fetch = before;
+  }
+  expect(pool.getStats().request_count).toBe(1);
 });
 
 test("a response that nobody keeps gives its connection back when it is collected as garbage", async () => {

@@ -36,6 +36,7 @@ export function readFetchArguments(
     throw new TypeError(`fetch: init must be an object, got ${describeValue(init)}`);
   }
   const given = init ?? {};
+  refuse(given);
   if (!isRequest(input)) {
     // Anything else is taken by its text, which is how the standard reads a URL.
     const url = typeof input === "string" || input instanceof URL ? input : String(input);
@@ -49,6 +50,18 @@ export function readFetchArguments(
   return peek(request.body as ReadableStream<Uint8Array>).then((body) =>
     complete(request.url, { ...merged(request, given), duplex: "half" }, body),
   );
+}
+
+/** What would silently not be done. */
+function refuse({ dispatcher, integrity }: HttpFetchInit): void {
+  if (dispatcher !== undefined && dispatcher !== null) {
+    throw new TypeError(
+      "fetch: this fetch sends over its own pool and takes no dispatcher. Leave it out, or use undici's fetch",
+    );
+  }
+  if (integrity !== undefined && integrity !== null && integrity !== "") {
+    throw new TypeError("fetch: integrity is not checked by this fetch. Compare the digest of the body yourself");
+  }
 }
 
 function complete(url: string | URL, init: HttpFetchInit, given: unknown): FetchArguments {

@@ -3,7 +3,6 @@
  * stream only when somebody asks for them. Most callers want the status and the text or the JSON, and those are read
  * straight from the connection.
  */
-import type { Readable } from "node:stream";
 import type { UnderlyingByteSource } from "node:stream/web";
 import type { HttpResponse } from "../response.ts";
 import { toFetchError } from "./fetch-error.ts";
@@ -147,7 +146,7 @@ function defineResponse(): MadeResponse {
       if (this.#real !== undefined) return this.#real;
       abandoned.unregister(this);
       const { response, signal } = this.#facts;
-      this.#real = this.#withType(webStream(response.body, signal));
+      this.#real = this.#withType(webStream(response, signal));
       return this.#real;
     }
 
@@ -163,8 +162,9 @@ function bodyError(error: unknown, signal: AbortSignal | undefined): unknown {
   return signal?.aborted === true ? signal.reason : toFetchError(error, "terminated");
 }
 
-/** Read as it is wanted, chunk by chunk; cancelled, it closes the connection. */
-function webStream(body: Readable, signal: AbortSignal | undefined): ReadableStream<Uint8Array> {
+/** Read as it is wanted, chunk by chunk. Cancelled, it keeps the connection where the rest is small and comes soon. */
+function webStream(response: HttpResponse, signal: AbortSignal | undefined): ReadableStream<Uint8Array> {
+  const { body } = response;
   let iterator: AsyncIterator<Buffer> | undefined;
   const source: UnderlyingByteSource = {
     type: "bytes",
@@ -188,7 +188,8 @@ function webStream(body: Readable, signal: AbortSignal | undefined): ReadableStr
       }
     },
     cancel() {
-      body.destroy();
+      // Nobody who cancels wants to wait for it.
+      void response.discard();
     },
   };
   return new ReadableStream(source) as ReadableStream<Uint8Array>;
