@@ -179,6 +179,19 @@ test("the path goes out byte by byte, the query after it, and stays below the ba
   }
 });
 
+test("interceptors of a pool with a base URL see the whole URL", async () => {
+  await using server = await echoServer();
+  await using pool = new HttpPool({ baseUrl: `${server.url}/v1` });
+  const seen: unknown[] = [];
+  const look: Dispatcher.DispatcherComposeInterceptor = (dispatch) => (options, handler) => {
+    seen.push([options.origin, options.path]);
+    return dispatch(options, handler);
+  };
+  const { body } = await pool.dispatcher.compose([look]).request({ path: "/models", method: "GET" });
+  expect(await body.json()).toMatchObject({ url: "/v1/models" });
+  expect(seen).toEqual([[server.url, "/v1/models"]]);
+});
+
 test.each<[string, object, string]>([
   ["no origin", { origin: undefined }, "UND_ERR_INVALID_ARG"],
   ["an origin of another protocol", { origin: "ftp://127.0.0.1" }, "UND_ERR_INVALID_ARG"],
@@ -344,6 +357,25 @@ test("silence in a body is undici's BodyTimeoutError, and a source's error is it
   });
   const failed = pool.dispatcher.request({ origin: server.url, path: "/", method: "POST", body: source });
   expect(await rejection(failed)).toBe(gone);
+});
+
+test("headersTimeout begins when the request has been sent, and may be followed by a retry", async () => {
+  await using server = await faultServer((socket, { number }) => {
+    if (number !== 1) socket.write(reply(200, "late"));
+  });
+  await using pool = new HttpPool({ retryBaseMs: 1 });
+  async function* slow(): AsyncGenerator<Buffer> {
+    yield Buffer.from("ab");
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    yield Buffer.from("cd");
+  }
+  const options = { origin: server.url, path: "/", headersTimeout: 30 } as const;
+  const headers = { "content-length": "4" };
+  const uploaded = await pool.dispatcher.request({ ...options, method: "PUT", headers, body: Readable.from(slow()) });
+  expect(await uploaded.body.text()).toBe("late");
+  const { body } = await pool.dispatcher.request({ ...options, method: "GET" });
+  expect(await body.text()).toBe("late");
+  expect(pool.getStats()).toMatchObject({ retries_by_cause: { timeout: 1 }, success_count: 2 });
 });
 
 test("retries are the pool's own policy, and redirects the caller's", async () => {

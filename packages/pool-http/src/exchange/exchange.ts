@@ -110,6 +110,11 @@ export class Exchange {
     this.#interruption.interrupt(this.#ended("abort", "ABORT_ERR", "the caller", reason));
   }
 
+  /** The attempt that is going on has waited too long for its headers; another may follow. */
+  expireAttempt(limitMs: number): void {
+    if (this.#attempt?.phase === "headers") this.#interruption.stop(this.#timedOut("attemptTimeoutMs", limitMs));
+  }
+
   async #loop(): Promise<HttpResponse | Failure> {
     for (;;) {
       let failure = this.#interruption.failure ?? (await this.#send());

@@ -27,7 +27,7 @@ export type HttpBodyValue =
 export type HttpBody = HttpBodyValue | (() => HttpBodyValue | Promise<HttpBodyValue>);
 
 /** What undici sends. */
-export type Payload = string | Uint8Array | Blob | AsyncIterable<Uint8Array> | null;
+export type Payload = string | Uint8Array | Blob | AsyncIterable<Uint8Array | string> | null;
 
 /** A body for one attempt. */
 export class OpenedBody {
@@ -66,7 +66,7 @@ export class OpenedBody {
     }
   }
 
-  async *#chunksOf(source: Source): AsyncGenerator<Uint8Array> {
+  async *#chunksOf(source: Source): AsyncGenerator<Uint8Array | string> {
     this.consumed = true;
     try {
       for await (const chunk of source.chunks()) {
@@ -74,7 +74,7 @@ export class OpenedBody {
           const message = `a chunk of the body must be a string or bytes, got ${describeValue(chunk)}`;
           throw Object.assign(new TypeError(message), { code: "ERR_INVALID_ARG_TYPE" });
         }
-        yield typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+        yield chunk;
       }
     } catch (error) {
       this.sourceError = { error };

@@ -44,7 +44,7 @@ export function prepareDispatch(
     body,
     signal: undefined,
     timeoutMs: options.timeoutMs,
-    attemptTimeoutMs: limit(given.headersTimeout, "headersTimeout", undefined, options.attemptTimeoutMs),
+    attemptTimeoutMs: options.attemptTimeoutMs,
     maxRetries: options.maxRetries,
     retryOn: options.retryOn,
     maxRedirects: 0,
@@ -99,11 +99,9 @@ function targetOf({ origin, path, query }: DispatchOptions, { baseUrl }: Resolve
   if (NOT_IN_PATHS.test(path)) throw new errors.InvalidArgumentError("invalid request path");
   const full = withQuery(path, query);
   try {
-    if (origin === undefined || origin === null || origin === "") {
+    if (!isSet(origin)) {
       if (baseUrl === undefined) throw new Error("origin must be a non-empty string or URL");
-      const target = resolveTarget(full, baseUrl);
-      // Below the base's own path, where it has one.
-      return { ...target, path: `${baseUrl.pathname.slice(0, -1)}${full}` };
+      return { ...resolveTarget(full, baseUrl), path: belowBase(full, baseUrl) };
     }
     const parsed = URL.parse(String(origin));
     if (parsed === null) throw new Error("origin must be an absolute http or https URL");
@@ -116,6 +114,20 @@ function targetOf({ origin, path, query }: DispatchOptions, { baseUrl }: Resolve
   }
 }
 
+/** With its origin and its whole path, which interceptors look for, where it names a path below the pool's base URL. */
+export function withOrigin<Given extends DispatchOptions>(given: Given, baseUrl: URL): Given {
+  if (isSet(given.origin) || typeof given.path !== "string") return given;
+  return { ...given, origin: baseUrl.origin, path: belowBase(given.path, baseUrl) };
+}
+
+function belowBase(path: string, baseUrl: URL): string {
+  return `${baseUrl.pathname.slice(0, -1)}${path}`;
+}
+
+function isSet(origin: unknown): boolean {
+  return origin !== undefined && origin !== null && origin !== "";
+}
+
 function withQuery(path: string, query: unknown): string {
   if (query === undefined || query === null) return path;
   if (/[?#]/.test(path)) {
@@ -123,6 +135,11 @@ function withQuery(path: string, query: unknown): string {
   }
   const text = stringify(query as ParsedUrlQueryInput);
   return text === "" ? path : `${path}?${text}`;
+}
+
+/** For the headers, once the request has been sent; undefined is no limit of its own. */
+export function headersLimit(given: DispatchOptions): number | undefined {
+  return limit(given.headersTimeout, "headersTimeout", undefined, undefined);
 }
 
 /** undici's time limits: 0 is none, nothing is the pool's. */

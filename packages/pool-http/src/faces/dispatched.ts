@@ -6,6 +6,15 @@ import type { HttpResponse } from "../response.ts";
 import { toDispatchError } from "./dispatch-error.ts";
 
 type Handler = Dispatcher.DispatchHandler;
+interface Settings {
+  readonly handler: Handler;
+  /** The stream that the caller gave as the body. */
+  readonly source: Readable | undefined;
+  /** The longest wait for the headers. It begins when the request has been sent, however long that takes. */
+  readonly headersMs: number | undefined;
+  readonly onEnd: (dispatched: Dispatched) => void;
+}
+
 type Headers = Record<string, string | string[] | undefined>;
 
 /**
@@ -21,23 +30,22 @@ export class Dispatched implements Dispatcher.DispatchController, Tap {
   reason: Error | null = null;
   rawHeaders: RawHeaders = null;
   rawTrailers: RawHeaders = null;
+  readonly #settings: Settings;
   readonly #handler: Handler;
-  readonly #onEnd: (dispatched: Dispatched) => void;
   #exchange: Exchange | undefined;
-  /** The stream that the caller gave as the body. */
-  #source: Readable | undefined;
   #response: HttpResponse | undefined;
+  #headersTimer: NodeJS.Timeout | undefined;
   #trailers: Headers = {};
   #ended = false;
 
-  constructor(handler: Handler, onEnd: (dispatched: Dispatched) => void) {
-    this.#handler = handler;
-    this.#onEnd = onEnd;
+  constructor(settings: Settings) {
+    this.#settings = settings;
+    this.#handler = settings.handler;
   }
 
-  run(exchange: Exchange, source: Readable | undefined): void {
+  run(exchange: Exchange): void {
     this.#exchange = exchange;
-    this.#source = source;
+    const { source } = this.#settings;
     // Whether anybody reads from it yet or not.
     source?.on("error", (error) => this.abort(error));
     source?.on("close", () => {
@@ -79,8 +87,7 @@ export class Dispatched implements Dispatcher.DispatchController, Tap {
       this.#handler.onResponseError?.(this, told);
     } finally {
       // Its owner learns from it, too, why nobody wants the rest.
-      this.#source?.destroy(told);
-      this.#onEnd(this);
+      this.#close(told);
     }
   }
 
@@ -91,6 +98,11 @@ export class Dispatched implements Dispatcher.DispatchController, Tap {
   }
 
   requestSent(): void {
+    const { headersMs } = this.#settings;
+    if (headersMs !== undefined) {
+      clearTimeout(this.#headersTimer);
+      this.#headersTimer = setTimeout(() => this.#exchange?.expireAttempt(headersMs), headersMs);
+    }
     if (this.#handler.onRequestSent !== undefined) this.#tell(() => this.#handler.onRequestSent?.());
   }
 
@@ -104,6 +116,7 @@ export class Dispatched implements Dispatcher.DispatchController, Tap {
   }
 
   answered(raw: RawHeaders): void {
+    clearTimeout(this.#headersTimer);
     this.rawHeaders = raw;
   }
 
@@ -136,9 +149,16 @@ export class Dispatched implements Dispatcher.DispatchController, Tap {
     } catch (error) {
       this.#handler.onResponseError?.(this, error as Error);
     } finally {
-      this.#source?.destroy();
-      this.#onEnd(this);
+      this.#close(undefined);
     }
+  }
+
+  #close(error: Error | undefined): void {
+    const { source, onEnd } = this.#settings;
+    clearTimeout(this.#headersTimer);
+    // There are streams without that method, and undici leaves those alone, too.
+    if (typeof source?.destroy === "function") source.destroy(error);
+    onEnd(this);
   }
 
   /** A handler that throws has had enough. */

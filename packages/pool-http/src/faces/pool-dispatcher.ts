@@ -6,7 +6,7 @@ import { Dispatcher, errors } from "undici";
 import { HttpPoolClosedError } from "../errors.ts";
 import { emitConnectionEvents } from "./connection-events.ts";
 import { Dispatched } from "./dispatched.ts";
-import { prepareDispatch, sourceOf, type DispatchOptions } from "./dispatch-request.ts";
+import { headersLimit, prepareDispatch, sourceOf, withOrigin, type DispatchOptions } from "./dispatch-request.ts";
 import type { FaceHost } from "./face-host.ts";
 
 export class PoolDispatcher extends Dispatcher {
@@ -56,6 +56,21 @@ export class PoolDispatcher extends Dispatcher {
     }
   }
 
+  /** As undici's. Interceptors of a pool with a base URL see the whole URL. */
+  override compose(interceptors: Dispatcher.DispatcherComposeInterceptor[]): Dispatcher.ComposedDispatcher;
+  override compose(...interceptors: Dispatcher.DispatcherComposeInterceptor[]): Dispatcher.ComposedDispatcher;
+  override compose(
+    ...given: (Dispatcher.DispatcherComposeInterceptor | Dispatcher.DispatcherComposeInterceptor[])[]
+  ): Dispatcher.ComposedDispatcher {
+    const { baseUrl } = this.#host.options;
+    const interceptors = given.flat();
+    if (baseUrl === undefined) return super.compose(interceptors);
+    const complete: Dispatcher.DispatcherComposeInterceptor = (dispatch) => (options, handler) =>
+      dispatch(withOrigin(options, baseUrl), handler);
+    // The last one is the outermost.
+    return super.compose([...interceptors, complete]);
+  }
+
   /** Takes no more requests and waits for those that came through here. The pool goes on. */
   override close(): Promise<void>;
   override close(callback: () => void): void;
@@ -90,14 +105,15 @@ export class PoolDispatcher extends Dispatcher {
   #dispatch(given: DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
     if (this.#destroyed) throw new errors.ClientDestroyedError();
     if (this.#closed) throw new errors.ClientClosedError();
-    const dispatched = new Dispatched(handler, (ended) => this.#ended(ended, origin));
     const source = sourceOf(given);
+    const headersMs = headersLimit(given);
+    const dispatched = new Dispatched({ handler, source, headersMs, onEnd: (ended) => this.#ended(ended, origin) });
     const request = prepareDispatch(given, this.#host.options, source, dispatched);
     checkHandler(handler);
     const { origin } = request.target;
     const exchange = this.#begin(request);
     this.#running.add(dispatched);
-    dispatched.run(exchange, source);
+    dispatched.run(exchange);
     if (this.#host.hasRoom(origin)) return true;
     this.#full.add(origin);
     return false;
@@ -128,13 +144,22 @@ export class PoolDispatcher extends Dispatcher {
   }
 }
 
-const METHODS = ["onRequestStart", "onResponseError"] as const satisfies readonly (keyof Dispatcher.DispatchHandler)[];
+const METHODS = [
+  "onRequestStart",
+  "onResponseError",
+  "onResponseStart",
+  "onResponseData",
+  "onResponseEnd",
+] as const satisfies readonly (keyof Dispatcher.DispatchHandler)[];
+const OPTIONAL = ["onBodySent", "onRequestSent"] as const satisfies readonly (keyof Dispatcher.DispatchHandler)[];
 
 /** A handler of undici 7 and before, which has other methods, would wait for ever. */
 function checkHandler(handler: Dispatcher.DispatchHandler): void {
-  const missing = METHODS.find((name) => typeof handler[name] !== "function");
-  if (missing === undefined) return;
+  const wrong =
+    METHODS.find((name) => typeof handler[name] !== "function") ??
+    OPTIONAL.find((name) => handler[name] !== undefined && typeof handler[name] !== "function");
+  if (wrong === undefined) return;
   const old = "onConnect" in handler || "onHeaders" in handler;
   const advice = old ? ". It is one of undici 7 or of Node's own fetch: give that pool.legacyDispatcher" : "";
-  throw new errors.InvalidArgumentError(`invalid ${missing} method${advice}`);
+  throw new errors.InvalidArgumentError(`invalid ${wrong} method${advice}`);
 }
