@@ -62,6 +62,23 @@ test("an aborted signal is the rejection: before the request, in the queue, at t
   await server.socketsDownTo(0);
 });
 
+test("an abort counts until the body was handed out, wherever its bytes are", async () => {
+  await using server = await faultServer((socket) => socket.write(reply(200, "all of it")));
+  await using pool = new HttpPool();
+  for (const open of [(response: Response) => response, (response: Response) => response.clone()]) {
+    const abort = new AbortController();
+    const response = open(await pool.fetch(server.url, { signal: abort.signal }));
+    const read = rejection(response.text());
+    abort.abort();
+    expect(await read).toMatchObject({ name: "AbortError" });
+  }
+  const late = new AbortController();
+  const response = await pool.fetch(server.url, { signal: late.signal });
+  late.abort();
+  expect(await rejection(response.arrayBuffer())).toMatchObject({ name: "AbortError" });
+  await expectSettled(pool, server);
+});
+
 test("the signal of a Request counts", async () => {
   await using server = await faultServer(() => {});
   await using pool = new HttpPool();

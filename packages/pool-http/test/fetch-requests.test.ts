@@ -89,7 +89,13 @@ test("a stream goes out with the length that the caller names", async () => {
 test("fetch sends Accept and the pool's headers, and leaves out those that are the connection's", async () => {
   await using server = await echoServer();
   await using pool = new HttpPool({ headers: { "x-pool": "1", "x-both": "pool" } });
-  const headers = new Headers({ "x-both": "own", connection: "close", "content-length": "99", expect: "100-continue" });
+  const headers = new Headers({
+    "x-both": "own",
+    connection: "close",
+    "content-length": "99",
+    expect: "100-continue",
+    host: "other",
+  });
   const echo = await sent(pool.fetch(server.url, { method: "POST", body: "text", headers }));
   expect(echo.headers).toMatchObject({
     accept: "*/*",
@@ -100,6 +106,7 @@ test("fetch sends Accept and the pool's headers, and leaves out those that are t
     "accept-encoding": "gzip, deflate, br, zstd",
   });
   expect(echo.headers["expect"]).toBeUndefined();
+  expect(echo.headers["host"]).toBe(`127.0.0.1:${server.port}`);
 });
 
 test.each<[string, unknown, unknown]>([

@@ -27,7 +27,7 @@ export interface FetchArguments {
 
 const FORBIDDEN_METHOD = /^(?:connect|trace|track)$/i;
 /** The pool's own business. In a browser a page cannot set them, and is not told so either. */
-const IGNORED_HEADERS = new Set(["connection", "keep-alive", "transfer-encoding", "upgrade", "expect"]);
+const IGNORED_HEADERS = new Set(["connection", "keep-alive", "transfer-encoding", "upgrade", "expect", "host"]);
 
 export function readFetchArguments(
   input: string | URL | Request,

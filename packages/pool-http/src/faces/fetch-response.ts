@@ -134,10 +134,15 @@ function defineResponse(): MadeResponse {
       if (this.#used) throw new TypeError("Body is unusable: the body was read already");
       this.#used = true;
       abandoned.unregister(this);
+      const { response, signal } = this.#facts;
       try {
-        return toBuffer(await this.#facts.response.bytes());
+        signal?.throwIfAborted();
+        const bytes = toBuffer(await response.bytes());
+        // Until it was handed out, the body is under way, wherever its bytes are.
+        signal?.throwIfAborted();
+        return bytes;
       } catch (error) {
-        throw bodyError(error, this.#facts.signal);
+        throw bodyError(error, signal);
       }
     }
 
@@ -175,7 +180,9 @@ function webStream(response: HttpResponse, signal: AbortSignal | undefined): Rea
     async pull(controller) {
       iterator ??= body[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
       try {
+        signal?.throwIfAborted();
         const { done, value } = await iterator.next();
+        signal?.throwIfAborted();
         if (done === true) {
           controller.close();
           controller.byobRequest?.respond(0);
