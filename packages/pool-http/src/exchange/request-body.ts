@@ -89,16 +89,18 @@ export class OpenedBody {
 export class RequestBody {
   readonly #make: (() => HttpBodyValue | Promise<HttpBodyValue>) | undefined;
   readonly #opened: OpenedBody | undefined;
+  readonly #once: boolean;
 
-  /** Throws an Error for what cannot be a body. */
-  constructor(value: HttpBody) {
+  /** Throws an Error for what cannot be a body. With `once` it is never sent again, whatever it is made of. */
+  constructor(value: HttpBody, once = false) {
+    this.#once = once;
     if (typeof value === "function") this.#make = value as () => HttpBodyValue | Promise<HttpBodyValue>;
     else this.#opened = open(value);
   }
 
   /** A source that exists only once can be sent only until somebody has begun to read it. */
   get replayable(): boolean {
-    return this.#opened?.consumed !== true;
+    return !this.#once && this.#opened?.consumed !== true;
   }
 
   /** The body for one attempt. Rejects with what a factory throws. */

@@ -36,7 +36,7 @@ export function prepareDispatch(
   refuseUnsupported(given, options);
   const headers = dispatchHeaders(given.headers, options.headers);
   if (given.reset === true) headers["connection"] = "close";
-  const body = new RequestBody(bodyOf(given.body, source));
+  const body = new RequestBody(bodyOf(given.body, source), given.idempotent === false);
   return {
     method,
     target: targetOf(given, options),
@@ -55,7 +55,7 @@ export function prepareDispatch(
     keyed: given.idempotent === true || headers["idempotency-key"] !== undefined,
     decodes: false,
     get replayable() {
-      return given.idempotent !== false && body.replayable;
+      return body.replayable;
     },
     tap,
     firstGapMs: limit(given.bodyTimeout, "bodyTimeout", undefined, undefined),
