@@ -1,8 +1,8 @@
-import { once } from "node:events";
+import { once, type EventEmitter } from "node:events";
 import { Dispatcher, errors } from "undici";
 import { expect, test } from "vitest";
 import { HttpPool } from "../src/index.ts";
-import { deferred, httpServer, rejection } from "./support/fault-server.ts";
+import { closedPort, deferred, httpServer, rejection, turns } from "./support/fault-server.ts";
 
 /** Answers when it is told to. */
 async function waitingServer(): Promise<{ server: Awaited<ReturnType<typeof httpServer>>; go: () => void }> {
@@ -51,6 +51,8 @@ test("close and destroy take callbacks, as undici's do", async () => {
   await new Promise<void>((resolve) => dispatcher.close(resolve));
   await new Promise<void>((resolve) => dispatcher.destroy(resolve));
   await new Promise<void>((resolve) => dispatcher.destroy(null, resolve));
+  const told = await new Promise((resolve) => dispatcher.close(resolve as () => void));
+  expect(told).toBeInstanceOf(errors.ClientDestroyedError);
 });
 
 test("closing the pool waits for what came through its dispatcher", async () => {
@@ -83,4 +85,28 @@ test("dispatch says when no connection is left, and drain when there is one agai
   await promise;
   const [origin] = (await drained) as [URL];
   expect(origin.origin).toBe(server.url);
+});
+
+test("its events tell of the pool's connections, from the first listener on", async () => {
+  await using server = await httpServer((_request, response) => response.end("ok"));
+  await using pool = new HttpPool({ maxRetries: 0 });
+  const { dispatcher } = pool;
+  const told: string[] = [];
+  await (await dispatcher.request({ origin: server.url, path: "/", method: "GET" })).body.dump();
+  dispatcher.on("connect", (origin, [target]) => told.push(`connect ${origin.origin} ${target === dispatcher}`));
+  dispatcher.on("disconnect", (origin) => told.push(`disconnect ${origin.origin}`));
+  dispatcher.on("connectionError", (_origin, _targets, error) => told.push(`error ${error.code}`));
+  pool.closeIdleConnections();
+  await once(dispatcher as EventEmitter, "disconnect");
+  await (await pool.get(server.url)).text();
+  const port = await closedPort();
+  await rejection(dispatcher.request({ origin: `http://127.0.0.1:${port}`, path: "/", method: "GET" }));
+  await turns(1);
+  expect(told).toEqual([`disconnect ${server.url}`, `connect ${server.url} true`, "error ECONNREFUSED"]);
+  await dispatcher.close();
+  told.length = 0;
+  pool.closeIdleConnections();
+  await server.socketsDownTo(0);
+  await turns(1);
+  expect(told).toEqual([]);
 });

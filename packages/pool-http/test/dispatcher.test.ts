@@ -204,6 +204,7 @@ test.each<[string, object, string]>([
   ["a content-length that is no number", { headers: { "content-length": "-1" } }, "UND_ERR_INVALID_ARG"],
   ["expect", { headers: { expect: "100-continue" } }, "UND_ERR_NOT_SUPPORTED"],
   ["a body that is none", { method: "POST", body: 5 }, "UND_ERR_INVALID_ARG"],
+  ["another server's name", { origin: "https://127.0.0.1:1", servername: "example.com" }, "UND_ERR_INVALID_ARG"],
   ["a negative timeout", { headersTimeout: -1 }, "UND_ERR_INVALID_ARG"],
   ["CONNECT", { method: "CONNECT" }, "UND_ERR_NOT_SUPPORTED"],
   ["an upgrade", { upgrade: "websocket" }, "UND_ERR_NOT_SUPPORTED"],

@@ -21,6 +21,7 @@ export type DispatchOptions = Omit<Dispatcher.DispatchOptions, "body"> & {
   readonly throwOnError?: unknown;
   readonly maxRedirections?: unknown;
   readonly dispatcher?: unknown;
+  readonly servername?: unknown;
 };
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
@@ -70,28 +71,26 @@ function refuseUnsupported(given: DispatchOptions, options: ResolvedOptions): vo
   if (method === "CONNECT") {
     throw new errors.NotSupportedError(`${options.name}: the pool's dispatcher makes no CONNECT tunnels. ${instead}.`);
   }
-  if (upgrade !== undefined && upgrade !== null && upgrade !== false && upgrade !== "") {
+  if (isSet(upgrade) && upgrade !== false) {
     if (typeof upgrade !== "string") throw new errors.InvalidArgumentError("upgrade must be a string");
     const message = `${options.name}: the pool's dispatcher makes no upgrades (WebSocket). ${instead}.`;
     throw new errors.NotSupportedError(message);
   }
   for (const [name, value] of Object.entries({ reset, expectContinue })) {
-    if (value !== undefined && value !== null && typeof value !== "boolean") {
+    if (isSet(value) && typeof value !== "boolean") {
       throw new errors.InvalidArgumentError(`invalid ${name}`);
     }
   }
-  if (dispatcher !== undefined) throw new errors.InvalidArgumentError("opts.dispatcher is not supported by dispatch");
-  if (throwOnError !== undefined && throwOnError !== null) {
-    throw new errors.InvalidArgumentError("invalid throwOnError");
-  }
-  if (maxRedirections !== undefined && maxRedirections !== null && maxRedirections !== 0) {
+  if (isSet(dispatcher)) throw new errors.InvalidArgumentError("opts.dispatcher is not supported by dispatch");
+  if (isSet(throwOnError)) throw new errors.InvalidArgumentError("invalid throwOnError");
+  if (isSet(maxRedirections) && maxRedirections !== 0) {
     const message = "maxRedirections is not supported, use the redirect interceptor";
     throw new errors.InvalidArgumentError(message);
   }
 }
 
 /** The path goes out as it was given, byte by byte: a signature may cover it. */
-function targetOf({ origin, path, query }: DispatchOptions, { baseUrl }: ResolvedOptions): Target {
+function targetOf({ origin, path, query, servername }: DispatchOptions, { baseUrl }: ResolvedOptions): Target {
   if (typeof path !== "string") throw new errors.InvalidArgumentError("path must be a string");
   if (!path.startsWith("/") && !/^https?:\/\//.test(path)) {
     throw new errors.InvalidArgumentError("path must be an absolute URL or start with a slash");
@@ -105,6 +104,10 @@ function targetOf({ origin, path, query }: DispatchOptions, { baseUrl }: Resolve
     }
     const parsed = URL.parse(String(origin));
     if (parsed === null) throw new Error("origin must be an absolute http or https URL");
+    if (parsed.protocol === "https:" && isSet(servername) && servername !== parsed.hostname) {
+      // It would be the wrong name that the certificate is checked for.
+      throw new Error("servername is the pool's (tls.servername); instead of interceptors.dns, give the pool a lookup");
+    }
     if (full.startsWith("/")) return { ...resolveTarget(parsed.origin + full, baseUrl), path: full };
     // As a proxy is asked: what it is asked for says nothing of where the request goes.
     if (baseUrl !== undefined) throw new Error("with baseUrl, path must start with a slash");
@@ -124,8 +127,8 @@ function belowBase(path: string, baseUrl: URL): string {
   return `${baseUrl.pathname.slice(0, -1)}${path}`;
 }
 
-function isSet(origin: unknown): boolean {
-  return origin !== undefined && origin !== null && origin !== "";
+function isSet(value: unknown): boolean {
+  return value !== undefined && value !== null && value !== "";
 }
 
 function withQuery(path: string, query: unknown): string {

@@ -74,8 +74,8 @@ export class PoolDispatcher extends Dispatcher {
   /** Takes no more requests and waits for those that came through here. The pool goes on. */
   override close(): Promise<void>;
   override close(callback: () => void): void;
-  override close(callback?: () => void): Promise<void> | void {
-    if (callback !== undefined) return void this.close().then(callback);
+  override close(callback?: (error?: unknown) => void): Promise<void> | void {
+    if (callback !== undefined) return void this.close().then(() => callback(), callback);
     if (this.#destroyed) return Promise.reject(new errors.ClientDestroyedError());
     this.#closed = true;
     return this.#emptied().then(() => {
