@@ -124,7 +124,6 @@ test.each<[string, unknown, unknown]>([
   ["an init that is none", "http://127.0.0.1:1/", "init"],
   ["an unknown option of the pool", "http://127.0.0.1:1/", { pool: { timeout: 1 } }],
   ["a dispatcher of somebody else's", "http://127.0.0.1:1/", { dispatcher: {} }],
-  ["integrity, which it does not check", "http://127.0.0.1:1/", { integrity: "sha256-x" }],
   ["a signal that is none", "http://127.0.0.1:1/", { signal: {} }],
 ])("fetch refuses %s with a TypeError, before anything is sent", async (_name, input, init) => {
   await using pool = new HttpPool();

@@ -23,6 +23,7 @@ export interface FetchArguments {
   readonly redirect: "follow" | "error" | "manual";
   /** Of a body that comes as a stream, where the caller knows it. */
   readonly contentLength: string | undefined;
+  readonly integrity: string;
 }
 
 const FORBIDDEN_METHOD = /^(?:connect|trace|track)$/i;
@@ -54,15 +55,10 @@ export function readFetchArguments(
 }
 
 /** What would silently not be done. */
-function refuse({ dispatcher, integrity }: HttpFetchInit): void {
-  if (dispatcher !== undefined && dispatcher !== null) {
-    throw new TypeError(
-      "fetch: this fetch sends over its own pool and takes no dispatcher. Leave it out, or use undici's fetch",
-    );
-  }
-  if (integrity !== undefined && integrity !== null && integrity !== "") {
-    throw new TypeError("fetch: integrity is not checked by this fetch. Compare the digest of the body yourself");
-  }
+function refuse({ dispatcher }: HttpFetchInit): void {
+  if (dispatcher === undefined || dispatcher === null) return;
+  const advice = "Leave it out, or use undici's fetch";
+  throw new TypeError(`fetch: this fetch sends over its own pool and takes no dispatcher. ${advice}`);
 }
 
 function complete(url: string | URL, init: HttpFetchInit, given: unknown): FetchArguments {
@@ -85,12 +81,12 @@ function complete(url: string | URL, init: HttpFetchInit, given: unknown): Fetch
   if (body !== undefined) request.body = body;
   if (signal !== undefined) request.signal = signal;
   if (redirect !== "follow") request.maxRedirects = 0;
-  return { request, signal, redirect, contentLength };
+  return { request, signal, redirect, contentLength, integrity: init.integrity ?? "" };
 }
 
 function merged(request: Request, { pool }: HttpFetchInit): HttpFetchInit {
-  const { method, headers, redirect, signal } = request;
-  return { method, headers, redirect, signal, pool };
+  const { method, headers, redirect, signal, integrity } = request;
+  return { method, headers, redirect, signal, integrity, pool };
 }
 
 /** Whether `init` says anything that a Request knows of. */

@@ -20,12 +20,19 @@ type MadeResponse = new (facts: Facts, copy?: Response) => Response;
 
 let made: MadeResponse | undefined;
 
-export function fetchResponse(response: HttpResponse, method: string, signal: AbortSignal | undefined): Response {
+/** `bytes` are the body where it was read already. */
+export function fetchResponse(
+  response: HttpResponse,
+  method: string,
+  signal: AbortSignal | undefined,
+  bytes?: Uint8Array,
+): Response {
   const hasBody = method !== "HEAD" && !NULL_BODY.has(response.status);
   // Nothing can come, and nobody could read it.
-  if (!hasBody) response.body.resume();
+  if (!hasBody && bytes === undefined) response.body.resume();
   made ??= defineResponse();
-  return new made({ response, signal, hasBody });
+  const body = hasBody && bytes !== undefined ? withType(response, toBuffer(bytes)) : undefined;
+  return new made({ response, signal, hasBody }, body);
 }
 
 /** At the first use: Node loads its `Response` when it is first named, and pools without fetch need none. */
@@ -111,11 +118,13 @@ function defineResponse(): MadeResponse {
     }
 
     async blob(): Promise<Blob> {
-      return this.#real === undefined ? this.#withType(await this.#read()).blob() : this.#real.blob();
+      return this.#real === undefined ? withType(this.#facts.response, await this.#read()).blob() : this.#real.blob();
     }
 
     async formData(): Promise<FormData> {
-      return this.#real === undefined ? this.#withType(await this.#read()).formData() : this.#real.formData();
+      return this.#real === undefined
+        ? withType(this.#facts.response, await this.#read()).formData()
+        : this.#real.formData();
     }
 
     clone(): Response {
@@ -151,15 +160,16 @@ function defineResponse(): MadeResponse {
       if (this.#real !== undefined) return this.#real;
       abandoned.unregister(this);
       const { response, signal } = this.#facts;
-      this.#real = this.#withType(webStream(response, signal));
+      this.#real = withType(response, webStream(response, signal));
       return this.#real;
     }
-
-    #withType(body: Buffer | ReadableStream<Uint8Array>): Response {
-      const type = this.#facts.response.header("content-type");
-      return new Response(body as ReadableStream, type === undefined ? {} : { headers: { "content-type": type } });
-    }
   } satisfies MadeResponse;
+}
+
+/** A body with its type, which is what `blob` and `formData` go by. */
+function withType(response: HttpResponse, body: Buffer | ReadableStream<Uint8Array>): Response {
+  const type = response.header("content-type");
+  return new Response(body as ReadableStream, type === undefined ? {} : { headers: { "content-type": type } });
 }
 
 /** What a reader of the body gets: the signal's reason as it is, or the word that Node's fetch uses, with our error. */

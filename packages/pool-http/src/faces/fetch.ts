@@ -3,15 +3,16 @@
  * `Response` of the running Node, rejects with a TypeError where the network or an argument is at fault (its `cause` is
  * the pool's error), and with the signal's reason where the caller has aborted.
  */
-import { HttpRedirectError, HttpRequestError } from "../errors.ts";
+import { HttpProtocolError, HttpRedirectError, HttpRequestError, type HttpErrorContext } from "../errors.ts";
 import { isRedirect } from "../exchange/redirect.ts";
-import { prepareRequest } from "../exchange/request.ts";
+import { prepareRequest, type PreparedRequest } from "../exchange/request.ts";
 import { describeRequest } from "../exchange/target.ts";
 import type { HttpResponse } from "../response.ts";
 import type { FaceHost } from "./face-host.ts";
 import { toFetchError } from "./fetch-error.ts";
 import { readFetchArguments, type FetchArguments, type HttpFetch } from "./fetch-request.ts";
 import { fetchResponse } from "./fetch-response.ts";
+import { matchesIntegrity } from "./integrity.ts";
 
 /** What browsers and Node's fetch put in where the caller names none; some servers refuse a request without it. */
 const ACCEPT = "*/*";
@@ -31,12 +32,8 @@ export function createFetch(host: FaceHost): HttpFetch {
 }
 
 function send(host: FaceHost, given: FetchArguments): Promise<Response> {
-  const { signal, redirect } = given;
   // Before anything else may be wrong, as the standard has it.
-  if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
-  const failed = (error: unknown): never => {
-    throw toFetchError(error, "fetch failed");
-  };
+  if (given.signal?.aborted === true) return Promise.reject(given.signal.reason as Error);
   try {
     const { options } = host;
     const prepared = prepareRequest(given.request, options);
@@ -46,21 +43,43 @@ function send(host: FaceHost, given: FetchArguments): Promise<Response> {
     // Whoever asked for the compression: fetch undoes it.
     const decodes = prepared.decodes || (!options.disableCompression && prepared.method !== "HEAD");
     const exchange = host.begin(decodes === prepared.decodes ? prepared : { ...prepared, decodes });
-    return exchange.run().then((response) => {
-      const refused = isRedirect(response.status)
-        ? redirectError(response, redirect, prepared.maxRedirects)
-        : undefined;
-      if (refused === undefined) return fetchResponse(response, prepared.method, signal);
-      void response.discard();
-      const request = describeRequest(prepared.method, prepared.target);
-      const { attempts } = response;
-      const context = { pool: options.name, request, phase: "headers", attempts } as const;
-      return failed(new HttpRedirectError(`${options.name}: ${request}: ${refused}`, context));
-    }, failed);
+    return exchange.run().then((response) => answer(response, prepared, given, options.name), failed);
   } catch (error) {
     const message = error instanceof HttpRequestError ? error.message : "fetch failed";
     return Promise.reject(toFetchError(error, message) as Error);
   }
+}
+
+function failed(error: unknown): never {
+  throw toFetchError(error, "fetch failed");
+}
+
+/** What the caller gets for the pool's response, once its headers are there. */
+function answer(
+  response: HttpResponse,
+  prepared: PreparedRequest,
+  given: FetchArguments,
+  pool: string,
+): Response | Promise<Response> {
+  const { method } = prepared;
+  const { signal, integrity } = given;
+  const refusal = (why: string): [message: string, context: HttpErrorContext] => {
+    const request = describeRequest(method, prepared.target);
+    return [`${pool}: ${request}: ${why}`, { pool, request, attempts: response.attempts }];
+  };
+  const refused = isRedirect(response.status)
+    ? redirectError(response, given.redirect, prepared.maxRedirects)
+    : undefined;
+  if (refused !== undefined) {
+    void response.discard();
+    return failed(new HttpRedirectError(...refusal(refused)));
+  }
+  if (integrity === "") return fetchResponse(response, method, signal);
+  // Nothing of the body may be handed out before all of it was found good.
+  return response.bytes().then((bytes) => {
+    if (matchesIntegrity(bytes, integrity)) return fetchResponse(response, method, signal, bytes);
+    return failed(new HttpProtocolError(...refusal("the body is not the one that integrity names")));
+  }, failed);
 }
 
 /** Why a redirect that was handed out is none to the caller. */
