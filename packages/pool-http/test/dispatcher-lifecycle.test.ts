@@ -110,3 +110,16 @@ test("its events tell of the pool's connections, from the first listener on", as
   await turns(1);
   expect(told).toEqual([]);
 });
+
+test("what compose makes of it can be composed again, closed and destroyed", async () => {
+  await using server = await httpServer((_request, response) => response.end("ok"));
+  await using pool = new HttpPool();
+  const pass: Dispatcher.DispatcherComposeInterceptor = (dispatch) => (options, handler) => dispatch(options, handler);
+  const composed = pool.dispatcher.compose(pass).compose([pass, pass]);
+  expect(await (await composed.request({ origin: server.url, path: "/", method: "GET" })).body.text()).toBe("ok");
+  await composed.close();
+  expect(await rejection(composed.request({ origin: server.url, path: "/", method: "GET" }))).toMatchObject({
+    code: "UND_ERR_DESTROYED",
+  });
+  await composed.destroy();
+});

@@ -9,29 +9,24 @@ import { Dispatched } from "./dispatched.ts";
 import { headersLimit, prepareDispatch, sourceOf, withOrigin, type DispatchOptions } from "./dispatch-request.ts";
 import type { FaceHost } from "./face-host.ts";
 
+/** A symbol and not a private field: `compose` returns a proxy, on which private fields are out of reach. */
+const DOOR = Symbol("door");
+
 export class PoolDispatcher extends Dispatcher {
-  readonly #host: FaceHost;
-  readonly #running = new Set<Dispatched>();
-  /** Origins to which a caller was told to send no more for now. */
-  readonly #full = new Set<string>();
-  #closed = false;
-  #destroyed = false;
-  #onEmpty: (() => void)[] = [];
-  readonly #stopEvents: () => void;
+  readonly [DOOR]: Door;
 
   constructor(host: FaceHost) {
     super();
-    this.#host = host;
-    this.#stopEvents = emitConnectionEvents(this, host.watchers);
+    this[DOOR] = new Door(host, this);
   }
 
   /** No more requests are taken. */
   get closed(): boolean {
-    return this.#closed;
+    return this[DOOR].closed;
   }
 
   get destroyed(): boolean {
-    return this.#destroyed;
+    return this[DOOR].destroyed;
   }
 
   /**
@@ -47,7 +42,7 @@ export class PoolDispatcher extends Dispatcher {
       if (typeof options !== "object" || options === null) {
         throw new errors.InvalidArgumentError("opts must be an object.");
       }
-      return this.#dispatch(options, handler);
+      return this[DOOR].dispatch(options, handler);
     } catch (error) {
       if (typeof handler.onResponseError !== "function") throw error;
       // undici has no controller to give here either.
@@ -62,7 +57,7 @@ export class PoolDispatcher extends Dispatcher {
   override compose(
     ...given: (Dispatcher.DispatcherComposeInterceptor | Dispatcher.DispatcherComposeInterceptor[])[]
   ): Dispatcher.ComposedDispatcher {
-    const { baseUrl } = this.#host.options;
+    const { baseUrl } = this[DOOR].options;
     const interceptors = given.flat();
     if (baseUrl === undefined) return super.compose(interceptors);
     const complete: Dispatcher.DispatcherComposeInterceptor = (dispatch) => (options, handler) =>
@@ -75,13 +70,9 @@ export class PoolDispatcher extends Dispatcher {
   override close(): Promise<void>;
   override close(callback: () => void): void;
   override close(callback?: (error?: unknown) => void): Promise<void> | void {
-    if (callback !== undefined) return void this.close().then(() => callback(), callback);
-    if (this.#destroyed) return Promise.reject(new errors.ClientDestroyedError());
-    this.#closed = true;
-    return this.#emptied().then(() => {
-      this.#destroyed = true;
-      this.#stopEvents();
-    });
+    const closed = this[DOOR].close();
+    if (callback === undefined) return closed;
+    closed.then(() => callback(), callback);
   }
 
   /** Ends the requests that came through here, with `error` or undici's ClientDestroyedError. The pool goes on. */
@@ -89,26 +80,43 @@ export class PoolDispatcher extends Dispatcher {
   override destroy(error: Error | null): Promise<void>;
   override destroy(callback: () => void): void;
   override destroy(error: Error | null, callback: () => void): void;
-  override destroy(first?: Error | null | (() => void), callback?: () => void): Promise<void> | void {
-    if (typeof first === "function") return this.destroy(null, first);
-    if (callback !== undefined) return void this.destroy(first ?? null).then(callback);
-    this.#closed = true;
-    this.#destroyed = true;
-    const reason = first ?? new errors.ClientDestroyedError();
-    // Not within this call: its caller does not expect to hear of the ends before it returns.
-    queueMicrotask(() => {
-      for (const dispatched of this.#running) dispatched.abort(reason);
-    });
-    return this.#emptied().then(this.#stopEvents);
+  override destroy(first?: Error | null | (() => void), second?: () => void): Promise<void> | void {
+    const callback = typeof first === "function" ? first : second;
+    const destroyed = this[DOOR].destroy(typeof first === "function" ? null : first);
+    if (callback === undefined) return destroyed;
+    void destroyed.then(callback);
+  }
+}
+
+/** What came through one dispatcher, and whether more may come. */
+class Door {
+  closed = false;
+  destroyed = false;
+  readonly #host: FaceHost;
+  readonly #dispatcher: Dispatcher;
+  readonly #running = new Set<Dispatched>();
+  /** Origins to which a caller was told to send no more for now. */
+  readonly #full = new Set<string>();
+  readonly #stopEvents: () => void;
+  #onEmpty: (() => void)[] = [];
+
+  constructor(host: FaceHost, dispatcher: Dispatcher) {
+    this.#host = host;
+    this.#dispatcher = dispatcher;
+    this.#stopEvents = emitConnectionEvents(dispatcher, host.watchers);
   }
 
-  #dispatch(given: DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
-    if (this.#destroyed) throw new errors.ClientDestroyedError();
-    if (this.#closed) throw new errors.ClientClosedError();
+  get options(): FaceHost["options"] {
+    return this.#host.options;
+  }
+
+  dispatch(given: DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+    if (this.destroyed) throw new errors.ClientDestroyedError();
+    if (this.closed) throw new errors.ClientClosedError();
     const source = sourceOf(given);
     const headersMs = headersLimit(given);
     const dispatched = new Dispatched({ handler, source, headersMs, onEnd: (ended) => this.#ended(ended, origin) });
-    const request = prepareDispatch(given, this.#host.options, source, dispatched);
+    const request = prepareDispatch(given, this.options, source, dispatched);
     checkHandler(handler);
     const { origin } = request.target;
     const exchange = this.#begin(request);
@@ -117,6 +125,26 @@ export class PoolDispatcher extends Dispatcher {
     if (this.#host.hasRoom(origin)) return true;
     this.#full.add(origin);
     return false;
+  }
+
+  close(): Promise<void> {
+    if (this.destroyed) return Promise.reject(new errors.ClientDestroyedError());
+    this.closed = true;
+    return this.#emptied().then(() => {
+      this.destroyed = true;
+      this.#stopEvents();
+    });
+  }
+
+  destroy(error: Error | null | undefined): Promise<void> {
+    this.closed = true;
+    this.destroyed = true;
+    const reason = error ?? new errors.ClientDestroyedError();
+    // Not within this call: its caller does not expect to hear of the ends before it returns.
+    queueMicrotask(() => {
+      for (const dispatched of this.#running) dispatched.abort(reason);
+    });
+    return this.#emptied().then(this.#stopEvents);
   }
 
   #begin(request: Parameters<FaceHost["begin"]>[0]): ReturnType<FaceHost["begin"]> {
@@ -134,7 +162,7 @@ export class PoolDispatcher extends Dispatcher {
     if (!this.#full.has(origin)) return;
     // Once its connection has come back.
     setImmediate(() => {
-      if (this.#host.hasRoom(origin) && this.#full.delete(origin)) this.emit("drain", new URL(origin));
+      if (this.#host.hasRoom(origin) && this.#full.delete(origin)) this.#dispatcher.emit("drain", new URL(origin));
     });
   }
 
@@ -147,17 +175,19 @@ export class PoolDispatcher extends Dispatcher {
 const METHODS = [
   "onRequestStart",
   "onResponseError",
+  "onBodySent",
+  "onRequestSent",
   "onResponseStart",
   "onResponseData",
   "onResponseEnd",
 ] as const satisfies readonly (keyof Dispatcher.DispatchHandler)[];
-const OPTIONAL = ["onBodySent", "onRequestSent"] as const satisfies readonly (keyof Dispatcher.DispatchHandler)[];
+const OPTIONAL = new Set<string>(["onBodySent", "onRequestSent"]);
 
 /** A handler of undici 7 and before, which has other methods, would wait for ever. */
 function checkHandler(handler: Dispatcher.DispatchHandler): void {
-  const wrong =
-    METHODS.find((name) => typeof handler[name] !== "function") ??
-    OPTIONAL.find((name) => handler[name] !== undefined && typeof handler[name] !== "function");
+  const wrong = METHODS.find(
+    (name) => typeof handler[name] !== "function" && !(OPTIONAL.has(name) && handler[name] === undefined),
+  );
   if (wrong === undefined) return;
   const old = "onConnect" in handler || "onHeaders" in handler;
   const advice = old ? ". It is one of undici 7 or of Node's own fetch: give that pool.legacyDispatcher" : "";
