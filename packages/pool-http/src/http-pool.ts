@@ -5,13 +5,18 @@
  * Layers: this class (the verbs, the life of the pool) over `exchange/` (one request: deadline, attempts, body) over
  * `transport/` (connections and who gets them). Each knows only what lies below it.
  */
+import { Dispatcher1Wrapper, type Dispatcher } from "undici";
 import { HttpPoolClosedError, HttpRequestError } from "./errors.ts";
 import { Exchange } from "./exchange/exchange.ts";
 import { LeakWatch } from "./exchange/leak-watch.ts";
 import { RetryBudgets } from "./exchange/retry-budget.ts";
 import type { HttpBody } from "./exchange/request-body.ts";
 import { resolveTarget } from "./exchange/target.ts";
-import { prepareRequest, type HttpRequest, type HttpRequestOptions } from "./exchange/request.ts";
+import { prepareRequest, type HttpRequest, type HttpRequestOptions, type PreparedRequest } from "./exchange/request.ts";
+import type { FaceHost } from "./faces/face-host.ts";
+import { createFetch } from "./faces/fetch.ts";
+import type { HttpFetch } from "./faces/fetch-request.ts";
+import { PoolDispatcher } from "./faces/pool-dispatcher.ts";
 import { preconnect, type HttpPreconnectOptions } from "./preconnect.ts";
 import { resolveTls, type HttpTlsOptions } from "./tls-options.ts";
 import { resolveOptions, type HttpPoolOptions, type ResolvedOptions } from "./options.ts";
@@ -44,6 +49,11 @@ const CLOSE_DEADLINE_MS = 10_000;
 const MAX_REPORTED = 20;
 
 export class HttpPool {
+  /**
+   * The `fetch` of the WHATWG over this pool, for libraries that take one; it needs no `this`. Rejects with a TypeError
+   * whose `cause` is the HttpPoolError, or with the signal's reason.
+   */
+  readonly fetch: HttpFetch;
   readonly #options: ResolvedOptions;
   readonly #transport: Transport;
   readonly #recorder = new StatsRecorder();
@@ -53,6 +63,7 @@ export class HttpPool {
   readonly #leaks: LeakWatch;
   /** Requests that have begun and not ended. */
   readonly #exchanges = new Set<Exchange>();
+  readonly #host: FaceHost;
   #state: "open" | "draining" | "closed" = "open";
   #closing: Promise<HttpCloseReport> | undefined;
   /** When the pool was closed. */
@@ -67,11 +78,31 @@ export class HttpPool {
     this.#transport.watchers.add(connectionReports(this.#options.name, this.#recorder));
     this.#budgets = new RetryBudgets(this.#options.retryBudget);
     this.#leaks = new LeakWatch(this.#options);
+    this.#host = {
+      options: this.#options,
+      begin: (request) => this.#begin(request, this.#recorder),
+      hasRoom: (origin) => this.#transport.hasRoom(origin),
+      watchers: this.#transport.watchers,
+    };
+    this.fetch = createFetch(this.#host);
     if (this.#options.tls.insecureSkipVerify) this.#warnInsecure();
   }
 
   get name(): string {
     return this.#options.name;
+  }
+
+  /**
+   * This pool as an undici Dispatcher, for undici's own functions and for libraries that take one. A door of its own
+   * each time: who closes or destroys it ends what came through it, and neither the pool nor anybody else's requests.
+   */
+  get dispatcher(): Dispatcher {
+    return new PoolDispatcher(this.#host);
+  }
+
+  /** The same for Node's built-in fetch and for undici 7 and before, whose handlers have other methods. */
+  get legacyDispatcher(): Dispatcher {
+    return new Dispatcher1Wrapper(this.dispatcher);
   }
 
   get(url: string | URL, options?: HttpRequestOptions): Promise<HttpResponse> {
@@ -103,7 +134,7 @@ export class HttpPool {
    * are there. Rejects with an HttpPoolError, or with the reason of the caller's signal.
    */
   do(request: HttpRequest): Promise<HttpResponse> {
-    return this.#begin(request, this.#recorder);
+    return this.#do(request, this.#recorder);
   }
 
   /**
@@ -120,7 +151,7 @@ export class HttpPool {
       const timeoutMs = options.timeoutMs ?? HEALTH_TIMEOUT_MS;
       const request: HttpRequest = { url, ...options, timeoutMs, maxRetries: 0, stream: true };
       this.#healthRecorder ??= new StatsRecorder();
-      const response = await this.#begin(request, this.#healthRecorder);
+      const response = await this.#do(request, this.#healthRecorder);
       const { status } = response;
       const latency_ms = elapsed();
       await response.discard();
@@ -165,8 +196,8 @@ export class HttpPool {
    * caller's signal.
    */
   preconnect(url: string | URL, count = 1, options: HttpPreconnectOptions = {}): Promise<number> {
-    if (this.#state !== "open") return Promise.reject(this.#refusal());
     try {
+      this.#checkOpen();
       return preconnect(this.#transport, this.#options, this.#originOf(url, "preconnect"), count, options);
     } catch (error) {
       return Promise.reject(error as Error);
@@ -209,31 +240,13 @@ export class HttpPool {
     await this.close();
   }
 
-  #begin(request: HttpRequest, recorder: StatsRecorder): Promise<HttpResponse> {
-    if (this.#state !== "open") return Promise.reject(this.#refusal());
+  #do(request: HttpRequest, recorder: StatsRecorder): Promise<HttpResponse> {
     try {
-      const exchange = new Exchange(
-        {
-          options: this.#options,
-          transport: this.#transport,
-          recorder,
-          budgets: this.#budgets,
-          leaks: this.#leaks,
-          onFinished: this.#finished,
-        },
-        prepareRequest(request, this.#options),
-      );
-      this.#exchanges.add(exchange);
-      return exchange.run();
+      this.#checkOpen();
+      return this.#begin(prepareRequest(request, this.#options), recorder).run();
     } catch (error) {
       return Promise.reject(error as Error);
     }
-  }
-
-  #refusal(): HttpPoolClosedError {
-    const state = this.#state === "draining" ? "closing" : "closed";
-    const message = `${this.name}: the pool is ${state} and takes no more requests. Make a new one.`;
-    return new HttpPoolClosedError(message, { pool: this.name });
   }
 
   #originOf(url: string | URL, verb: string): string {
@@ -243,6 +256,30 @@ export class HttpPool {
       const message = `${this.name}: ${verb}: ${(error as Error).message}.`;
       throw new HttpRequestError(message, { pool: this.name, cause: error });
     }
+  }
+
+  #begin(request: PreparedRequest, recorder: StatsRecorder): Exchange {
+    this.#checkOpen();
+    const exchange = new Exchange(
+      {
+        options: this.#options,
+        transport: this.#transport,
+        recorder,
+        budgets: this.#budgets,
+        leaks: this.#leaks,
+        onFinished: this.#finished,
+      },
+      request,
+    );
+    this.#exchanges.add(exchange);
+    return exchange;
+  }
+
+  #checkOpen(): void {
+    if (this.#state === "open") return;
+    const state = this.#state === "draining" ? "closing" : "closed";
+    const message = `${this.name}: the pool is ${state} and takes no more requests. Make a new one.`;
+    throw new HttpPoolClosedError(message, { pool: this.name });
   }
 
   readonly #finished = (exchange: Exchange): void => {

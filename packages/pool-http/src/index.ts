@@ -8,6 +8,7 @@ export type { HttpTlsOptions } from "./tls-options.ts";
 export type { HttpPreconnectOptions } from "./preconnect.ts";
 export type { HttpRequest, HttpRequestOptions } from "./exchange/request.ts";
 export type { HttpBody, HttpBodyValue } from "./exchange/request-body.ts";
+export type { HttpFetch, HttpFetchInit, HttpFetchOptions } from "./faces/fetch-request.ts";
 export type { HttpHeadersInit } from "./exchange/headers.ts";
 export type { HttpHistogram, HttpOriginStats, HttpPoolHistograms, HttpPoolStats } from "./stats/document.ts";
 export type {

@@ -114,14 +114,8 @@ test("a chunk that is neither text nor bytes is the caller's mistake and not ret
   expect(pool.getStats().retry_count).toBe(0);
 });
 
-test("a FormData is refused with the way to send it, and that way works", async () => {
-  await using server = await faultServer((socket, { head, body }) => {
-    socket.write(reply(200, `${/multipart\/form-data; ?boundary=/.test(head)} ${body.includes('name="a"')}`));
-  });
+test("a Map is refused with the way to send it", async () => {
   await using pool = new HttpPool();
-  const form = new FormData();
-  form.set("a", "b");
-  expect((await rejection(pool.post(server.url, form))).message).toContain("await new Response(form).blob()");
-  expect((await rejection(pool.post(server.url, new Map()))).message).toContain("Object.fromEntries(map)");
-  expect(await (await pool.post(server.url, await new Response(form).blob())).text()).toBe("true true");
+  const error = await rejection(pool.post("http://127.0.0.1:1", new Map()));
+  expect(error.message).toContain("Object.fromEntries(map)");
 });

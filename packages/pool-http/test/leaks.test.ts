@@ -153,6 +153,19 @@ test("a response that was garbage-collected unread is reported, and its connecti
   await pool.close();
 });
 
+test("so is a response of fetch", async () => {
+  await using server = await openEnded();
+  const { pool, lines, line } = watched({});
+  await (async () => void (await pool.fetch(server.url)))();
+  while (lines.length === 0) {
+    collectGarbage();
+    await turns(2);
+  }
+  expect((await line("warn")).message).toContain("garbage-collected unread");
+  await server.socketsDownTo(0);
+  await pool.close();
+});
+
 test("a body that somebody holds without its response is left alone by the garbage collector", async () => {
   let finish = () => {};
   await using server = await faultServer((socket) => {

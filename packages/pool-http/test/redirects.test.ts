@@ -107,3 +107,13 @@ test("response.url never shows a user or a password, and redirects within the or
   const basic = `authorization: Basic ${Buffer.from("user:p@ss").toString("base64")}`;
   expect(server.requests.map(({ head }) => head.includes(basic))).toEqual([true, true]);
 });
+
+test("a location in raw UTF-8 leads where it was meant to", async () => {
+  await using server = await faultServer((socket, { line }) => {
+    const location = Buffer.from("/안녕").toString("latin1");
+    socket.write(line.includes("/from") ? reply(302, "", { location }) : reply(200, line), "latin1");
+  });
+  await using pool = new HttpPool();
+  const response = await pool.get(`${server.url}/from`);
+  expect(response.url).toBe(`${server.url}/%EC%95%88%EB%85%95`);
+});

@@ -214,3 +214,17 @@ test("disableKeepAlives opens a connection for each request", async () => {
   expect(server.accepted()).toBe(3);
   expect(pool.getStats().idle_connections).toBe(0);
 });
+
+test("the path goes out as it was written, a lonely question mark included, and without its fragment", async () => {
+  await using server = await echo();
+  await using pool = new HttpPool();
+  for (const [given, sent] of [
+    ["/a?", "/a?"],
+    ["/a?#part?", "/a?"],
+    ["/a#", "/a"],
+    ["/a?b=1#c", "/a?b=1"],
+    ["", "/"],
+  ] as const) {
+    expect((await (await pool.get(server.url + given)).json<Echo>()).url).toBe(sent);
+  }
+});

@@ -11,6 +11,7 @@ import type { Connection } from "../transport/connection.ts";
 import { CONNECTION_GONE, STREAM_REFUSED } from "../transport/signals.ts";
 import { codeOf, tooLarge, type Failure } from "./failure.ts";
 import type { OpenedBody } from "./request-body.ts";
+import type { Tap } from "./tap.ts";
 
 /** Where a streamed body goes. */
 export interface BodySink {
@@ -31,6 +32,7 @@ export interface AttemptSettings {
   readonly onEnd: () => void;
   /** Counters for all attempts of a pool. */
   readonly traffic: { sent(bytes: number): void; received(bytes: number): void };
+  readonly tap: Tap | undefined;
 }
 
 /** Rests of unwanted responses up to this size are read, to keep the connection; beyond it, closing is cheaper. */
@@ -161,10 +163,16 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   onBodySent(chunk: Buffer | string): void {
     this.#settings.traffic.sent(typeof chunk === "string" ? Buffer.byteLength(chunk) : chunk.byteLength);
+    this.#settings.tap?.bodySent(chunk as Buffer);
+  }
+
+  onRequestSent(): void {
+    this.#settings.tap?.requestSent();
   }
 
   onResponseStarted(): void {
     this.#responseBegan = true;
+    this.#settings.tap?.responseStarted();
   }
 
   onResponseStart(
@@ -173,8 +181,10 @@ export class Attempt implements Dispatcher.DispatchHandler {
     headers: Record<string, string | string[] | undefined>,
     statusText?: string,
   ): void {
+    if (this.#ended) return;
     // 1xx: the answer is yet to come.
-    if (status < 200 || this.#ended) return;
+    if (status < 200) return this.#settings.tap?.informed(status, headers, statusText, controller.rawHeaders ?? null);
+    this.#settings.tap?.answered(controller.rawHeaders ?? null);
     this.status = status;
     this.statusText = statusText ?? "";
     this.headers = headers as Record<string, string | string[]>;
@@ -210,7 +220,11 @@ export class Attempt implements Dispatcher.DispatchHandler {
     }
   }
 
-  onResponseEnd(): void {
+  onResponseEnd(
+    controller: Dispatcher.DispatchController,
+    trailers: Record<string, string | string[] | undefined>,
+  ): void {
+    this.#settings.tap?.ended(trailers, controller.rawTrailers ?? null);
     this.connection.answered(this.headers["keep-alive"]);
     this.#release();
     if (!this.#ended) this.#end(undefined);

@@ -1,5 +1,5 @@
 /** Undoes gzip, deflate, br and zstd, with a limit on what comes out. */
-import type { Transform } from "node:stream";
+import { Transform, type TransformCallback } from "node:stream";
 import { promisify } from "node:util";
 import * as zlib from "node:zlib";
 import { codeOf, tooLarge, undecodable, type Failure } from "./failure.ts";
@@ -94,12 +94,48 @@ async function decodeLayers(data: Buffer, layers: readonly string[], limitBytes:
   return decoded;
 }
 
-/** The transforms that inflate a stream, in order. A bare deflate cannot be told ahead and is not accepted here. */
+/** The transforms that inflate a stream, in order. */
 export function decodeStreams(layers: readonly string[]): Transform[] {
-  return layers.map((layer) => (CODINGS[layer] as Coding).stream());
+  return layers.map((layer) => (layer === "deflate" ? new EitherInflate() : (CODINGS[layer] as Coding).stream()));
+}
+
+function isBareDeflate(data: Uint8Array): boolean {
+  return ((data[0] ?? 0) & 0x0f) !== 8;
 }
 
 function codingOf(layer: string, data: Buffer): Coding {
-  const bare = layer === "deflate" && ((data[0] ?? 0) & 0x0f) !== 8;
+  const bare = layer === "deflate" && isBareDeflate(data);
   return bare ? BARE_DEFLATE : (CODINGS[layer] as Coding);
+}
+
+/** "deflate" in a stream: its first byte tells whether it is zlib's format or bare. */
+class EitherInflate extends Transform {
+  #inflate: Transform | undefined;
+
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    this.#inflate ??= this.#start(isBareDeflate(chunk) ? BARE_DEFLATE.stream() : zlib.createInflate());
+    this.#inflate.write(chunk, done);
+  }
+
+  override _flush(done: TransformCallback): void {
+    if (this.#inflate === undefined) return done();
+    this.#inflate.once("end", () => done()).end();
+  }
+
+  override _read(size: number): void {
+    this.#inflate?.resume();
+    super._read(size);
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#inflate?.destroy();
+    callback(error);
+  }
+
+  #start(inflate: Transform): Transform {
+    inflate.on("data", (data: Buffer) => {
+      if (!this.push(data)) inflate.pause();
+    });
+    return inflate.on("error", (error) => this.destroy(error));
+  }
 }

@@ -114,6 +114,16 @@ export class Exchange {
     this.#interruption.interrupt(this.#ended("closed", "ERR_VG_HTTP_CLOSED", detail));
   }
 
+  /** The caller gives it up, as with its signal. */
+  abort(reason: unknown): void {
+    this.#interruption.interrupt(this.#ended("abort", "ABORT_ERR", "the caller", reason));
+  }
+
+  /** The attempt that is going on has waited too long for its headers; another may follow. */
+  expireAttempt(limitMs: number): void {
+    if (this.#attempt?.phase === "headers") this.#interruption.stop(this.#timedOut("attemptTimeoutMs", limitMs));
+  }
+
   async #loop(): Promise<HttpResponse | Failure> {
     for (;;) {
       let failure = this.#interruption.failure ?? (await this.#send());
@@ -195,6 +205,7 @@ export class Exchange {
       now: () => this.#now(),
       onEnd: () => request.body.close(opened),
       traffic: this.#journal.counters,
+      tap: request.tap,
     });
     this.#attempt = attempt;
     this.#phase = () => attempt.phase;
@@ -310,6 +321,7 @@ export class Exchange {
       attempt,
       {
         firstByteMs: this.#remainingMs(),
+        firstGapMs: request.firstGapMs,
         gapMs: request.bodyGapTimeoutMs,
         totalMs: request.bodyTimeoutMs,
         timeoutMs: request.timeoutMs,

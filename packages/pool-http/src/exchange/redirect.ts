@@ -27,7 +27,7 @@ export function nextHop(
   baseUrl: URL | undefined,
 ): PreparedRequest | string | undefined {
   const { method, target } = request;
-  const url = URL.parse(location, target.url.href);
+  const url = URL.parse(inUtf8(location), target.url.href);
   if (url === null || (url.protocol !== "http:" && url.protocol !== "https:")) {
     return "the server redirected to something that is no http or https URL";
   }
@@ -53,4 +53,10 @@ export function nextHop(
     },
   };
   return next;
+}
+
+/** Headers are read as Latin-1. A path that a server has written in UTF-8 is meant as such. */
+function inUtf8(text: string): string {
+  const bytes = Buffer.from(text, "latin1");
+  return bytes.toString("latin1") === text ? bytes.toString("utf8") : text;
 }

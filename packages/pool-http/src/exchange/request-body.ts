@@ -6,6 +6,7 @@
  */
 import { Readable } from "node:stream";
 import { describeValue } from "@vg/internal";
+import { isFormData, multipart } from "./multipart.ts";
 import { takeStream } from "./used-stream.ts";
 
 export type HttpBodyValue =
@@ -14,9 +15,11 @@ export type HttpBodyValue =
   | ArrayBuffer
   | URLSearchParams
   | Blob
+  /** Sent as multipart/form-data. */
+  | FormData
   | ReadableStream<Uint8Array>
   | AsyncIterable<Uint8Array | string>
-  /** A plain object or an array: sent as JSON. Other objects (a FormData, a Map) are refused when they are sent. */
+  /** A plain object or an array: sent as JSON. Other objects (a Map, a class of yours) are refused when they are sent. */
   | object
   | null
   | undefined;
@@ -25,7 +28,7 @@ export type HttpBodyValue =
 export type HttpBody = HttpBodyValue | (() => HttpBodyValue | Promise<HttpBodyValue>);
 
 /** What undici sends. */
-export type Payload = string | Uint8Array | Blob | AsyncIterable<Uint8Array> | null;
+export type Payload = string | Uint8Array | Blob | AsyncIterable<Uint8Array | string> | null;
 
 /** A body for one attempt. */
 export class OpenedBody {
@@ -64,14 +67,15 @@ export class OpenedBody {
     }
   }
 
-  async *#chunksOf(source: Source): AsyncGenerator<Uint8Array> {
+  async *#chunksOf(source: Source): AsyncGenerator<Uint8Array | string> {
     this.consumed = true;
     try {
       for await (const chunk of source.chunks()) {
         if (typeof chunk !== "string" && !(chunk instanceof Uint8Array)) {
-          throw new TypeError(`a chunk of the body must be a string or bytes, got ${describeValue(chunk)}`);
+          const message = `a chunk of the body must be a string or bytes, got ${describeValue(chunk)}`;
+          throw Object.assign(new TypeError(message), { code: "ERR_INVALID_ARG_TYPE" });
         }
-        yield typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+        yield chunk;
       }
     } catch (error) {
       this.sourceError = { error };
@@ -86,16 +90,18 @@ export class OpenedBody {
 export class RequestBody {
   readonly #make: (() => HttpBodyValue | Promise<HttpBodyValue>) | undefined;
   readonly #opened: OpenedBody | undefined;
+  readonly #once: boolean;
 
-  /** Throws an Error for what cannot be a body. */
-  constructor(value: HttpBody) {
+  /** Throws an Error for what cannot be a body. With `once` it is never sent again, whatever it is made of. */
+  constructor(value: HttpBody, once = false) {
+    this.#once = once;
     if (typeof value === "function") this.#make = value as () => HttpBodyValue | Promise<HttpBodyValue>;
     else this.#opened = open(value);
   }
 
   /** A source that exists only once can be sent only until somebody has begun to read it. */
   get replayable(): boolean {
-    return this.#opened?.consumed !== true;
+    return !this.#once && this.#opened?.consumed !== true;
   }
 
   /** The body for one attempt. Rejects with what a factory throws. */
@@ -165,6 +171,7 @@ function open(value: HttpBodyValue): OpenedBody {
   if (value instanceof Blob) {
     return new OpenedBody({ payload: value, ...(value.type === "" ? {} : { contentType: value.type }) });
   }
+  if (isFormData(value)) return open(multipart(value));
   if (typeof value === "object" && Symbol.asyncIterator in value) {
     takeStream(value);
     return new OpenedBody(sourceOf(value as AsyncIterable<unknown>));
@@ -175,8 +182,7 @@ function open(value: HttpBodyValue): OpenedBody {
 
 function refusal(value: unknown): string {
   const allowed =
-    "the body must be a string, bytes, URLSearchParams, a Blob, a stream, an async iterable, a plain object or array (JSON), or a function that returns one";
-  if (value instanceof FormData) return `${allowed}. Send a FormData as await new Response(form).blob()`;
+    "the body must be a string, bytes, URLSearchParams, a Blob, a FormData, a stream, an async iterable, a plain object or array (JSON), or a function that returns one";
   if (value instanceof Map) return `${allowed}. Send a Map as Object.fromEntries(map)`;
   const name: unknown = typeof value === "object" ? value?.constructor?.name : undefined;
   return `${allowed}; got ${typeof name === "string" && name !== "" ? `a ${name}` : describeValue(value)}`;

@@ -4,6 +4,7 @@ import type { HttpRetryOn, ResolvedOptions } from "../options.ts";
 import { ACCEPT_ENCODING } from "./decode.ts";
 import { normalizeHeaders, type HttpHeadersInit } from "./headers.ts";
 import { RequestBody, type HttpBody } from "./request-body.ts";
+import type { Tap } from "./tap.ts";
 import { resolveTarget, type Target } from "./target.ts";
 
 /** What a single request may change. Ranges and defaults are those of the pool's options of the same name. */
@@ -52,6 +53,9 @@ export interface PreparedRequest {
   /** We asked for compression, so we undo it. */
   readonly decodes: boolean;
   readonly replayable: boolean;
+  readonly tap: Tap | undefined;
+  /** The gap limit, where it holds before the first body byte as well. */
+  readonly firstGapMs: number | undefined;
 }
 
 const MAX_MS = 2 ** 31 - 1;
@@ -153,6 +157,8 @@ export function prepareRequest(request: HttpRequest, options: ResolvedOptions): 
     get replayable() {
       return body.replayable;
     },
+    tap: undefined,
+    firstGapMs: undefined,
   };
 }
 

@@ -7,6 +7,8 @@ import type { WatchedStream } from "./leak-watch.ts";
 export interface StreamLimits {
   /** Until the first body byte: what is left of the deadline. */
   readonly firstByteMs: number;
+  /** Until the first body byte, too: the gap that the caller set for this one request, as undici understands it. */
+  readonly firstGapMs: number | undefined;
   readonly gapMs: number;
   readonly totalMs: number;
   readonly timeoutMs: number;
@@ -56,11 +58,13 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
     this.#toError = toError;
     this.#onFinished = onFinished;
     this.#inflated = inflated;
-    const { firstByteMs, timeoutMs, totalMs } = limits;
-    this.#firstByteTimer = setTimeout(
-      () => this.interrupt(timedOut("timeoutMs", `no body byte within timeoutMs (${timeoutMs} ms)`)),
-      Math.max(0, firstByteMs),
-    ).unref();
+    const { firstByteMs, firstGapMs = firstByteMs, timeoutMs, totalMs } = limits;
+    const first =
+      firstGapMs < firstByteMs
+        ? timedOut("bodyGapTimeoutMs", `no body byte within bodyGapTimeoutMs (${firstGapMs} ms)`)
+        : timedOut("timeoutMs", `no body byte within timeoutMs (${timeoutMs} ms)`);
+    const firstMs = Math.max(0, Math.min(firstByteMs, firstGapMs));
+    this.#firstByteTimer = setTimeout(() => this.interrupt(first), firstMs).unref();
     this.#totalTimer = setTimeout(
       () => this.interrupt(timedOut("bodyTimeoutMs", `the body was not complete within bodyTimeoutMs (${totalMs} ms)`)),
       totalMs,

@@ -29,7 +29,10 @@ export function toTarget(url: URL, inherited?: string): Target {
     url.username = "";
     url.password = "";
   }
-  return { origin: url.origin, url, path: url.pathname + url.search, authorization };
+  const { href, origin } = url;
+  const fragment = href.indexOf("#");
+  // Not of pathname and search, which do not say that there was a question mark with nothing after it.
+  return { origin, url, path: href.slice(origin.length, fragment < 0 ? undefined : fragment), authorization };
 }
 
 /** As the URL standard does it: what is no escape stays as it is. (decodeURIComponent throws, and on bytes, too.) */

@@ -78,6 +78,14 @@ export class Transport {
     };
   }
 
+  /** Whether the next request would get a connection with room, or a dial. */
+  hasRoom(origin: string): boolean {
+    const { maxConnsPerHost, maxTotalConns } = this.#options;
+    const host = this.#hosts.get(origin);
+    if (host !== undefined && (host.idle.length > 0 || host.shared.length > 0)) return true;
+    return (host?.open ?? 0) < maxConnsPerHost && (this.#open < maxTotalConns || this.#idle.size > 0);
+  }
+
   /** A connection with room at once, or else a place in the queue. */
   acquire(origin: string): Connection | Waiter {
     const host = this.#hostOf(origin);

@@ -1,0 +1,153 @@
+import { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
+import { gzipSync } from "node:zlib";
+import axios, { AxiosError, CanceledError, type AxiosInstance, type AxiosProgressEvent } from "axios";
+import { expect, test } from "vitest";
+import { createAxiosAdapter } from "../src/axios.ts";
+import { HttpPool } from "../src/index.ts";
+import { echoServer, expectSettled, type Echo } from "./support/echo-server.ts";
+import { closedPort, rejection } from "./support/fault-server.ts";
+
+const server = () =>
+  echoServer(({ url }, response) => {
+    if (url === "/gzip") response.writeHead(200, { "content-encoding": "gzip" }).end(gzipSync("inflated"));
+    else if (url === "/404") response.writeHead(404, { "content-type": "application/json" }).end('{"error":"none"}');
+    else if (url === "/500") response.writeHead(501).end("broken");
+    else if (url === "/from") response.writeHead(302, { location: "/to" }).end();
+    else if (url === "/loop") response.writeHead(302, { location: "/loop" }).end();
+    else if (url === "/bom") response.end("\ufefftext");
+    else if (url === "/big") response.writeHead(200, { "content-length": 300_000 }).end(Buffer.alloc(300_000, "x"));
+    else if (url !== "/hang") return false;
+    return true;
+  });
+
+const clientOf = (pool: HttpPool, config: object = {}): AxiosInstance =>
+  axios.create({ adapter: createAxiosAdapter(pool, axios), ...config });
+
+test("axios sends and reads JSON, forms and params", async () => {
+  await using upstream = await server();
+  await using pool = new HttpPool();
+  const client = clientOf(pool, { baseURL: upstream.url, headers: { "X-Own": "1" } });
+  const { data, status, statusText, headers, config, request } = await client.post<Echo>(
+    "/a",
+    { a: 1 },
+    { params: { q: "1 2" } },
+  );
+  expect(data).toMatchObject({ method: "POST", url: "/a?q=1+2", body: '{"a":1}' });
+  expect(data.headers).toMatchObject({ "content-type": "application/json", "x-own": "1", "content-length": "7" });
+  expect([status, statusText, headers["content-type"], headers["set-cookie"]]).toEqual([
+    200,
+    "OK",
+    "application/json",
+    ["a=1", "b=2"],
+  ]);
+  expect(config.url).toBe("/a");
+  expect(request).toMatchObject({ method: "POST", res: { responseUrl: `${upstream.url}/a?q=1+2` } });
+  const form = await client.postForm<Echo>("/form", { a: "b", file: Buffer.from("bytes") });
+  expect(form.data.headers["content-type"]).toMatch(/^multipart\/form-data; ?boundary=/);
+  expect(form.data.body).toContain("bytes");
+  const encoded = await client.post<Echo>("/", new URLSearchParams({ a: "1" }));
+  expect(encoded.data.body).toBe("a=1");
+  const streamed = await client.put<Echo>("/", Readable.from(["str", "eam"]));
+  expect(streamed.data.body).toBe("stream");
+  const auth = await client.get<Echo>("/", { auth: { username: "u", password: "p" } });
+  expect(auth.data.headers["authorization"]).toBe(`Basic ${Buffer.from("u:p").toString("base64")}`);
+  expect(pool.getStats()).toMatchObject({ request_count: 5, success_count: 5, connect_count: 1 });
+  await expectSettled(pool, upstream);
+});
+
+test("axios reads every type of response", async () => {
+  await using upstream = await server();
+  await using pool = new HttpPool({ baseUrl: upstream.url });
+  const client = clientOf(pool);
+  expect((await client.get<string>("/gzip", { responseType: "text" })).data).toBe("inflated");
+  const raw = await client.get<Buffer>("/gzip", { responseType: "arraybuffer", decompress: false });
+  expect(raw.data).toEqual(gzipSync("inflated"));
+  expect((await client.get<string>("/bom")).data).toBe("text");
+  const { data: blob } = await client.get<Blob>("/gzip", { responseType: "blob" });
+  expect(await blob.text()).toBe("inflated");
+  const { data: stream } = await client.get<Readable>("/big", { responseType: "stream" });
+  expect((await text(stream)).length).toBe(300_000);
+  expect((await client.head("/")).data).toBe("");
+  const { request, data } = await client.get<Echo>("/from");
+  expect([data.url, (request as { res: { responseUrl: string } }).res.responseUrl]).toEqual([
+    "/to",
+    `${upstream.url}/to`,
+  ]);
+  expect(await rejection(client.get("/from", { maxRedirects: 0 }))).toMatchObject({ response: { status: 302 } });
+  await expectSettled(pool, upstream);
+});
+
+test("axios reports progress", async () => {
+  await using upstream = await server();
+  await using pool = new HttpPool();
+  const client = clientOf(pool, { baseURL: upstream.url });
+  const down: AxiosProgressEvent[] = [];
+  const up: AxiosProgressEvent[] = [];
+  const { data } = await client.get<string>("/big", { onDownloadProgress: (event) => down.push(event) });
+  expect(data.length).toBe(300_000);
+  expect(down.at(-1)).toMatchObject({ loaded: 300_000, total: 300_000, progress: 1, download: true });
+  const sent = await client.post<Echo>("/", "x".repeat(200_000), { onUploadProgress: (event) => up.push(event) });
+  expect(sent.data.body.length).toBe(200_000);
+  expect(up.length).toBeGreaterThan(1);
+  expect(up.at(-1)).toMatchObject({ loaded: 200_000, total: 200_000, upload: true });
+  const stream = await client.get<Readable>("/big", {
+    responseType: "stream",
+    onDownloadProgress: (event) => down.push(event),
+  });
+  await text(stream.data);
+  expect(down.at(-1)).toMatchObject({ loaded: 300_000 });
+  await expectSettled(pool, upstream);
+});
+
+test("a failure is an AxiosError with code, request and response", async () => {
+  await using upstream = await server();
+  await using pool = new HttpPool({ maxRetries: 0 });
+  const client = clientOf(pool, { baseURL: upstream.url });
+  const missing = await rejection<AxiosError>(client.get("/404"));
+  expect(missing).toBeInstanceOf(AxiosError);
+  expect(missing).toMatchObject({
+    code: "ERR_BAD_REQUEST",
+    status: 404,
+    response: { data: { error: "none" } },
+    message: "Request failed with status code 404",
+  });
+  expect(await rejection(client.get("/500"))).toMatchObject({ code: "ERR_BAD_RESPONSE", response: { status: 501 } });
+  expect((await client.get("/404", { validateStatus: (status) => status === 404 })).status).toBe(404);
+  const late = await rejection<AxiosError>(client.get("/hang", { timeout: 10 }));
+  expect(late).toMatchObject({
+    code: "ECONNABORTED",
+    message: "timeout of 10ms exceeded",
+    cause: { code: "ERR_VG_HTTP_TIMEOUT" },
+  });
+  const clear = { timeout: 10, transitional: { clarifyTimeoutError: true }, timeoutErrorMessage: "too slow" };
+  expect(await rejection(client.get("/hang", clear))).toMatchObject({ code: "ETIMEDOUT", message: "too slow" });
+  expect(await rejection(client.get("/loop"))).toMatchObject({ code: "ERR_FR_TOO_MANY_REDIRECTS" });
+  expect(await rejection(client.get("/big", { maxContentLength: 10 }))).toMatchObject({ code: "ERR_BAD_RESPONSE" });
+  const dead = await rejection<AxiosError>(client.get(`http://127.0.0.1:${await closedPort()}/`));
+  expect(dead).toMatchObject({
+    code: "ECONNREFUSED",
+    request: { method: "GET" },
+    cause: { code: "ERR_VG_HTTP_CONNECT" },
+  });
+  expect(dead.response).toBeUndefined();
+  expect(await rejection(client.get("/", { socketPath: "/tmp/x" }))).toMatchObject({ code: "ERR_NOT_SUPPORT" });
+  await expectSettled(pool, upstream);
+});
+
+test("an abort is axios's own cancellation, by signal and by token", async () => {
+  await using upstream = await server();
+  await using pool = new HttpPool();
+  const client = clientOf(pool, { baseURL: upstream.url });
+  const abort = new AbortController();
+  const bySignal = rejection(client.get("/hang", { signal: abort.signal }));
+  const source = axios.CancelToken.source();
+  const byToken = rejection(client.get("/hang", { cancelToken: source.token }));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  abort.abort();
+  source.cancel("enough");
+  expect(await bySignal).toBeInstanceOf(CanceledError);
+  expect(axios.isCancel(await byToken)).toBe(true);
+  await upstream.socketsDownTo(0);
+  expect(pool.getStats()).toMatchObject({ canceled_count: 2, in_flight: 0 });
+});
