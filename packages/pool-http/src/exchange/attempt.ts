@@ -7,9 +7,11 @@
  * goes back exactly once, when undici is done with it, whatever became of the runner.
  */
 import type { Dispatcher } from "undici";
+import type { Clock } from "../options.ts";
 import { CONNECTION_GONE, type Connection } from "../transport/connection.ts";
 import { codeOf, tooLarge, type Failure } from "./failure.ts";
 import type { OpenedBody } from "./request-body.ts";
+import type { PreparedRequest } from "./request.ts";
 
 /** Where a streamed body goes. */
 export interface BodySink {
@@ -19,17 +21,13 @@ export interface BodySink {
   fail(failure: Failure): void;
 }
 
-export interface AttemptSettings {
-  /** The response to HEAD declares a size and has no body. */
-  readonly head: boolean;
-  readonly maxBytes: number;
-  /** Whether to stop at the headers and let the runner decide. */
-  readonly hold: (status: number) => boolean;
-  readonly now: () => number;
-  /** Called once, at the end: nothing more of the request's body is wanted. */
-  readonly onEnd: () => void;
+/** Who runs an attempt. */
+export interface AttemptRunner {
+  readonly clock: Clock;
   /** Counters for all attempts of a pool. */
   readonly traffic: { bytesSent: number; bytesReceived: number };
+  /** Whether an attempt stops at its headers, for the runner to decide. */
+  holds(status: number): boolean;
 }
 
 /** Rests of unwanted responses up to this size are read, to keep the connection; beyond it, closing is cheaper. */
@@ -47,7 +45,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
   sent = false;
   /** The clock's time when the response's headers were complete. */
   respondedAt = 0;
-  readonly #settings: AttemptSettings;
+  readonly #runner: AttemptRunner;
+  readonly #request: PreparedRequest;
   readonly #body: OpenedBody;
   readonly #chunks: Buffer[] = [];
   readonly #reused: boolean;
@@ -65,11 +64,17 @@ export class Attempt implements Dispatcher.DispatchHandler {
   #discardLimit = 0;
   #onReleased: (() => void) | undefined;
 
-  constructor(connection: Connection, body: OpenedBody, settings: AttemptSettings) {
+  constructor(runner: AttemptRunner, connection: Connection, request: PreparedRequest, body: OpenedBody) {
     this.connection = connection;
     this.#reused = connection.served > 0 || connection.wasIdle;
+    this.#runner = runner;
+    this.#request = request;
     this.#body = body;
-    this.#settings = settings;
+  }
+
+  /** The whole body has come, without a stop at the headers. */
+  get collected(): boolean {
+    return this.#ended && this.#mode === "collect" && this.#failure === undefined;
   }
 
   get phase(): "headers" | "body" {
@@ -159,7 +164,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
   }
 
   onBodySent(chunk: Buffer | string): void {
-    this.#settings.traffic.bytesSent += typeof chunk === "string" ? Buffer.byteLength(chunk) : chunk.byteLength;
+    this.#runner.traffic.bytesSent += typeof chunk === "string" ? Buffer.byteLength(chunk) : chunk.byteLength;
   }
 
   onResponseStarted(): void {
@@ -177,8 +182,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.status = status;
     this.statusText = statusText ?? "";
     this.headers = headers as Record<string, string | string[]>;
-    this.respondedAt = this.#settings.now();
-    if (this.#settings.hold(status)) {
+    this.respondedAt = this.#runner.clock.now();
+    if (this.#runner.holds(status)) {
       this.#mode = "held";
       controller.pause();
       this.#settle(undefined);
@@ -190,13 +195,12 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.bytesReceived += chunk.length;
-    this.#settings.traffic.bytesReceived += chunk.length;
+    this.#runner.traffic.bytesReceived += chunk.length;
     if (this.#ended) return;
     switch (this.#mode) {
       case "collect":
-        if (this.bytesReceived > this.#settings.maxBytes)
-          this.cancel(tooLarge(this.bytesReceived, this.#settings.maxBytes));
-        else this.#chunks.push(chunk);
+        if (this.bytesReceived <= this.#request.maxResponseBytes) this.#chunks.push(chunk);
+        else this.cancel(tooLarge(this.bytesReceived, this.#request.maxResponseBytes));
         break;
       case "stream":
         if (this.#sink?.deliver(chunk) === false) controller.pause();
@@ -231,11 +235,11 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   #checkDeclaredSize(): void {
     const size = this.#declaredSize();
-    if (size > this.#settings.maxBytes) this.cancel(tooLarge(size, this.#settings.maxBytes));
+    if (size > this.#request.maxResponseBytes) this.cancel(tooLarge(size, this.#request.maxResponseBytes));
   }
 
   #declaredSize(): number {
-    if (this.#settings.head) return 0;
+    if (this.#request.method === "HEAD") return 0;
     const declared = Number(this.headers["content-length"]);
     return Number.isNaN(declared) ? 0 : declared;
   }
@@ -244,7 +248,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.#ended = true;
     this.#failure = failure;
     clearTimeout(this.#discardTimer);
-    this.#settings.onEnd();
+    this.#request.body.close(this.#body);
     if (this.#mode !== "stream") return this.#settle(failure);
     if (failure === undefined) this.#sink?.complete();
     else this.#sink?.fail(failure);

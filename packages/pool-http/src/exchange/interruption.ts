@@ -1,5 +1,11 @@
 import type { Failure } from "./failure.ts";
 
+/** What an interruption is called, at the moment when it happens. */
+export interface Interrupted {
+  deadlinePassed(): Failure;
+  signalAborted(reason: unknown): Failure;
+}
+
 /**
  * What ends a request from outside: its deadline, the caller's signal, the end of the pool. Whoever waits for something
  * leaves here the one function that ends the wait.
@@ -7,28 +13,33 @@ import type { Failure } from "./failure.ts";
 export class Interruption {
   /** Why the request as a whole is over, whatever its current attempt says. */
   failure: Failure | undefined;
-  readonly #signal: AbortSignal | undefined;
+  readonly #request: Interrupted;
   readonly #deadlineTimer: NodeJS.Timeout;
-  readonly #aborted: () => void;
+  readonly #signal: AbortSignal | undefined;
+  #onAbort: (() => void) | undefined;
   #stop: ((failure: Failure) => void) | undefined;
 
-  constructor(limits: {
-    timeoutMs: number;
-    signal: AbortSignal | undefined;
-    /** What to call it, at the moment when it happens. */
-    onDeadline: () => Failure;
-    onAbort: (reason: unknown) => Failure;
-  }) {
-    const { timeoutMs, signal, onDeadline, onAbort } = limits;
+  constructor(request: Interrupted, timeoutMs: number, signal: AbortSignal | undefined) {
+    this.#request = request;
+    // One function for all, and no closure for each: a timer is a part of every request.
+    this.#deadlineTimer = setTimeout(passDeadline, timeoutMs, this);
     this.#signal = signal;
-    this.#deadlineTimer = setTimeout(() => this.interrupt(onDeadline()), timeoutMs);
-    this.#aborted = () => this.interrupt(onAbort(signal?.reason));
-    signal?.addEventListener("abort", this.#aborted, { once: true });
+    if (signal === undefined) return;
+    this.#onAbort = () => this.interrupt(request.signalAborted(signal.reason));
+    signal.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  get happened(): boolean {
+    return this.failure !== undefined;
   }
 
   /** A signal that was aborted before the request began sends no event. */
   begin(): void {
-    if (this.#signal?.aborted === true) this.#aborted();
+    if (this.#signal?.aborted === true) this.#onAbort?.();
+  }
+
+  passDeadline(): void {
+    this.interrupt(this.#request.deadlinePassed());
   }
 
   /** The first one counts. */
@@ -62,6 +73,10 @@ export class Interruption {
   dispose(): void {
     this.met();
     this.waited();
-    this.#signal?.removeEventListener("abort", this.#aborted);
+    if (this.#onAbort !== undefined) this.#signal?.removeEventListener("abort", this.#onAbort);
   }
+}
+
+function passDeadline(interruption: Interruption): void {
+  interruption.passDeadline();
 }

@@ -1,4 +1,5 @@
 import type { HttpAttempt } from "../errors.ts";
+import type { Clock } from "../options.ts";
 import type { HttpTimings } from "../response.ts";
 import type { Connection } from "../transport/connection.ts";
 import type { Attempt } from "./attempt.ts";
@@ -7,7 +8,7 @@ import type { Failure } from "./failure.ts";
 /** What happened to a request, in order and in milliseconds: for its response, its error and the statistics. */
 export class Journal {
   readonly attempts: HttpAttempt[] = [];
-  readonly #now: () => number;
+  readonly #clock: Clock;
   readonly #startedAt: number;
   /** Set while an attempt is going on that has no entry yet. */
   #attemptStartedAt: number | undefined;
@@ -16,13 +17,13 @@ export class Journal {
   #connectMs = 0;
   #tlsMs = 0;
 
-  constructor(now: () => number) {
-    this.#now = now;
-    this.#startedAt = now();
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#startedAt = clock.now();
   }
 
   elapsedMs(): number {
-    return this.#now() - this.#startedAt;
+    return this.#clock.now() - this.#startedAt;
   }
 
   /** Why the next attempt is made. */
@@ -31,7 +32,7 @@ export class Journal {
   }
 
   attemptStarted(): void {
-    this.#attemptStartedAt = this.#now();
+    this.#attemptStartedAt = this.#clock.now();
   }
 
   /** Without effect between attempts, where a request may end as well. */
@@ -41,7 +42,7 @@ export class Journal {
       number: this.attempts.length + 1,
       cause: this.#cause,
       started_ms: this.#attemptStartedAt - this.#startedAt,
-      time_ms: this.#now() - this.#attemptStartedAt,
+      time_ms: this.#clock.now() - this.#attemptStartedAt,
       ...(attempt === undefined || attempt.status === 0 ? {} : { status: attempt.status }),
       ...(failure === undefined ? {} : { error_code: failure.code }),
     });

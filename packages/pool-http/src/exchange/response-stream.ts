@@ -1,4 +1,5 @@
 import { Readable, pipeline, type Transform } from "node:stream";
+import type { Clock } from "../options.ts";
 import type { Attempt, BodySink } from "./attempt.ts";
 import { decodeStreams } from "./decode.ts";
 import { undecodable, type Failure } from "./failure.ts";
@@ -9,7 +10,7 @@ export interface StreamLimits {
   readonly gapMs: number;
   readonly totalMs: number;
   readonly timeoutMs: number;
-  readonly now: () => number;
+  readonly clock: Clock;
 }
 
 export type StreamOutcome = "complete" | "canceled" | Failure;
@@ -100,7 +101,7 @@ export class ResponseStream extends Readable implements BodySink {
       clearTimeout(this.#firstByteTimer);
       this.#firstByteTimer = undefined;
     }
-    this.#lastByteAt = this.#limits.now();
+    this.#lastByteAt = this.#limits.clock.now();
     const more = this.push(chunk);
     this.#paused = !more;
     if (more) this.#watchGap();
@@ -134,7 +135,7 @@ export class ResponseStream extends Readable implements BodySink {
   override _read(): void {
     if (this.#paused) {
       this.#paused = false;
-      this.#lastByteAt = this.#limits.now();
+      this.#lastByteAt = this.#limits.clock.now();
       this.#watchGap();
     }
     this.#attempt.resume();
@@ -166,13 +167,13 @@ export class ResponseStream extends Readable implements BodySink {
 
   #watchGap(): void {
     if (this.#gapTimer !== undefined || this.#outcome !== undefined) return;
-    const { gapMs, now } = this.#limits;
-    const wait = Math.max(1, this.#lastByteAt + gapMs - now());
+    const { gapMs, clock } = this.#limits;
+    const wait = Math.max(1, this.#lastByteAt + gapMs - clock.now());
     this.#gapTimer = setTimeout(() => {
       this.#gapTimer = undefined;
       // A reader that takes its time is no silence of the server.
       if (this.#paused) return;
-      if (now() - this.#lastByteAt < gapMs) return this.#watchGap();
+      if (clock.now() - this.#lastByteAt < gapMs) return this.#watchGap();
       this.interrupt(timedOut("bodyGapTimeoutMs", `nothing came for bodyGapTimeoutMs (${gapMs} ms)`));
     }, wait).unref();
   }

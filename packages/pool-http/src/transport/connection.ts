@@ -51,8 +51,10 @@ export class Connection {
   /** Gives the connection back after its request has ended, or was never sent. */
   release(): void {
     // undici decides whether the socket lives only after its last callback has returned.
-    queueMicrotask(() => this.#transport.checkIn(this));
+    queueMicrotask(this.#checkIn);
   }
+
+  readonly #checkIn = (): void => this.#transport.checkIn(this);
 
   #attach(): Client {
     const { socket } = this;
