@@ -461,7 +461,6 @@ export class Exchange implements AttemptRunner, Interrupted {
   #remainingMs(): number {
     return this.#request.timeoutMs - this.#journal.elapsedMs();
   }
-
 }
 
 function retryAfterOf(attempt: Attempt): number | undefined {
