@@ -6,6 +6,7 @@
  * `transport/` (connections and who gets them). Each knows only what lies below it.
  */
 import { HttpPoolClosedError, HttpRequestError } from "./errors.ts";
+import { DeadlineLine } from "./exchange/deadline-line.ts";
 import { Exchange } from "./exchange/exchange.ts";
 import type { HttpBody } from "./exchange/request-body.ts";
 import { prepareRequest, type HttpRequest, type HttpRequestOptions } from "./exchange/request.ts";
@@ -39,6 +40,7 @@ const MAX_REPORTED = 20;
 export class HttpPool {
   readonly #options: ResolvedOptions;
   readonly #transport: Transport;
+  readonly #deadlines: DeadlineLine;
   readonly #recorder = new StatsRecorder();
   /** Health checks are watched by close() too, but are nobody's requests. */
   readonly #healthRecorder = new StatsRecorder();
@@ -55,6 +57,7 @@ export class HttpPool {
   constructor(options: HttpPoolOptions = {}) {
     this.#options = resolveOptions(options);
     this.#transport = new Transport(this.#options);
+    this.#deadlines = new DeadlineLine(this.#options.timeoutMs);
     if (this.#options.tls.insecureSkipVerify) this.#warnInsecure();
   }
 
@@ -168,7 +171,13 @@ export class HttpPool {
     }
     try {
       const exchange = new Exchange(
-        { options: this.#options, transport: this.#transport, recorder, onFinished: this.#finished },
+        {
+          options: this.#options,
+          transport: this.#transport,
+          deadlines: this.#deadlines,
+          recorder,
+          onFinished: this.#finished,
+        },
         prepareRequest(request, this.#options),
       );
       this.#exchanges.add(exchange);
@@ -211,6 +220,7 @@ export class HttpPool {
       for (const exchange of exchanges) exchange.kill(why);
     }
     this.#transport.destroy();
+    this.#deadlines.close();
   }
 
   #empty(deadlineMs: number): Promise<void> {

@@ -22,6 +22,7 @@ import type { StatsRecorder } from "../stats.ts";
 import { Connection } from "../transport/connection.ts";
 import type { Transport, Waiter } from "../transport/transport.ts";
 import { Attempt, type AttemptRunner } from "./attempt.ts";
+import type { DeadlineLine } from "./deadline-line.ts";
 import { decodeBody, parseEncoding } from "./decode.ts";
 import { timedOut, tooLarge, type Failure } from "./failure.ts";
 import { headerText } from "./headers.ts";
@@ -48,6 +49,8 @@ export interface ExchangeContext {
   readonly options: ResolvedOptions;
   readonly transport: Transport;
   readonly recorder: StatsRecorder;
+  /** Of requests with the pool's own `timeoutMs`. */
+  readonly deadlines: DeadlineLine;
   /** Called once, when nothing of the request is left; a stream's last byte included. */
   readonly onFinished: (exchange: Exchange) => void;
 }
@@ -86,7 +89,7 @@ export class Exchange implements AttemptRunner, Interrupted {
     this.#request = request;
     this.#origin = request.target.origin;
     this.#journal = new Journal(this.clock);
-    this.#interruption = new Interruption(this, request.timeoutMs, request.signal);
+    this.#interruption = new Interruption(this, request.timeoutMs, request.signal, context.deadlines);
     context.recorder.begin(this.#origin);
   }
 

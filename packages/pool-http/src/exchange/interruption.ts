@@ -1,3 +1,4 @@
+import type { DeadlineLine, Limited } from "./deadline-line.ts";
 import type { Failure } from "./failure.ts";
 
 /** What an interruption is called, at the moment when it happens. */
@@ -10,19 +11,25 @@ export interface Interrupted {
  * What ends a request from outside: its deadline, the caller's signal, the end of the pool. Whoever waits for something
  * leaves here the one function that ends the wait.
  */
-export class Interruption {
+export class Interruption implements Limited {
   /** Why the request as a whole is over, whatever its current attempt says. */
   failure: Failure | undefined;
+  deadline = 0;
+  before: Limited | undefined;
+  behind: Limited | undefined;
   readonly #request: Interrupted;
-  readonly #deadlineTimer: NodeJS.Timeout;
+  readonly #line: DeadlineLine;
+  /** Where the deadline is another than the line's. */
+  #timer: NodeJS.Timeout | undefined;
   readonly #signal: AbortSignal | undefined;
   #onAbort: (() => void) | undefined;
   #stop: ((failure: Failure) => void) | undefined;
 
-  constructor(request: Interrupted, timeoutMs: number, signal: AbortSignal | undefined) {
+  constructor(request: Interrupted, timeoutMs: number, signal: AbortSignal | undefined, line: DeadlineLine) {
     this.#request = request;
-    // One function for all, and no closure for each: a timer is a part of every request.
-    this.#deadlineTimer = setTimeout(passDeadline, timeoutMs, this);
+    this.#line = line;
+    if (timeoutMs === line.ms) line.add(this);
+    else this.#timer = setTimeout(() => this.passDeadline(), timeoutMs);
     this.#signal = signal;
     if (signal === undefined) return;
     this.#onAbort = () => this.interrupt(request.signalAborted(signal.reason));
@@ -67,7 +74,8 @@ export class Interruption {
 
   /** The deadline was met; signal and pool may still end a stream. */
   met(): void {
-    clearTimeout(this.#deadlineTimer);
+    this.#line.remove(this);
+    clearTimeout(this.#timer);
   }
 
   dispose(): void {
@@ -75,8 +83,4 @@ export class Interruption {
     this.waited();
     if (this.#onAbort !== undefined) this.#signal?.removeEventListener("abort", this.#onAbort);
   }
-}
-
-function passDeadline(interruption: Interruption): void {
-  interruption.passDeadline();
 }
