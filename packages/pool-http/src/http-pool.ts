@@ -6,7 +6,7 @@
  * `transport/` (connections and who gets them). Each knows only what lies below it.
  */
 import { HttpPoolClosedError, HttpRequestError } from "./errors.ts";
-import { DeadlineLine } from "./exchange/deadline-line.ts";
+import { DeadlineLines } from "./exchange/deadline-line.ts";
 import { Exchange } from "./exchange/exchange.ts";
 import type { HttpBody } from "./exchange/request-body.ts";
 import { prepareRequest, type HttpRequest, type HttpRequestOptions } from "./exchange/request.ts";
@@ -40,7 +40,7 @@ const MAX_REPORTED = 20;
 export class HttpPool {
   readonly #options: ResolvedOptions;
   readonly #transport: Transport;
-  readonly #deadlines: DeadlineLine;
+  readonly #deadlines = new DeadlineLines();
   readonly #recorder = new StatsRecorder();
   /** Health checks are watched by close() too, but are nobody's requests. */
   readonly #healthRecorder = new StatsRecorder();
@@ -57,7 +57,6 @@ export class HttpPool {
   constructor(options: HttpPoolOptions = {}) {
     this.#options = resolveOptions(options);
     this.#transport = new Transport(this.#options);
-    this.#deadlines = new DeadlineLine(this.#options.timeoutMs);
     if (this.#options.tls.insecureSkipVerify) this.#warnInsecure();
   }
 

@@ -66,9 +66,9 @@ test("one timer serves any number of requests, and requests that end touch none"
 
 test("a request whose end throws holds up none of the others", () => {
   const thrown: unknown[] = [];
-  const nextTick = vi.spyOn(process, "nextTick").mockImplementation((callback: () => void) => {
+  const nextTick = vi.spyOn(process, "nextTick").mockImplementation((callback) => {
     try {
-      callback();
+      (callback as () => void)();
     } catch (error) {
       thrown.push(error);
     }

@@ -48,7 +48,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
   readonly #runner: AttemptRunner;
   readonly #request: PreparedRequest;
   readonly #body: OpenedBody;
-  readonly #chunks: Buffer[] = [];
+  #chunks: Buffer[] = [];
   readonly #reused: boolean;
   #controller: Dispatcher.DispatchController | undefined;
   #mode: "waiting" | "held" | "collect" | "stream" | "discard" = "waiting";
@@ -143,7 +143,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
   /** The body that was collected, as it came over the wire. */
   takeBody(): Buffer {
     const chunks = this.#chunks;
-    return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
+    this.#chunks = [];
+    return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, this.bytesReceived);
   }
 
   resume(): void {

@@ -16,23 +16,23 @@ export interface Limited {
  * whoever waits does so for a socket, which does.
  */
 export class DeadlineLine {
-  readonly ms: number;
+  readonly #ms: number;
   #first: Limited | undefined;
   #last: Limited | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(ms: number) {
-    this.ms = ms;
+    this.#ms = ms;
   }
 
   add(limited: Limited): void {
-    limited.deadline = performance.now() + this.ms;
+    limited.deadline = performance.now() + this.#ms;
     limited.before = this.#last;
     limited.behind = undefined;
     if (this.#last === undefined) this.#first = limited;
     else this.#last.behind = limited;
     this.#last = limited;
-    if (this.#timer === undefined) this.#wait(this.ms);
+    if (this.#timer === undefined) this.#wait(this.#ms);
   }
 
   /** Without effect on what is in no line. */
@@ -77,4 +77,51 @@ export class DeadlineLine {
       }
     }
   };
+}
+
+/** So many lines are kept for who comes next: more are one for each request, as where a caller hands on what is left of its own time. */
+const KEPT = 64;
+
+/** The lines of a pool, by their length. */
+export class DeadlineLines {
+  readonly #lines = new Map<number, DeadlineLine>();
+
+  of(ms: number): DeadlineLine {
+    let line = this.#lines.get(ms);
+    if (line === undefined) {
+      if (this.#lines.size >= KEPT) this.#lines.clear();
+      line = new DeadlineLine(ms);
+      this.#lines.set(ms, line);
+    }
+    return line;
+  }
+
+  close(): void {
+    for (const line of this.#lines.values()) line.close();
+    this.#lines.clear();
+  }
+}
+
+/** A limit that is set, put off and called off. */
+export class Limit implements Limited {
+  deadline = 0;
+  before: Limited | undefined;
+  behind: Limited | undefined;
+  readonly passDeadline: () => void;
+  readonly #line: DeadlineLine;
+
+  constructor(line: DeadlineLine, onPassed: () => void) {
+    this.#line = line;
+    this.passDeadline = onPassed;
+  }
+
+  /** From now on; one that is set already is put off. */
+  set(): void {
+    this.#line.remove(this);
+    this.#line.add(this);
+  }
+
+  callOff(): void {
+    this.#line.remove(this);
+  }
 }

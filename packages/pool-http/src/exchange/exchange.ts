@@ -22,7 +22,7 @@ import type { StatsRecorder } from "../stats.ts";
 import { Connection } from "../transport/connection.ts";
 import type { Transport, Waiter } from "../transport/transport.ts";
 import { Attempt, type AttemptRunner } from "./attempt.ts";
-import type { DeadlineLine } from "./deadline-line.ts";
+import type { DeadlineLines } from "./deadline-line.ts";
 import { decodeBody, parseEncoding } from "./decode.ts";
 import { timedOut, tooLarge, type Failure } from "./failure.ts";
 import { headerText } from "./headers.ts";
@@ -49,8 +49,7 @@ export interface ExchangeContext {
   readonly options: ResolvedOptions;
   readonly transport: Transport;
   readonly recorder: StatsRecorder;
-  /** Of requests with the pool's own `timeoutMs`. */
-  readonly deadlines: DeadlineLine;
+  readonly deadlines: DeadlineLines;
   /** Called once, when nothing of the request is left; a stream's last byte included. */
   readonly onFinished: (exchange: Exchange) => void;
 }
@@ -362,18 +361,16 @@ export class Exchange implements AttemptRunner, Interrupted {
 
   #respondWithStream(attempt: Attempt): HttpResponse {
     this.#journal.attemptEnded(attempt);
-    this.#interruption.met();
     this.#at = BODY;
     const request = this.#request;
     const layers = this.#layersOf(attempt);
     const stream = new ResponseStream(
       attempt,
       {
-        firstByteMs: this.#remainingMs(),
+        deadlines: this.#context.deadlines,
         gapMs: request.bodyGapTimeoutMs,
         totalMs: request.bodyTimeoutMs,
-        timeoutMs: request.timeoutMs,
-        clock: this.clock,
+        onFirstByte: () => this.#interruption.met(),
       },
       (failure) => this.#toError(failure),
       (outcome) => {

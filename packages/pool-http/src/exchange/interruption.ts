@@ -1,4 +1,4 @@
-import type { DeadlineLine, Limited } from "./deadline-line.ts";
+import type { DeadlineLine, DeadlineLines, Limited } from "./deadline-line.ts";
 import type { Failure } from "./failure.ts";
 
 /** What an interruption is called, at the moment when it happens. */
@@ -19,17 +19,14 @@ export class Interruption implements Limited {
   behind: Limited | undefined;
   readonly #request: Interrupted;
   readonly #line: DeadlineLine;
-  /** Where the deadline is another than the line's. */
-  #timer: NodeJS.Timeout | undefined;
   readonly #signal: AbortSignal | undefined;
   #onAbort: (() => void) | undefined;
   #stop: ((failure: Failure) => void) | undefined;
 
-  constructor(request: Interrupted, timeoutMs: number, signal: AbortSignal | undefined, line: DeadlineLine) {
+  constructor(request: Interrupted, timeoutMs: number, signal: AbortSignal | undefined, lines: DeadlineLines) {
     this.#request = request;
-    this.#line = line;
-    if (timeoutMs === line.ms) line.add(this);
-    else this.#timer = setTimeout(() => this.passDeadline(), timeoutMs);
+    this.#line = lines.of(timeoutMs);
+    this.#line.add(this);
     this.#signal = signal;
     if (signal === undefined) return;
     this.#onAbort = () => this.interrupt(request.signalAborted(signal.reason));
@@ -75,7 +72,6 @@ export class Interruption implements Limited {
   /** The deadline was met; signal and pool may still end a stream. */
   met(): void {
     this.#line.remove(this);
-    clearTimeout(this.#timer);
   }
 
   dispose(): void {

@@ -1,16 +1,15 @@
 import { Readable, pipeline, type Transform } from "node:stream";
-import type { Clock } from "../options.ts";
 import type { Attempt, BodySink } from "./attempt.ts";
+import { Limit, type DeadlineLines } from "./deadline-line.ts";
 import { decodeStreams } from "./decode.ts";
 import { undecodable, type Failure } from "./failure.ts";
 
 export interface StreamLimits {
-  /** Until the first body byte: what is left of the deadline. */
-  readonly firstByteMs: number;
+  readonly deadlines: DeadlineLines;
   readonly gapMs: number;
   readonly totalMs: number;
-  readonly timeoutMs: number;
-  readonly clock: Clock;
+  /** Until then the deadline of the request holds; it interrupts. */
+  readonly onFirstByte: () => void;
 }
 
 export type StreamOutcome = "complete" | "canceled" | Failure;
@@ -36,11 +35,9 @@ export class ResponseStream extends Readable implements BodySink {
   #discarded = false;
   #reading = false;
   #outcome: StreamOutcome | undefined;
-  #firstByteTimer: NodeJS.Timeout | undefined;
-  #gapTimer: NodeJS.Timeout | undefined;
-  readonly #totalTimer: NodeJS.Timeout;
-  #lastByteAt = 0;
-  #paused = false;
+  #began = false;
+  readonly #gap: Limit;
+  readonly #total: Limit;
 
   constructor(
     attempt: Attempt,
@@ -55,16 +52,15 @@ export class ResponseStream extends Readable implements BodySink {
     this.#toError = toError;
     this.#onFinished = onFinished;
     this.#inflated = inflated;
-    const { firstByteMs, timeoutMs, totalMs } = limits;
-    this.#firstByteTimer = setTimeout(
-      () => this.interrupt(timedOut("timeoutMs", `no body byte within timeoutMs (${timeoutMs} ms)`)),
-      Math.max(0, firstByteMs),
-    ).unref();
-    this.#totalTimer = setTimeout(
-      () => this.interrupt(timedOut("bodyTimeoutMs", `the body was not complete within bodyTimeoutMs (${totalMs} ms)`)),
-      totalMs,
-    ).unref();
-    this.on("error", () => {});
+    const { deadlines, gapMs, totalMs } = limits;
+    this.#gap = new Limit(deadlines.of(gapMs), () =>
+      this.interrupt(timedOut("bodyGapTimeoutMs", `nothing came for bodyGapTimeoutMs (${gapMs} ms)`)),
+    );
+    this.#total = new Limit(deadlines.of(totalMs), () =>
+      this.interrupt(timedOut("bodyTimeoutMs", `the body was not complete within bodyTimeoutMs (${totalMs} ms)`)),
+    );
+    this.#total.set();
+    this.on("error", ignore);
     attempt.connection.socket.unref();
   }
 
@@ -97,14 +93,14 @@ export class ResponseStream extends Readable implements BodySink {
   }
 
   deliver(chunk: Buffer): boolean {
-    if (this.#firstByteTimer !== undefined) {
-      clearTimeout(this.#firstByteTimer);
-      this.#firstByteTimer = undefined;
+    if (!this.#began) {
+      this.#began = true;
+      this.#limits.onFirstByte();
     }
-    this.#lastByteAt = this.#limits.clock.now();
     const more = this.push(chunk);
-    this.#paused = !more;
-    if (more) this.#watchGap();
+    // A reader that takes its time is no silence of the server.
+    if (!more) this.#gap.callOff();
+    else if (this.#outcome === undefined) this.#gap.set();
     return more;
   }
 
@@ -112,8 +108,7 @@ export class ResponseStream extends Readable implements BodySink {
     // For the next request on this connection, if it comes before undici has seen that it was idle.
     this.#keepAlive();
     this.#wireEnded = true;
-    clearTimeout(this.#firstByteTimer);
-    clearTimeout(this.#gapTimer);
+    this.#gap.callOff();
     if (!this.#inflated) this.finish("complete");
     this.push(null);
   }
@@ -133,11 +128,7 @@ export class ResponseStream extends Readable implements BodySink {
   }
 
   override _read(): void {
-    if (this.#paused) {
-      this.#paused = false;
-      this.#lastByteAt = this.#limits.clock.now();
-      this.#watchGap();
-    }
+    if (this.#began && !this.#wireEnded && this.#outcome === undefined) this.#gap.set();
     this.#attempt.resume();
   }
 
@@ -159,23 +150,9 @@ export class ResponseStream extends Readable implements BodySink {
   finish(outcome: StreamOutcome): void {
     if (this.#outcome !== undefined) return;
     this.#outcome = outcome;
-    clearTimeout(this.#firstByteTimer);
-    clearTimeout(this.#gapTimer);
-    clearTimeout(this.#totalTimer);
+    this.#gap.callOff();
+    this.#total.callOff();
     this.#onFinished(outcome);
-  }
-
-  #watchGap(): void {
-    if (this.#gapTimer !== undefined || this.#outcome !== undefined) return;
-    const { gapMs, clock } = this.#limits;
-    const wait = Math.max(1, this.#lastByteAt + gapMs - clock.now());
-    this.#gapTimer = setTimeout(() => {
-      this.#gapTimer = undefined;
-      // A reader that takes its time is no silence of the server.
-      if (this.#paused) return;
-      if (clock.now() - this.#lastByteAt < gapMs) return this.#watchGap();
-      this.interrupt(timedOut("bodyGapTimeoutMs", `nothing came for bodyGapTimeoutMs (${gapMs} ms)`));
-    }, wait).unref();
   }
 
   #keepAlive(): void {
@@ -198,7 +175,7 @@ export class InflatedStream extends Readable {
     this.#stream = stream;
     this.#transforms = decodeStreams(layers);
     this.#last = this.#transforms.at(-1) as Transform;
-    this.on("error", () => {});
+    this.on("error", ignore);
     stream.once("close", () => {
       if (stream.thrown !== undefined) this.destroy(stream.thrown as Error);
     });
@@ -248,6 +225,8 @@ function abortedWith(reason: unknown): Error {
   return Object.assign(error, { name: "AbortError", code: "ABORT_ERR" });
 }
 
-function timedOut(limit: "timeoutMs" | "bodyTimeoutMs" | "bodyGapTimeoutMs", detail: string): Failure {
+function ignore(): void {}
+
+function timedOut(limit: "bodyTimeoutMs" | "bodyGapTimeoutMs", detail: string): Failure {
   return { reason: "timeout", phase: "body", code: "ERR_VG_HTTP_TIMEOUT", limit, detail, sent: true };
 }
