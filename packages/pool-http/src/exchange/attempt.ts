@@ -31,6 +31,7 @@ export interface AttemptRunner {
 }
 
 /** Rests of unwanted responses up to this size are read, to keep the connection; beyond it, closing is cheaper. */
+const HELD_BYTES = 64 * 1024;
 const DISCARD_BYTES = 64 * 1024;
 const DISCARD_MS = 1000;
 
@@ -72,6 +73,11 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.#body = body;
   }
 
+  /** It has come to its end, whoever still reads from it. */
+  get over(): boolean {
+    return this.#ended;
+  }
+
   /** The whole body has come, without a stop at the headers. */
   get collected(): boolean {
     return this.#ended && this.#mode === "collect" && this.#failure === undefined;
@@ -102,8 +108,11 @@ export class Attempt implements Dispatcher.DispatchHandler {
     return new Promise((resolve) => {
       this.#resolve = resolve;
       this.#mode = "collect";
-      if (this.#ended) this.#settle(this.#failure);
-      else this.#checkDeclaredSize();
+      const { maxResponseBytes } = this.#request;
+      const excess = this.bytesReceived > maxResponseBytes ? tooLarge(this.bytesReceived, maxResponseBytes) : undefined;
+      if (this.#ended) return this.#settle(this.#failure ?? excess);
+      if (excess !== undefined) return this.cancel(excess);
+      this.#checkDeclaredSize();
       this.resume();
     });
   }
@@ -173,7 +182,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
   }
 
   onResponseStart(
-    controller: Dispatcher.DispatchController,
+    _controller: Dispatcher.DispatchController,
     status: number,
     headers: Record<string, string | string[] | undefined>,
     statusText?: string,
@@ -186,7 +195,6 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.respondedAt = this.#runner.clock.now();
     if (this.#runner.holds(status)) {
       this.#mode = "held";
-      controller.pause();
       this.#settle(undefined);
     } else {
       this.#mode = "collect";
@@ -210,7 +218,10 @@ export class Attempt implements Dispatcher.DispatchHandler {
         if (this.bytesReceived > this.#discardLimit) this.#abort();
         break;
       default:
+        // What the runner decides is not known yet, but a small body may as well come meanwhile: to pause the parser and to
+        // start it again costs more than many a body.
         this.#chunks.push(chunk);
+        if (this.bytesReceived >= HELD_BYTES) controller.pause();
     }
   }
 

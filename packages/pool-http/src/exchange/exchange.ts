@@ -133,9 +133,15 @@ export class Exchange implements AttemptRunner, Interrupted {
   #conclude(failure: Failure | undefined): HttpResponse | Promise<HttpResponse> {
     const attempt = this.#attempt;
     try {
-      if (attempt?.collected === true && !this.#interruption.happened && this.#layersOf(attempt) === undefined) {
-        this.#sent();
-        return this.#respond(attempt, attempt.takeBody());
+      if (failure === undefined && attempt !== undefined && !this.#interruption.happened) {
+        if (attempt.collected && this.#layersOf(attempt) === undefined) {
+          this.#sent();
+          return this.#respond(attempt, attempt.takeBody());
+        }
+        if (this.#request.stream && !isRetryableStatus(attempt.status) && !isRedirect(attempt.status)) {
+          this.#sent();
+          return this.#respondWithStream(attempt);
+        }
       }
     } catch (error) {
       return this.#loop(this.#unexpected(error));

@@ -61,7 +61,8 @@ export class ResponseStream extends Readable implements BodySink {
     );
     this.#total.set();
     this.on("error", ignore);
-    attempt.connection.socket.unref();
+    // Once the attempt is over, its connection may be somebody else's.
+    if (!attempt.over) attempt.connection.socket.unref();
   }
 
   /** It has ended well and without a byte: no encoding has such a form, but servers label empty bodies all the same. */
