@@ -10,6 +10,7 @@ import { DeadlineLines } from "./exchange/deadline-line.ts";
 import { Exchange } from "./exchange/exchange.ts";
 import type { HttpBody } from "./exchange/request-body.ts";
 import { prepareRequest, type HttpRequest, type HttpRequestOptions } from "./exchange/request.ts";
+import { LinkedList } from "./linked-list.ts";
 import { resolveOptions, type HttpPoolOptions, type ResolvedOptions } from "./options.ts";
 import type { HttpResponse } from "./response.ts";
 import { StatsRecorder, type HttpPoolStats } from "./stats.ts";
@@ -45,7 +46,7 @@ export class HttpPool {
   /** Health checks are watched by close() too, but are nobody's requests. */
   readonly #healthRecorder = new StatsRecorder();
   /** Requests that have begun and not ended. */
-  readonly #exchanges = new Set<Exchange>();
+  readonly #exchanges = new LinkedList<Exchange>();
   #state: "open" | "draining" | "closed" = "open";
   #closing: Promise<HttpCloseReport> | undefined;
   /** When the pool was closed. */
@@ -179,7 +180,7 @@ export class HttpPool {
         },
         prepareRequest(request, this.#options),
       );
-      this.#exchanges.add(exchange);
+      this.#exchanges.push(exchange);
       return exchange.run();
     } catch (error) {
       return Promise.reject(error as Error);
@@ -187,7 +188,7 @@ export class HttpPool {
   }
 
   readonly #finished = (exchange: Exchange): void => {
-    this.#exchanges.delete(exchange);
+    this.#exchanges.remove(exchange);
     if (this.#exchanges.size === 0) this.#onEmpty?.();
   };
 

@@ -7,8 +7,9 @@ afterEach(() => void vi.useRealTimers());
 
 class Request implements Limited {
   deadline = 0;
-  before: Limited | undefined;
-  behind: Limited | undefined;
+  previous: Limited | undefined;
+  next: Limited | undefined;
+  linked = false;
   passedAt: number | undefined;
 
   passDeadline(): void {

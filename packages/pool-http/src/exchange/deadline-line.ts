@@ -1,9 +1,9 @@
-/** What can be in a line of deadlines. The line's own fields are `deadline`, `before` and `behind`. */
-export interface Limited {
-  /** On the process's monotonic clock; 0 while it is in no line. */
+import { LinkedList, type Linked } from "../linked-list.ts";
+
+/** What can be in a line of deadlines. */
+export interface Limited extends Linked<Limited> {
+  /** On the process's monotonic clock; the line's own. */
   deadline: number;
-  before: Limited | undefined;
-  behind: Limited | undefined;
   passDeadline(): void;
 }
 
@@ -17,8 +17,7 @@ export interface Limited {
  */
 export class DeadlineLine {
   readonly #ms: number;
-  #first: Limited | undefined;
-  #last: Limited | undefined;
+  readonly #list = new LinkedList<Limited>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(ms: number) {
@@ -27,25 +26,13 @@ export class DeadlineLine {
 
   add(limited: Limited): void {
     limited.deadline = performance.now() + this.#ms;
-    limited.before = this.#last;
-    limited.behind = undefined;
-    if (this.#last === undefined) this.#first = limited;
-    else this.#last.behind = limited;
-    this.#last = limited;
+    this.#list.push(limited);
     if (this.#timer === undefined) this.#wait(this.#ms);
   }
 
   /** Without effect on what is in no line. */
   remove(limited: Limited): void {
-    if (limited.deadline === 0) return;
-    const { before, behind } = limited;
-    if (before === undefined) this.#first = behind;
-    else before.behind = behind;
-    if (behind === undefined) this.#last = before;
-    else behind.before = before;
-    limited.deadline = 0;
-    limited.before = undefined;
-    limited.behind = undefined;
+    this.#list.remove(limited);
   }
 
   /** Nobody is left, and nobody will come. */
@@ -62,7 +49,7 @@ export class DeadlineLine {
     this.#timer = undefined;
     const now = performance.now();
     for (;;) {
-      const first = this.#first;
+      const { first } = this.#list;
       if (first === undefined) return;
       // A timer may ring a fraction of a millisecond early.
       if (first.deadline - now >= 1) return this.#wait(first.deadline - now);
@@ -105,8 +92,9 @@ export class DeadlineLines {
 /** A limit that is set, put off and called off. */
 export class Limit implements Limited {
   deadline = 0;
-  before: Limited | undefined;
-  behind: Limited | undefined;
+  previous: Limited | undefined;
+  next: Limited | undefined;
+  linked = false;
   readonly passDeadline: () => void;
   readonly #line: DeadlineLine;
 

@@ -16,6 +16,7 @@
 import type { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
 import type { HttpPhase } from "../errors.ts";
+import type { Linked } from "../linked-list.ts";
 import type { Clock, ResolvedOptions } from "../options.ts";
 import { HttpResponse, type StreamControl } from "../response.ts";
 import type { StatsRecorder } from "../stats.ts";
@@ -63,7 +64,10 @@ interface Place {
   readonly phase: HttpPhase;
 }
 
-export class Exchange implements AttemptRunner, Interrupted {
+export class Exchange implements AttemptRunner, Interrupted, Linked<Exchange> {
+  previous: Exchange | undefined;
+  next: Exchange | undefined;
+  linked = false;
   readonly clock: Clock;
   readonly traffic: StatsRecorder;
   readonly #context: ExchangeContext;

@@ -15,8 +15,9 @@ export class Interruption implements Limited {
   /** Why the request as a whole is over, whatever its current attempt says. */
   failure: Failure | undefined;
   deadline = 0;
-  before: Limited | undefined;
-  behind: Limited | undefined;
+  previous: Limited | undefined;
+  next: Limited | undefined;
+  linked = false;
   readonly #request: Interrupted;
   readonly #line: DeadlineLine;
   readonly #signal: AbortSignal | undefined;
