@@ -7,6 +7,7 @@
  */
 import { Dispatcher1Wrapper, type Dispatcher } from "undici";
 import { HttpPoolClosedError, HttpRequestError } from "./errors.ts";
+import { DeadlineLines } from "./exchange/deadline-line.ts";
 import { Exchange } from "./exchange/exchange.ts";
 import { LeakWatch } from "./exchange/leak-watch.ts";
 import { RetryBudgets } from "./exchange/retry-budget.ts";
@@ -17,6 +18,7 @@ import type { FaceHost } from "./faces/face-host.ts";
 import { createFetch } from "./faces/fetch.ts";
 import type { HttpFetch } from "./faces/fetch-request.ts";
 import { PoolDispatcher } from "./faces/pool-dispatcher.ts";
+import { LinkedList } from "./linked-list.ts";
 import { preconnect, type HttpPreconnectOptions } from "./preconnect.ts";
 import { resolveTls, type HttpTlsOptions } from "./tls-options.ts";
 import { resolveOptions, type HttpPoolOptions, type ResolvedOptions } from "./options.ts";
@@ -56,13 +58,14 @@ export class HttpPool {
   readonly fetch: HttpFetch;
   readonly #options: ResolvedOptions;
   readonly #transport: Transport;
+  readonly #deadlines = new DeadlineLines();
   readonly #recorder = new StatsRecorder();
   /** Health checks are watched by close() too, but are nobody's requests. */
   #healthRecorder: StatsRecorder | undefined;
   readonly #budgets: RetryBudgets;
   readonly #leaks: LeakWatch;
   /** Requests that have begun and not ended. */
-  readonly #exchanges = new Set<Exchange>();
+  readonly #exchanges = new LinkedList<Exchange>();
   readonly #host: FaceHost;
   #state: "open" | "draining" | "closed" = "open";
   #closing: Promise<HttpCloseReport> | undefined;
@@ -267,11 +270,12 @@ export class HttpPool {
         recorder,
         budgets: this.#budgets,
         leaks: this.#leaks,
+        deadlines: this.#deadlines,
         onFinished: this.#finished,
       },
       request,
     );
-    this.#exchanges.add(exchange);
+    this.#exchanges.push(exchange);
     return exchange;
   }
 
@@ -283,7 +287,7 @@ export class HttpPool {
   }
 
   readonly #finished = (exchange: Exchange): void => {
-    this.#exchanges.delete(exchange);
+    this.#exchanges.remove(exchange);
     if (this.#exchanges.size === 0) this.#onEmpty?.();
   };
 
@@ -316,6 +320,7 @@ export class HttpPool {
     }
     this.#transport.destroy();
     this.#leaks.end();
+    this.#deadlines.close();
   }
 
   #empty(deadlineMs: number): Promise<void> {

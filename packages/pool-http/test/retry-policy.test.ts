@@ -17,7 +17,7 @@ const IDEMPOTENT = ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"];
 const request: fc.Arbitrary<RetryRequest> = fc.record({
   method: fc.constantFrom(...IDEMPOTENT, "POST", "PATCH", "PROPFIND"),
   keyed: fc.boolean(),
-  replayable: fc.boolean(),
+  body: fc.record({ replayable: fc.boolean() }),
   retryOn: fc.constantFrom("safe" as const, "rejected" as const),
 });
 const failure: fc.Arbitrary<Failure> = fc.record(
@@ -41,7 +41,7 @@ test("what may have been acted on is repeated only where repeating is harmless",
       const retried = retryCauseOfFailure(given, failed) !== undefined;
       const harmless = IDEMPOTENT.includes(given.method) || given.keyed;
       const neverSent = failed.reason === "connect" || !failed.sent;
-      if (retried) expect(given.replayable && (harmless || neverSent)).toBe(true);
+      if (retried) expect(given.body.replayable && (harmless || neverSent)).toBe(true);
     }),
   );
 });
@@ -60,7 +60,7 @@ test("a certificate, a limit, an argument, an abort and the deadline are never r
 test("a network failure of a repeatable request is retried, and a refused connection for every method", () => {
   fc.assert(
     fc.property(request, failure, (given, failed) => {
-      if (!given.replayable || failed.limit === "timeoutMs") return;
+      if (!given.body.replayable || failed.limit === "timeoutMs") return;
       const harmless = IDEMPOTENT.includes(given.method) || given.keyed;
       if (failed.reason === "connect") expect(retryCauseOfFailure(given, failed)).toBe("connect");
       if (failed.reason === "network" && harmless) expect(retryCauseOfFailure(given, failed)).toBe("network");
@@ -72,7 +72,7 @@ test("a status is retried as documented, and for other methods only where the se
   fc.assert(
     fc.property(request, fc.integer({ min: 200, max: 599 }), (given, status) => {
       const expected =
-        given.replayable &&
+        given.body.replayable &&
         [408, 425, 429, 500, 502, 503, 504].includes(status) &&
         (IDEMPOTENT.includes(given.method) ||
           given.keyed ||
@@ -136,11 +136,11 @@ test.each<[object, number | undefined]>([
 test("a body that can be read only once is the reason where nothing else forbids a retry", () => {
   fc.assert(
     fc.property(request, failure, fc.integer({ min: 200, max: 599 }), (given, failed, status) => {
-      const replayable = { ...given, replayable: true };
+      const replayable = { ...given, body: { replayable: true } };
       const retried = retryCauseOfFailure(replayable, failed) !== undefined;
-      expect(onlyBodyForbids(given, failed)).toBe(!given.replayable && retried);
+      expect(onlyBodyForbids(given, failed)).toBe(!given.body.replayable && retried);
       const repeated = retryCauseOfStatus(replayable, status) !== undefined;
-      expect(onlyBodyForbids(given, status)).toBe(!given.replayable && repeated);
+      expect(onlyBodyForbids(given, status)).toBe(!given.body.replayable && repeated);
     }),
   );
 });

@@ -7,11 +7,12 @@
  * goes back exactly once, when undici is done with it, whatever became of the runner.
  */
 import type { Dispatcher } from "undici";
+import type { Clock } from "../options.ts";
 import type { Connection } from "../transport/connection.ts";
 import { CONNECTION_GONE, STREAM_REFUSED } from "../transport/signals.ts";
 import { codeOf, tooLarge, type Failure } from "./failure.ts";
 import type { OpenedBody } from "./request-body.ts";
-import type { Tap } from "./tap.ts";
+import type { PreparedRequest } from "./request.ts";
 
 /** Where a streamed body goes. */
 export interface BodySink {
@@ -21,21 +22,17 @@ export interface BodySink {
   fail(failure: Failure): void;
 }
 
-export interface AttemptSettings {
-  /** The response to HEAD declares a size and has no body. */
-  readonly head: boolean;
-  readonly maxBytes: number;
-  /** Whether to stop at the headers and let the runner decide. */
-  readonly hold: (status: number) => boolean;
-  readonly now: () => number;
-  /** Called once, at the end: nothing more of the request's body is wanted. */
-  readonly onEnd: () => void;
+/** Who runs an attempt. */
+export interface AttemptRunner {
+  readonly clock: Clock;
   /** Counters for all attempts of a pool. */
   readonly traffic: { sent(bytes: number): void; received(bytes: number): void };
-  readonly tap: Tap | undefined;
+  /** Whether an attempt stops at its headers, for the runner to decide. */
+  holds(status: number): boolean;
 }
 
 /** Rests of unwanted responses up to this size are read, to keep the connection; beyond it, closing is cheaper. */
+const HELD_BYTES = 64 * 1024;
 const DISCARD_BYTES = 64 * 1024;
 const DISCARD_MS = 1000;
 
@@ -50,9 +47,10 @@ export class Attempt implements Dispatcher.DispatchHandler {
   sent = false;
   /** The clock's time when the response's headers were complete. */
   respondedAt = 0;
-  readonly #settings: AttemptSettings;
+  readonly #runner: AttemptRunner;
+  readonly #request: PreparedRequest;
   readonly #body: OpenedBody;
-  readonly #chunks: Buffer[] = [];
+  #chunks: Buffer[] = [];
   readonly #reused: boolean;
   #controller: Dispatcher.DispatchController | undefined;
   #mode: "waiting" | "held" | "collect" | "stream" | "discard" = "waiting";
@@ -68,11 +66,22 @@ export class Attempt implements Dispatcher.DispatchHandler {
   #discardLimit = 0;
   #onReleased: (() => void) | undefined;
 
-  constructor(connection: Connection, body: OpenedBody, settings: AttemptSettings) {
+  constructor(runner: AttemptRunner, connection: Connection, request: PreparedRequest, body: OpenedBody) {
     this.connection = connection;
     this.#reused = connection.mayBeStale;
+    this.#runner = runner;
+    this.#request = request;
     this.#body = body;
-    this.#settings = settings;
+  }
+
+  /** It has come to its end, whoever still reads from it. */
+  get over(): boolean {
+    return this.#ended;
+  }
+
+  /** The whole body has come, without a stop at the headers. */
+  get collected(): boolean {
+    return this.#ended && this.#mode === "collect" && this.#failure === undefined;
   }
 
   get phase(): "headers" | "body" {
@@ -100,8 +109,11 @@ export class Attempt implements Dispatcher.DispatchHandler {
     return new Promise((resolve) => {
       this.#resolve = resolve;
       this.#mode = "collect";
-      if (this.#ended) this.#settle(this.#failure);
-      else this.#checkDeclaredSize();
+      const { maxResponseBytes } = this.#request;
+      const excess = this.bytesReceived > maxResponseBytes ? tooLarge(this.bytesReceived, maxResponseBytes) : undefined;
+      if (this.#ended) return this.#settle(this.#failure ?? excess);
+      if (excess !== undefined) return this.cancel(excess);
+      this.#checkDeclaredSize();
       this.resume();
     });
   }
@@ -141,7 +153,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
   /** The body that was collected, as it came over the wire. */
   takeBody(): Buffer {
     const chunks = this.#chunks;
-    return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
+    this.#chunks = [];
+    return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, this.bytesReceived);
   }
 
   resume(): void {
@@ -162,17 +175,17 @@ export class Attempt implements Dispatcher.DispatchHandler {
   }
 
   onBodySent(chunk: Buffer | string): void {
-    this.#settings.traffic.sent(typeof chunk === "string" ? Buffer.byteLength(chunk) : chunk.byteLength);
-    this.#settings.tap?.bodySent(chunk as Buffer);
+    this.#runner.traffic.sent(typeof chunk === "string" ? Buffer.byteLength(chunk) : chunk.byteLength);
+    this.#request.tap?.bodySent(chunk as Buffer);
   }
 
   onRequestSent(): void {
-    this.#settings.tap?.requestSent();
+    this.#request.tap?.requestSent();
   }
 
   onResponseStarted(): void {
     this.#responseBegan = true;
-    this.#settings.tap?.responseStarted();
+    this.#request.tap?.responseStarted();
   }
 
   onResponseStart(
@@ -183,15 +196,14 @@ export class Attempt implements Dispatcher.DispatchHandler {
   ): void {
     if (this.#ended) return;
     // 1xx: the answer is yet to come.
-    if (status < 200) return this.#settings.tap?.informed(status, headers, statusText, controller.rawHeaders ?? null);
-    this.#settings.tap?.answered(controller.rawHeaders ?? null);
+    if (status < 200) return this.#request.tap?.informed(status, headers, statusText, controller.rawHeaders ?? null);
+    this.#request.tap?.answered(controller.rawHeaders ?? null);
     this.status = status;
     this.statusText = statusText ?? "";
     this.headers = headers as Record<string, string | string[]>;
-    this.respondedAt = this.#settings.now();
-    if (this.#settings.hold(status)) {
+    this.respondedAt = this.#runner.clock.now();
+    if (this.#runner.holds(status)) {
       this.#mode = "held";
-      controller.pause();
       this.#settle(undefined);
     } else {
       this.#mode = "collect";
@@ -201,13 +213,12 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.bytesReceived += chunk.length;
-    this.#settings.traffic.received(chunk.length);
+    this.#runner.traffic.received(chunk.length);
     if (this.#ended) return;
     switch (this.#mode) {
       case "collect":
-        if (this.bytesReceived > this.#settings.maxBytes)
-          this.cancel(tooLarge(this.bytesReceived, this.#settings.maxBytes));
-        else this.#chunks.push(chunk);
+        if (this.bytesReceived <= this.#request.maxResponseBytes) this.#chunks.push(chunk);
+        else this.cancel(tooLarge(this.bytesReceived, this.#request.maxResponseBytes));
         break;
       case "stream":
         if (this.#sink?.deliver(chunk) === false) controller.pause();
@@ -216,7 +227,10 @@ export class Attempt implements Dispatcher.DispatchHandler {
         if (this.bytesReceived > this.#discardLimit) this.#abort();
         break;
       default:
+        // What the runner decides is not known yet, but a small body may as well come meanwhile: to pause the parser and to
+        // start it again costs more than many a body.
         this.#chunks.push(chunk);
+        if (this.bytesReceived >= HELD_BYTES) controller.pause();
     }
   }
 
@@ -224,7 +238,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     controller: Dispatcher.DispatchController,
     trailers: Record<string, string | string[] | undefined>,
   ): void {
-    this.#settings.tap?.ended(trailers, controller.rawTrailers ?? null);
+    this.#request.tap?.ended(trailers, controller.rawTrailers ?? null);
     this.connection.answered(this.headers["keep-alive"]);
     this.#release();
     if (!this.#ended) this.#end(undefined);
@@ -245,11 +259,11 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   #checkDeclaredSize(): void {
     const size = this.#declaredSize();
-    if (size > this.#settings.maxBytes) this.cancel(tooLarge(size, this.#settings.maxBytes));
+    if (size > this.#request.maxResponseBytes) this.cancel(tooLarge(size, this.#request.maxResponseBytes));
   }
 
   #declaredSize(): number {
-    if (this.#settings.head) return 0;
+    if (this.#request.method === "HEAD") return 0;
     const declared = Number(this.headers["content-length"]);
     return Number.isNaN(declared) ? 0 : declared;
   }
@@ -258,7 +272,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.#ended = true;
     this.#failure = failure;
     clearTimeout(this.#discardTimer);
-    this.#settings.onEnd();
+    this.#request.body.close(this.#body);
     if (this.#mode !== "stream") return this.#settle(failure);
     if (failure === undefined) this.#sink?.complete();
     else this.#sink?.fail(failure);

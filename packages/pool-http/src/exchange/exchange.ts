@@ -1,32 +1,38 @@
 /**
  * One request, from call to response: the deadline, the attempts, the redirects, the body.
  *
- *     run ─▶ lease a connection ─▶ attempt ─▶ redirect? retry? ─▶ body ─▶ response
- *                ▲                                     │
- *                └──────────── backoff ◀───────────────┘
+ *     run ─▶ send: lease a connection, attempt ─▶ redirect? retry? ─▶ body ─▶ response
+ *                ▲                                       │
+ *                └───────────── backoff ◀────────────────┘
  *
  * Every step waits for a promise that settles with a value, never a rejection, and leaves in `#interruption` the one
- * function that ends its wait. So a deadline, a signal or the end of the pool takes effect at once wherever the request is, and
- * each step cleans up after itself. The loop is an async function, so that every attempt runs in the caller's
- * AsyncLocalStorage context and not in that of the socket's first user.
+ * function that ends its wait. So a deadline, a signal or the end of the pool takes effect at once wherever the request
+ * is, and each step cleans up after itself. Everything that follows an attempt is a continuation of the caller's
+ * promise, so that it runs in the caller's AsyncLocalStorage context and not in that of the socket's first user.
+ *
+ * Most requests find a free connection and get their whole answer from one attempt. For them there is one continuation,
+ * `#conclude`; the loop of async functions, which costs more than all the rest, begins where there is a decision.
  */
 import type { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
 import type { CallSite } from "../call-site.ts";
 import type { HttpPhase } from "../errors.ts";
-import type { ResolvedOptions } from "../options.ts";
+import type { Linked } from "../linked-list.ts";
+import type { Clock, ResolvedOptions } from "../options.ts";
 import { HttpResponse, type StreamControl } from "../response.ts";
 import type { StatsRecorder } from "../stats.ts";
+import type { OriginCounters } from "../stats/counters.ts";
 import { Connection } from "../transport/connection.ts";
 import type { Transport, Waiter } from "../transport/transport.ts";
-import { Attempt } from "./attempt.ts";
+import { Attempt, type AttemptRunner } from "./attempt.ts";
+import type { DeadlineLines } from "./deadline-line.ts";
 import { decodeBody, parseEncoding } from "./decode.ts";
 import { timedOut, tooLarge, type Failure } from "./failure.ts";
 import { headerText } from "./headers.ts";
 import { describeEnd } from "./breakdown.ts";
 import { Journal } from "./journal.ts";
 import { isRedirect, nextHop, redirectFailure } from "./redirect.ts";
-import { Interruption } from "./interruption.ts";
+import { Interruption, type Interrupted } from "./interruption.ts";
 import { OpenedBody } from "./request-body.ts";
 import { headersFor, type PreparedRequest } from "./request.ts";
 import type { RetryBudgets } from "./retry-budget.ts";
@@ -53,11 +59,26 @@ export interface ExchangeContext {
   readonly recorder: StatsRecorder;
   readonly budgets: RetryBudgets;
   readonly leaks: LeakWatch;
+  readonly deadlines: DeadlineLines;
   /** Called once, when nothing of the request is left; a stream's last byte included. */
   readonly onFinished: (exchange: Exchange) => void;
 }
 
-export class Exchange {
+/** A place that is neither a wait for a connection nor an attempt, which know their own. */
+const QUEUE: Place = { phase: "queue" };
+const BODY: Place = { phase: "body" };
+const BACKOFF: Place = { phase: "backoff" };
+
+interface Place {
+  readonly phase: HttpPhase;
+}
+
+export class Exchange implements AttemptRunner, Interrupted, Linked<Exchange> {
+  previous: Exchange | undefined;
+  next: Exchange | undefined;
+  linked = false;
+  readonly clock: Clock;
+  readonly traffic: OriginCounters;
   readonly #context: ExchangeContext;
   readonly #journal: Journal;
   readonly #interruption: Interruption;
@@ -67,46 +88,39 @@ export class Exchange {
   #resends = 0;
   #redirects = 0;
   #attempt: Attempt | undefined;
-  #phase: () => HttpPhase = () => "queue";
+  #attemptTimer: NodeJS.Timeout | undefined;
+  /** Where it is. */
+  #at: Place = QUEUE;
   #outcome: "success" | "error" | "canceled" | undefined;
   /** Where it was asked for, if leaks are looked for. */
   readonly #site: CallSite | undefined;
 
   constructor(context: ExchangeContext, request: PreparedRequest) {
+    this.clock = context.options.clock;
     this.#context = context;
     this.#request = request;
     this.#journal = new Journal(context, request);
+    this.traffic = this.#journal.counters;
     context.budgets.deposit(request.target.origin, this.#journal.startedAt);
     this.#site = context.leaks.siteOf(request);
-    const { timeoutMs, signal } = request;
-    this.#interruption = new Interruption({
-      timeoutMs,
-      signal,
-      onDeadline: () => this.#timedOut("timeoutMs", timeoutMs),
-      onAbort: (reason) => this.#ended("abort", "ABORT_ERR", "the caller's signal", reason),
-    });
+    this.#interruption = new Interruption(this, request.timeoutMs, request.signal, context.deadlines);
   }
 
   /** For reports: what it is and where it stands. */
   describe(): string {
     const elapsed = Math.round(this.#journal.elapsedMs());
-    return `${describeRequest(this.#request.method, this.#request.target)} (${this.#phase()}, ${elapsed} ms)`;
+    return `${describeRequest(this.#request.method, this.#request.target)} (${this.#at.phase}, ${elapsed} ms)`;
   }
 
-  async run(): Promise<HttpResponse> {
-    let outcome: HttpResponse | Failure;
+  run(): Promise<HttpResponse> {
+    let first: Promise<Failure | undefined>;
     try {
       this.#interruption.begin();
-      outcome = await this.#loop();
+      first = this.#send();
     } catch (error) {
-      // Of a function that the pool was given, or of ours. Whatever it was, nothing of the request may stay behind.
-      outcome = this.#ended("request", "ERR_VG_HTTP_REQUEST", "an unexpected error was thrown (see cause)", error);
-      this.#attempt?.cancel(outcome);
+      first = Promise.resolve(this.#unexpected(error));
     }
-    if (outcome instanceof HttpResponse) return outcome;
-    const error = this.#toError(outcome);
-    this.#finish(outcome.reason === "abort" ? "canceled" : "error", outcome);
-    throw error;
+    return first.then((failure) => this.#conclude(failure));
   }
 
   /** The pool ends under it. Without effect once it has its response (streams: once the body has ended). */
@@ -124,10 +138,60 @@ export class Exchange {
     if (this.#attempt?.phase === "headers") this.#interruption.stop(this.#timedOut("attemptTimeoutMs", limitMs));
   }
 
-  async #loop(): Promise<HttpResponse | Failure> {
-    for (;;) {
-      let failure = this.#interruption.failure ?? (await this.#send());
+  /** Where the headers may lead to another attempt, and for streams. */
+  holds(status: number): boolean {
+    return this.#request.stream || isRetryableStatus(status) || (isRedirect(status) && this.#request.maxRedirects > 0);
+  }
+
+  deadlinePassed(): Failure {
+    return this.#timedOut("timeoutMs", this.#request.timeoutMs);
+  }
+
+  signalAborted(reason: unknown): Failure {
+    return this.#ended("abort", "ABORT_ERR", "the caller's signal", reason);
+  }
+
+  // ---- the loop
+
+  /** What the first attempt came to: a response, or the beginning of the loop. */
+  #conclude(failure: Failure | undefined): HttpResponse | Promise<HttpResponse> {
+    const attempt = this.#attempt;
+    try {
+      if (failure === undefined && attempt !== undefined && !this.#interruption.happened) {
+        if (attempt.collected && this.#layersOf(attempt) === undefined) {
+          this.#sent();
+          return this.#respond(attempt, attempt.takeBody());
+        }
+        if (this.#request.stream && !isRetryableStatus(attempt.status) && !isRedirect(attempt.status)) {
+          this.#sent();
+          return this.#respondWithStream(attempt);
+        }
+      }
+    } catch (error) {
+      return this.#loop(this.#unexpected(error));
+    }
+    return this.#loop(failure);
+  }
+
+  async #loop(first: Failure | undefined): Promise<HttpResponse> {
+    let outcome: HttpResponse | Failure;
+    try {
+      outcome = await this.#settle(first);
+    } catch (error) {
+      outcome = this.#unexpected(error);
+    }
+    if (outcome instanceof HttpResponse) return outcome;
+    const error = this.#toError(outcome);
+    this.#finish(outcome.reason === "abort" ? "canceled" : "error", outcome);
+    throw error;
+  }
+
+  /** Until an attempt's outcome is the request's. */
+  async #settle(first: Failure | undefined): Promise<HttpResponse | Failure> {
+    for (let failure = first; ; failure = await this.#send()) {
+      this.#sent();
       const attempt = this.#attempt;
+      failure = this.#interruption.failure ?? failure;
       if (failure === undefined && attempt !== undefined) {
         const hop = this.#redirect(attempt);
         if (hop === "followed") {
@@ -164,51 +228,63 @@ export class Exchange {
     }
   }
 
-  // ---- steps of the loop
+  // ---- one attempt
 
-  /** One attempt: up to the headers where they decide something, otherwise to the end of the body. */
-  async #send(): Promise<Failure | undefined> {
+  /** Up to the headers where they decide something, otherwise to the end of the body. */
+  #send(): Promise<Failure | undefined> {
     this.#attempt = undefined;
+    if (this.#interruption.failure !== undefined) return Promise.resolve(this.#interruption.failure);
     this.#journal.attemptStarted();
     const leased = this.#context.transport.acquire(this.#request.target.origin);
-    if (leased instanceof Connection) this.#journal.leased(leased);
-    const connection = leased instanceof Connection ? leased : await this.#wait(leased);
-    if (!(connection instanceof Connection)) return connection;
+    if (!(leased instanceof Connection)) return this.#sendInTurn(leased);
+    this.#journal.leased(leased);
+    return this.#sendOver(leased);
+  }
+
+  /** After the wait for a connection, of which it notes where the time went. */
+  async #sendInTurn(waiter: Waiter): Promise<Failure | undefined> {
+    const { transport, options } = this.#context;
+    this.#at = waiter;
+    const ms = options.queueTimeoutMs;
+    const passed = (): Failure => this.#timedOut("queueTimeoutMs", ms ?? 0);
+    const result = await waitForConnection(waiter, transport, this.#interruption, { ms, passed });
+    this.#journal.waited(waiter, result);
+    return result instanceof Connection ? this.#sendOver(result) : result;
+  }
+
+  #sendOver(connection: Connection): Promise<Failure | undefined> {
+    this.#at = QUEUE;
     const limit = this.#request.attemptTimeoutMs;
-    const attemptTimer =
-      limit === undefined
-        ? undefined
-        : setTimeout(() => this.#interruption.stop(this.#timedOut("attemptTimeoutMs", limit)), limit);
+    if (limit !== undefined) {
+      this.#attemptTimer = setTimeout(() => this.#interruption.stop(this.#timedOut("attemptTimeoutMs", limit)), limit);
+    }
     try {
-      return await this.#sendOver(connection);
+      // Only now, so that no source is opened for a connection that never comes.
+      const opening = this.#request.body.open();
+      return opening instanceof Promise ? this.#openAndSend(connection, opening) : this.#dispatch(connection, opening);
+    } catch (error) {
+      if (this.#attempt === undefined) connection.release();
+      throw error;
+    }
+  }
+
+  async #openAndSend(connection: Connection, opening: Promise<OpenedBody>): Promise<Failure | undefined> {
+    try {
+      const opened = await waitForBody(opening, this.#interruption, (error) =>
+        this.#ended("request", "ERR_VG_HTTP_REQUEST", "the function that makes the body failed (see cause)", error),
+      );
+      return opened instanceof OpenedBody ? await this.#dispatch(connection, opened) : opened;
     } finally {
-      clearTimeout(attemptTimer);
-      this.#interruption.waited();
-      // It never came to an attempt, which gives its connection back by itself.
+      // An attempt gives its connection back by itself.
       if (this.#attempt === undefined) connection.release();
     }
   }
 
-  async #sendOver(connection: Connection): Promise<Failure | undefined> {
+  #dispatch(connection: Connection, opened: OpenedBody): Promise<Failure | undefined> {
     const request = this.#request;
-    // Only now, so that no source is opened for a connection that never comes.
-    const opening = request.body.open();
-    const failed = (error: unknown): Failure =>
-      this.#ended("request", "ERR_VG_HTTP_REQUEST", "the function that makes the body failed (see cause)", error);
-    this.#phase = () => "queue";
-    const opened = opening instanceof Promise ? await waitForBody(opening, this.#interruption, failed) : opening;
-    if (!(opened instanceof OpenedBody)) return opened;
-    const attempt = new Attempt(connection, opened, {
-      head: request.method === "HEAD",
-      maxBytes: request.maxResponseBytes,
-      hold: this.#holds,
-      now: () => this.#now(),
-      onEnd: () => request.body.close(opened),
-      traffic: this.#journal.counters,
-      tap: request.tap,
-    });
+    const attempt = new Attempt(this, connection, request, opened);
     this.#attempt = attempt;
-    this.#phase = () => attempt.phase;
+    this.#at = attempt;
     const options: Dispatcher.DispatchOptions = {
       path: request.target.path,
       method: request.method as Dispatcher.HttpMethod,
@@ -220,16 +296,13 @@ export class Exchange {
     return outcome;
   }
 
-  /** The wait for a connection, and where its time went. */
-  async #wait(waiter: Waiter): Promise<Connection | Failure> {
-    const { transport, options } = this.#context;
-    this.#phase = () => waiter.phase;
-    const ms = options.queueTimeoutMs;
-    const passed = (): Failure => this.#timedOut("queueTimeoutMs", ms ?? 0);
-    const result = await waitForConnection(waiter, transport, this.#interruption, { ms, passed });
-    this.#journal.waited(waiter, result);
-    return result;
+  /** The attempt is over, or stopped at its headers. */
+  #sent(): void {
+    clearTimeout(this.#attemptTimer);
+    this.#interruption.waited();
   }
+
+  // ---- what follows
 
   /** Follows a redirect: "followed", or `undefined` where the response is no redirect to follow. */
   #redirect(attempt: Attempt): "followed" | Failure | undefined {
@@ -248,7 +321,7 @@ export class Exchange {
     if (next.body !== this.#request.body) this.#request.body.dispose();
     this.#request = next;
     this.#journal.redirected(next);
-    this.#context.budgets.deposit(next.target.origin, this.#now());
+    this.#context.budgets.deposit(next.target.origin, this.clock.now());
     return "followed";
   }
 
@@ -271,7 +344,7 @@ export class Exchange {
     // Waiting past the deadline would turn an answer into a timeout.
     if (delay >= this.#remainingMs()) return this.#journal.notRetried("deadline");
     // Last, for it takes what it finds.
-    return budgets.withdraw(this.#request.target.origin, this.#now()) ? delay : this.#journal.notRetried("budget");
+    return budgets.withdraw(this.#request.target.origin, this.clock.now()) ? delay : this.#journal.notRetried("budget");
   }
 
   /** Says so where the request would be sent again, had it another body. */
@@ -282,14 +355,14 @@ export class Exchange {
   async #backoff(cause: RetryCause, delay: number): Promise<void> {
     this.#retries++;
     this.#journal.retried(cause, delay);
-    this.#phase = () => "backoff";
+    this.#at = BACKOFF;
     await waitFor(delay, this.#interruption);
   }
 
   /** The rest of the body, inflated. */
   async #readBody(attempt: Attempt): Promise<Buffer | Failure> {
-    this.#phase = () => "body";
-    if (this.#holds(attempt.status)) {
+    this.#at = BODY;
+    if (this.holds(attempt.status)) {
       const collected = attempt.collect();
       this.#interruption.stopWith((failure) => attempt.cancel(failure));
       const failure = await collected;
@@ -313,19 +386,18 @@ export class Exchange {
 
   #respondWithStream(attempt: Attempt): HttpResponse {
     this.#journal.attemptEnded(attempt);
-    this.#interruption.met();
-    this.#phase = () => "body";
+    this.#at = BODY;
     const request = this.#request;
     const layers = this.#layersOf(attempt);
     const stream = new ResponseStream(
       attempt,
       {
-        firstByteMs: this.#remainingMs(),
-        firstGapMs: request.firstGapMs,
+        clock: this.clock,
+        deadlines: this.#context.deadlines,
+        firstGap: request.firstGapMs !== undefined,
         gapMs: request.bodyGapTimeoutMs,
         totalMs: request.bodyTimeoutMs,
-        timeoutMs: request.timeoutMs,
-        now: () => this.#now(),
+        onFirstByte: () => this.#interruption.met(),
       },
       (failure) => this.#toError(failure),
       (outcome) => {
@@ -346,7 +418,7 @@ export class Exchange {
 
   #response(attempt: Attempt, body: Buffer | Readable, control?: StreamControl): HttpResponse {
     const request = this.#request;
-    const headers = { ...attempt.headers };
+    const { headers } = attempt;
     if (this.#layersOf(attempt) !== undefined) {
       // They describe the body on the wire, not the one that is handed out.
       delete headers["content-encoding"];
@@ -356,13 +428,11 @@ export class Exchange {
       status: attempt.status,
       statusText: attempt.statusText,
       headers,
-      url: this.#request.target.url.href,
       journal: this.#journal,
       body,
       control,
       pool: this.#context.options.name,
-      request: () => describeRequest(request.method, request.target),
-      maxBytes: this.#request.maxResponseBytes,
+      request,
     });
   }
 
@@ -381,23 +451,26 @@ export class Exchange {
 
   // ---- particulars
 
-  /** Whether an attempt stops at its headers: where they may lead to another attempt, and for streams. */
-  readonly #holds = (status: number): boolean =>
-    this.#request.stream || isRetryableStatus(status) || (isRedirect(status) && this.#request.maxRedirects > 0);
-
   #layersOf(attempt: Attempt): readonly string[] | undefined {
     if (!this.#request.decodes || attempt.status === 206) return undefined;
     return parseEncoding(headerText(attempt.headers["content-encoding"]));
   }
 
+  /** Of a function that the pool was given, or of ours. Whatever it was, nothing of the request may stay behind. */
+  #unexpected(error: unknown): Failure {
+    const failure = this.#ended("request", "ERR_VG_HTTP_REQUEST", "an unexpected error was thrown (see cause)", error);
+    this.#attempt?.cancel(failure);
+    return failure;
+  }
+
   /** A failure that is not the server's. */
   #ended(reason: "abort" | "closed" | "request", code: string, detail: string, cause?: unknown): Failure {
-    return { reason, phase: this.#phase(), code, detail, cause, sent: this.#attempt?.sent ?? false };
+    return { reason, phase: this.#at.phase, code, detail, cause, sent: this.#attempt?.sent ?? false };
   }
 
   #timedOut(limit: "timeoutMs" | "attemptTimeoutMs" | "queueTimeoutMs", limitMs: number): Failure {
     const counts = this.#context.transport.countsOf(this.#request.target.origin);
-    return timedOut(limit, limitMs, this.#phase(), this.#attempt?.sent ?? false, counts);
+    return timedOut(limit, limitMs, this.#at.phase, this.#attempt?.sent ?? false, counts);
   }
 
   #toError(failure: Failure): unknown {
@@ -414,9 +487,5 @@ export class Exchange {
 
   #remainingMs(): number {
     return this.#request.timeoutMs - this.#journal.elapsedMs();
-  }
-
-  #now(): number {
-    return this.#context.options.clock.now();
   }
 }

@@ -1,34 +1,50 @@
+import type { DeadlineLine, DeadlineLines, Limited } from "./deadline-line.ts";
 import type { Failure } from "./failure.ts";
+
+/** What an interruption is called, at the moment when it happens. */
+export interface Interrupted {
+  deadlinePassed(): Failure;
+  signalAborted(reason: unknown): Failure;
+}
 
 /**
  * What ends a request from outside: its deadline, the caller's signal, the end of the pool. Whoever waits for something
  * leaves here the one function that ends the wait.
  */
-export class Interruption {
+export class Interruption implements Limited {
   /** Why the request as a whole is over, whatever its current attempt says. */
   failure: Failure | undefined;
+  deadline = 0;
+  previous: Limited | undefined;
+  next: Limited | undefined;
+  linked = false;
+  readonly #request: Interrupted;
+  readonly #line: DeadlineLine;
   readonly #signal: AbortSignal | undefined;
-  readonly #deadlineTimer: NodeJS.Timeout;
-  readonly #aborted: () => void;
+  #onAbort: (() => void) | undefined;
   #stop: ((failure: Failure) => void) | undefined;
 
-  constructor(limits: {
-    timeoutMs: number;
-    signal: AbortSignal | undefined;
-    /** What to call it, at the moment when it happens. */
-    onDeadline: () => Failure;
-    onAbort: (reason: unknown) => Failure;
-  }) {
-    const { timeoutMs, signal, onDeadline, onAbort } = limits;
+  constructor(request: Interrupted, timeoutMs: number, signal: AbortSignal | undefined, lines: DeadlineLines) {
+    this.#request = request;
+    this.#line = lines.of(timeoutMs);
+    this.#line.add(this);
     this.#signal = signal;
-    this.#deadlineTimer = setTimeout(() => this.interrupt(onDeadline()), timeoutMs);
-    this.#aborted = () => this.interrupt(onAbort(signal?.reason));
-    signal?.addEventListener("abort", this.#aborted, { once: true });
+    if (signal === undefined) return;
+    this.#onAbort = () => this.interrupt(request.signalAborted(signal.reason));
+    signal.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  get happened(): boolean {
+    return this.failure !== undefined;
   }
 
   /** A signal that was aborted before the request began sends no event. */
   begin(): void {
-    if (this.#signal?.aborted === true) this.#aborted();
+    if (this.#signal?.aborted === true) this.#onAbort?.();
+  }
+
+  passDeadline(): void {
+    this.interrupt(this.#request.deadlinePassed());
   }
 
   /** The first one counts. */
@@ -56,12 +72,12 @@ export class Interruption {
 
   /** The deadline was met; signal and pool may still end a stream. */
   met(): void {
-    clearTimeout(this.#deadlineTimer);
+    this.#line.remove(this);
   }
 
   dispose(): void {
     this.met();
     this.waited();
-    this.#signal?.removeEventListener("abort", this.#aborted);
+    if (this.#onAbort !== undefined) this.#signal?.removeEventListener("abort", this.#onAbort);
   }
 }

@@ -36,23 +36,18 @@ export function nextHop(
   }
   const sameOrigin = url.origin === target.origin;
   const toGet = (status === 303 && method !== "HEAD") || ((status === 301 || status === 302) && method === "POST");
-  if (!toGet && !request.replayable) return undefined;
+  if (!toGet && !request.body.replayable) return undefined;
   let headers = sameOrigin ? request.headers : withoutSecrets(request.headers);
   if (toGet && method !== "GET") {
     headers = Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith("content-")));
   }
-  const body = toGet ? new RequestBody(undefined) : request.body;
-  const next: PreparedRequest = {
+  return {
     ...request,
     method: toGet ? "GET" : method,
     target: toTarget(url, sameOrigin ? target.authorization : undefined),
     headers,
-    body,
-    get replayable() {
-      return body.replayable;
-    },
+    body: toGet ? new RequestBody(undefined) : request.body,
   };
-  return next;
 }
 
 /** Headers are read as Latin-1. A path that a server has written in UTF-8 is meant as such. */

@@ -1,4 +1,4 @@
-import { describeValue } from "@vg/internal";
+import { describeValue, LONGEST_DELAY_MS } from "@vg/internal";
 import { HttpRequestError } from "../errors.ts";
 import type { HttpRetryOn, ResolvedOptions } from "../options.ts";
 import { ACCEPT_ENCODING } from "./decode.ts";
@@ -52,29 +52,36 @@ export interface PreparedRequest {
   readonly keyed: boolean;
   /** We asked for compression, so we undo it. */
   readonly decodes: boolean;
-  readonly replayable: boolean;
   readonly tap: Tap | undefined;
   /** The gap limit, where it holds before the first body byte as well. */
   readonly firstGapMs: number | undefined;
 }
 
-const MAX_MS = 2 ** 31 - 1;
+interface NumberRule {
+  readonly min: number;
+  readonly max: number;
+  readonly whole: boolean;
+}
 
-const KNOWN: Readonly<Record<keyof HttpRequest, true>> = {
-  method: true,
-  url: true,
-  body: true,
-  headers: true,
-  signal: true,
-  timeoutMs: true,
-  attemptTimeoutMs: true,
-  maxRetries: true,
-  retryOn: true,
-  maxRedirects: true,
-  maxResponseBytes: true,
-  stream: true,
-  bodyGapTimeoutMs: true,
-  bodyTimeoutMs: true,
+const MILLISECONDS: NumberRule = { min: 1, max: LONGEST_DELAY_MS, whole: false };
+const COUNT: NumberRule = { min: 0, max: 100, whole: true };
+
+/** What a request may have, and the rule of what is a number. */
+const RULES: Readonly<Record<keyof HttpRequest, NumberRule | "else">> = {
+  method: "else",
+  url: "else",
+  body: "else",
+  headers: "else",
+  signal: "else",
+  timeoutMs: MILLISECONDS,
+  attemptTimeoutMs: MILLISECONDS,
+  maxRetries: COUNT,
+  retryOn: "else",
+  maxRedirects: COUNT,
+  maxResponseBytes: { min: 1, max: Number.MAX_SAFE_INTEGER, whole: true },
+  stream: "else",
+  bodyGapTimeoutMs: MILLISECONDS,
+  bodyTimeoutMs: MILLISECONDS,
 };
 
 const BODILESS = new Set(["GET", "HEAD", "TRACE"]);
@@ -84,26 +91,19 @@ export function prepareRequest(request: HttpRequest, options: ResolvedOptions): 
   const refuse = (message: string, cause?: unknown): Error =>
     new HttpRequestError(`${options.name}: ${message}`, { pool: options.name, cause });
   if (request === null || typeof request !== "object") throw refuse("a request must be an object with a url.");
-  for (const name of Object.keys(request)) {
-    if (!Object.hasOwn(KNOWN, name)) {
-      throw refuse(`unknown request option ${JSON.stringify(name)}. Known: ${Object.keys(KNOWN).join(", ")}.`);
+  for (const name of Object.keys(request) as (keyof HttpRequest)[]) {
+    const rule = Object.hasOwn(RULES, name) ? RULES[name] : undefined;
+    if (rule === undefined) {
+      throw refuse(`unknown request option ${JSON.stringify(name)}. Known: ${Object.keys(RULES).join(", ")}.`);
     }
-  }
-  const number = (name: NumericOption, min: number, max: number): void => {
+    if (rule === "else") continue;
     const value = request[name];
-    const whole = name === "maxRetries" || name === "maxRedirects" || name === "maxResponseBytes";
-    if (value === undefined) return;
-    if (typeof value === "number" && value >= min && value <= max && (!whole || Number.isInteger(value))) return;
+    const { min, max, whole } = rule;
+    if (value === undefined) continue;
+    if (typeof value === "number" && value >= min && value <= max && (!whole || Number.isInteger(value))) continue;
     const kind = whole ? "whole number" : "number of milliseconds";
     throw refuse(`${name} must be a ${kind} from ${min} to ${max}, got ${describeValue(value)}.`);
-  };
-  number("timeoutMs", 1, MAX_MS);
-  number("attemptTimeoutMs", 1, MAX_MS);
-  number("bodyGapTimeoutMs", 1, MAX_MS);
-  number("bodyTimeoutMs", 1, MAX_MS);
-  number("maxRetries", 0, 100);
-  number("maxRedirects", 0, 100);
-  number("maxResponseBytes", 1, Number.MAX_SAFE_INTEGER);
+  }
   const { signal, retryOn = options.retryOn, stream = false, timeoutMs = options.timeoutMs } = request;
   if (signal !== undefined && !(signal instanceof AbortSignal)) throw refuse("signal must be an AbortSignal.");
   if (retryOn !== "safe" && retryOn !== "rejected") throw refuse('retryOn must be "safe" or "rejected".');
@@ -154,9 +154,6 @@ export function prepareRequest(request: HttpRequest, options: ResolvedOptions): 
     bodyTimeoutMs: request.bodyTimeoutMs ?? options.bodyTimeoutMs,
     keyed: headers["idempotency-key"] !== undefined,
     decodes,
-    get replayable() {
-      return body.replayable;
-    },
     tap: undefined,
     firstGapMs: undefined,
   };
@@ -176,12 +173,3 @@ export function headersFor(
     ...(addAuthorization ? { authorization: target.authorization as string } : {}),
   };
 }
-
-type NumericOption =
-  | "timeoutMs"
-  | "attemptTimeoutMs"
-  | "maxRetries"
-  | "maxRedirects"
-  | "maxResponseBytes"
-  | "bodyGapTimeoutMs"
-  | "bodyTimeoutMs";

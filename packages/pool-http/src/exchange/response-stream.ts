@@ -1,18 +1,20 @@
 import { Readable, pipeline, type Transform } from "node:stream";
 import type { Attempt, BodySink } from "./attempt.ts";
+import type { Clock } from "../options.ts";
+import { Limit, type DeadlineLines } from "./deadline-line.ts";
 import { decodeStreams } from "./decode.ts";
 import { undecodable, type Failure } from "./failure.ts";
 import type { WatchedStream } from "./leak-watch.ts";
 
 export interface StreamLimits {
-  /** Until the first body byte: what is left of the deadline. */
-  readonly firstByteMs: number;
-  /** Until the first body byte, too: the gap that the caller set for this one request, as undici understands it. */
-  readonly firstGapMs: number | undefined;
+  readonly clock: Clock;
+  readonly deadlines: DeadlineLines;
+  /** The gap limit holds before the first body byte as well. */
+  readonly firstGap: boolean;
   readonly gapMs: number;
   readonly totalMs: number;
-  readonly timeoutMs: number;
-  readonly now: () => number;
+  /** Until then the deadline of the request holds; it interrupts. */
+  readonly onFirstByte: () => void;
 }
 
 export type StreamOutcome = "complete" | "canceled" | Failure;
@@ -39,11 +41,11 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
   #discarded = false;
   #reading = false;
   #outcome: StreamOutcome | undefined;
-  #firstByteTimer: NodeJS.Timeout | undefined;
-  #gapTimer: NodeJS.Timeout | undefined;
-  readonly #totalTimer: NodeJS.Timeout;
-  #lastByteAt = 0;
-  #paused = false;
+  #began = false;
+  /** The buffer is full, and nobody takes from it. */
+  #pausedSince: number | undefined;
+  readonly #gap: Limit;
+  readonly #total: Limit;
 
   constructor(
     attempt: Attempt,
@@ -58,19 +60,19 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
     this.#toError = toError;
     this.#onFinished = onFinished;
     this.#inflated = inflated;
-    const { firstByteMs, firstGapMs = firstByteMs, timeoutMs, totalMs } = limits;
-    const first =
-      firstGapMs < firstByteMs
-        ? timedOut("bodyGapTimeoutMs", `no body byte within bodyGapTimeoutMs (${firstGapMs} ms)`)
-        : timedOut("timeoutMs", `no body byte within timeoutMs (${timeoutMs} ms)`);
-    const firstMs = Math.max(0, Math.min(firstByteMs, firstGapMs));
-    this.#firstByteTimer = setTimeout(() => this.interrupt(first), firstMs).unref();
-    this.#totalTimer = setTimeout(
-      () => this.interrupt(timedOut("bodyTimeoutMs", `the body was not complete within bodyTimeoutMs (${totalMs} ms)`)),
-      totalMs,
-    ).unref();
-    this.on("error", () => {});
-    attempt.connection.setWanted(attempt, false);
+    const { deadlines, gapMs, totalMs } = limits;
+    this.#gap = new Limit(deadlines.of(gapMs), () => {
+      const what = this.#began ? "nothing came for" : "no body byte within";
+      this.interrupt(timedOut("bodyGapTimeoutMs", `${what} bodyGapTimeoutMs (${gapMs} ms)`));
+    });
+    this.#total = new Limit(deadlines.of(totalMs), () =>
+      this.interrupt(timedOut("bodyTimeoutMs", `the body was not complete within bodyTimeoutMs (${totalMs} ms)`)),
+    );
+    this.#total.set();
+    if (limits.firstGap) this.#gap.set();
+    this.on("error", ignore);
+    // Once the attempt is over, its connection may be somebody else's.
+    if (!attempt.over) attempt.connection.setWanted(attempt, false);
   }
 
   /** It has ended well and without a byte: no encoding has such a form, but servers label empty bodies all the same. */
@@ -85,7 +87,7 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
   get unreadSince(): number | undefined {
     if (this.isOver) return undefined;
     if (!this.wasRead) return this.#attempt.respondedAt;
-    return this.#paused ? this.#lastByteAt : undefined;
+    return this.#pausedSince;
   }
 
   /** The reader wants no more; resolves when the connection is kept or closed. */
@@ -112,14 +114,16 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
   }
 
   deliver(chunk: Buffer): boolean {
-    if (this.#firstByteTimer !== undefined) {
-      clearTimeout(this.#firstByteTimer);
-      this.#firstByteTimer = undefined;
+    if (!this.#began) {
+      this.#began = true;
+      this.#limits.onFirstByte();
     }
-    this.#lastByteAt = this.#limits.now();
     const more = this.push(chunk);
-    this.#paused = !more;
-    if (more) this.#watchGap();
+    // A reader that takes its time is no silence of the server.
+    if (!more) {
+      this.#gap.callOff();
+      this.#pausedSince = this.#limits.clock.now();
+    } else if (this.#outcome === undefined) this.#gap.set();
     return more;
   }
 
@@ -127,8 +131,7 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
     // For the next request on this connection, if it comes before undici has seen that it was idle.
     this.#keepAlive();
     this.#wireEnded = true;
-    clearTimeout(this.#firstByteTimer);
-    clearTimeout(this.#gapTimer);
+    this.#gap.callOff();
     if (!this.#inflated) this.finish("complete");
     this.push(null);
   }
@@ -151,11 +154,8 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
   }
 
   override _read(): void {
-    if (this.#paused) {
-      this.#paused = false;
-      this.#lastByteAt = this.#limits.now();
-      this.#watchGap();
-    }
+    this.#pausedSince = undefined;
+    if (this.#began && !this.#wireEnded && this.#outcome === undefined) this.#gap.set();
     this.#attempt.resume();
   }
 
@@ -177,23 +177,9 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
   finish(outcome: StreamOutcome): void {
     if (this.#outcome !== undefined) return;
     this.#outcome = outcome;
-    clearTimeout(this.#firstByteTimer);
-    clearTimeout(this.#gapTimer);
-    clearTimeout(this.#totalTimer);
+    this.#gap.callOff();
+    this.#total.callOff();
     this.#onFinished(outcome);
-  }
-
-  #watchGap(): void {
-    if (this.#gapTimer !== undefined || this.#outcome !== undefined) return;
-    const { gapMs, now } = this.#limits;
-    const wait = Math.max(1, this.#lastByteAt + gapMs - now());
-    this.#gapTimer = setTimeout(() => {
-      this.#gapTimer = undefined;
-      // A reader that takes its time is no silence of the server.
-      if (this.#paused) return;
-      if (now() - this.#lastByteAt < gapMs) return this.#watchGap();
-      this.interrupt(timedOut("bodyGapTimeoutMs", `nothing came for bodyGapTimeoutMs (${gapMs} ms)`));
-    }, wait).unref();
   }
 
   #keepAlive(): void {
@@ -216,7 +202,7 @@ export class InflatedStream extends Readable {
     this.#stream = stream;
     this.#transforms = decodeStreams(layers);
     this.#last = this.#transforms.at(-1) as Transform;
-    this.on("error", () => {});
+    this.on("error", ignore);
     stream.once("close", () => {
       if (stream.thrown !== undefined) this.destroy(stream.thrown as Error);
     });
@@ -266,6 +252,8 @@ function abortedWith(reason: unknown): Error {
   return Object.assign(error, { name: "AbortError", code: "ABORT_ERR" });
 }
 
-function timedOut(limit: "timeoutMs" | "bodyTimeoutMs" | "bodyGapTimeoutMs", detail: string): Failure {
+function ignore(): void {}
+
+function timedOut(limit: "bodyTimeoutMs" | "bodyGapTimeoutMs", detail: string): Failure {
   return { reason: "timeout", phase: "body", code: "ERR_VG_HTTP_TIMEOUT", limit, detail, sent: true };
 }

@@ -11,9 +11,11 @@ export interface RetryRequest {
   readonly method: string;
   /** Has an Idempotency-Key. */
   readonly keyed: boolean;
-  /** The body can be sent (again): none, in memory, from a factory, or a stream that nobody has read from. */
-  readonly replayable: boolean;
   readonly retryOn: HttpRetryOn;
+  readonly body: {
+    /** It can be sent (again): none, in memory, from a factory, or a stream that nobody has read from. */
+    readonly replayable: boolean;
+  };
 }
 
 const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);
@@ -34,14 +36,14 @@ export function isRepeatable(request: RetryRequest): boolean {
 }
 
 export function retryCauseOfStatus(request: RetryRequest, status: number): RetryCause | undefined {
-  if (!request.replayable || !RETRYABLE_STATUS.has(status)) return undefined;
+  if (!request.body.replayable || !RETRYABLE_STATUS.has(status)) return undefined;
   const rejected = status === 429 || status === 503;
   if (!isRepeatable(request) && !(rejected && request.retryOn === "rejected")) return undefined;
   return rejected ? "rejected" : "status";
 }
 
 export function retryCauseOfFailure(request: RetryRequest, failure: Failure): RetryCause | undefined {
-  if (!request.replayable) return undefined;
+  if (!request.body.replayable) return undefined;
   // The deadline is the caller's patience, and a full queue gets no shorter by asking again.
   if (failure.limit === "timeoutMs" || failure.limit === "queueTimeoutMs") return undefined;
   switch (failure.reason) {
@@ -59,9 +61,9 @@ export function retryCauseOfFailure(request: RetryRequest, failure: Failure): Re
 
 /** Whether it would be sent again, if only its body could be. */
 export function onlyBodyForbids(request: RetryRequest, outcome: number | Failure): boolean {
-  if (request.replayable) return false;
+  if (request.body.replayable) return false;
   const { method, keyed, retryOn } = request;
-  const other = { method, keyed, retryOn, replayable: true };
+  const other = { method, keyed, retryOn, body: { replayable: true } };
   const cause = typeof outcome === "number" ? retryCauseOfStatus(other, outcome) : retryCauseOfFailure(other, outcome);
   return cause !== undefined;
 }

@@ -55,9 +55,6 @@ export function prepareDispatch(
     bodyTimeoutMs: options.bodyTimeoutMs,
     keyed: given.idempotent === true || headers["idempotency-key"] !== undefined,
     decodes: false,
-    get replayable() {
-      return body.replayable;
-    },
     tap,
     firstGapMs: limit(given.bodyTimeout, "bodyTimeout", undefined, undefined),
   };

@@ -1,0 +1,115 @@
+import { LinkedList, type Linked } from "../linked-list.ts";
+
+/** What can be in a line of deadlines. */
+export interface Limited extends Linked<Limited> {
+  /** On the process's monotonic clock; the line's own. */
+  deadline: number;
+  passDeadline(): void;
+}
+
+/**
+ * Deadlines that are all equally far away when they begin, so they come due in that order, and one timer serves all of
+ * them. Node's timers have such lines too, but make and drop one whenever there is a single request under way, which
+ * then costs as much as a tenth of that request.
+ *
+ * The timer is left to ring when its request has been answered: that costs nothing until then. It keeps no process alive;
+ * whoever waits does so for a socket, which does.
+ */
+export class DeadlineLine {
+  readonly #ms: number;
+  readonly #list = new LinkedList<Limited>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(ms: number) {
+    this.#ms = ms;
+  }
+
+  add(limited: Limited): void {
+    limited.deadline = performance.now() + this.#ms;
+    this.#list.push(limited);
+    if (this.#timer === undefined) this.#wait(this.#ms);
+  }
+
+  /** Without effect on what is in no line. */
+  remove(limited: Limited): void {
+    this.#list.remove(limited);
+  }
+
+  /** Nobody is left, and nobody will come. */
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #wait(ms: number): void {
+    this.#timer = setTimeout(this.#ring, Math.max(1, Math.ceil(ms))).unref();
+  }
+
+  readonly #ring = (): void => {
+    this.#timer = undefined;
+    const now = performance.now();
+    for (;;) {
+      const { first } = this.#list;
+      if (first === undefined) return;
+      // A timer may ring a fraction of a millisecond early.
+      if (first.deadline - now >= 1) return this.#wait(first.deadline - now);
+      this.remove(first);
+      try {
+        first.passDeadline();
+      } catch (error) {
+        // As Node does it: an error that nobody catches, and the others are not held up by it.
+        process.nextTick(() => {
+          throw error;
+        });
+      }
+    }
+  };
+}
+
+/** So many lines are kept for who comes next: more are one for each request, as where a caller hands on what is left of its own time. */
+const KEPT = 64;
+
+/** The lines of a pool, by their length. */
+export class DeadlineLines {
+  readonly #lines = new Map<number, DeadlineLine>();
+
+  of(ms: number): DeadlineLine {
+    let line = this.#lines.get(ms);
+    if (line === undefined) {
+      if (this.#lines.size >= KEPT) this.#lines.clear();
+      line = new DeadlineLine(ms);
+      this.#lines.set(ms, line);
+    }
+    return line;
+  }
+
+  close(): void {
+    for (const line of this.#lines.values()) line.close();
+    this.#lines.clear();
+  }
+}
+
+/** A limit that is set, put off and called off. */
+export class Limit implements Limited {
+  deadline = 0;
+  previous: Limited | undefined;
+  next: Limited | undefined;
+  linked = false;
+  readonly passDeadline: () => void;
+  readonly #line: DeadlineLine;
+
+  constructor(line: DeadlineLine, onPassed: () => void) {
+    this.#line = line;
+    this.passDeadline = onPassed;
+  }
+
+  /** From now on; one that is set already is put off. */
+  set(): void {
+    this.#line.remove(this);
+    this.#line.add(this);
+  }
+
+  callOff(): void {
+    this.#line.remove(this);
+  }
+}
