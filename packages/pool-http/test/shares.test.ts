@@ -1,5 +1,6 @@
 /** How origins share `maxTotalConns`, and what a long queue costs. */
 import { expect, test } from "vitest";
+import { reply as respond, resetBeforeHeaders, startFaultServer } from "../src/testing.ts";
 import { HttpPool } from "../src/index.ts";
 import { faultServer, httpServer, rejection, reply, turns } from "./support/fault-server.ts";
 
@@ -49,9 +50,9 @@ test("destroy takes dials off the books", async () => {
 });
 
 test("a spare connection that the server has dropped costs no backoff, though it never carried a request", async () => {
-  await using server = await faultServer((socket, { onConnection, number }) => {
-    if (number > 0 && onConnection === 0) socket.resetAndDestroy();
-    else socket.write(reply(200));
+  await using server = await startFaultServer({
+    requests: ({ connection, onConnection }) =>
+      connection === 1 && onConnection === 0 ? resetBeforeHeaders() : respond(200),
   });
   let dials = 0;
   const lookup = (_: string, options: { all?: boolean | undefined }, callback: (...args: never[]) => void): void => {

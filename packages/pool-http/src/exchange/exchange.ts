@@ -58,6 +58,8 @@ export class Exchange {
   #request: PreparedRequest;
   #retries = 0;
   #resends = 0;
+  /** The last attempt met a dead connection. */
+  #stale = false;
   #redirects = 0;
   #attempt: Attempt | undefined;
   #phase: () => HttpPhase = () => "queue";
@@ -150,7 +152,8 @@ export class Exchange {
   async #send(): Promise<Failure | undefined> {
     this.#attempt = undefined;
     this.#journal.attemptStarted();
-    const leased = this.#context.transport.acquire(this.#request.target.origin);
+    const leased = this.#context.transport.acquire(this.#request.target.origin, this.#stale);
+    this.#stale = false;
     const waits = !(leased instanceof Connection);
     if (!waits) this.#context.recorder.waited(0);
     const connection = waits ? await this.#wait(leased) : leased;
@@ -235,6 +238,7 @@ export class Exchange {
 
   /** The request went over a connection that was dead already: repeat it at once, at no cost. */
   #resend(failure: Failure): boolean {
+    this.#stale = failure.reason === "stale";
     if (failure.reason !== "stale" || retryCauseOfFailure(this.#request, failure) === undefined) return false;
     // No more than there can be dead connections; after that, something else is wrong.
     if (this.#resends > this.#context.options.maxConnsPerHost) return false;

@@ -47,14 +47,17 @@ export class Waiter implements Waiting {
   readonly host: Host;
   /** The order in which all waiters of the pool came. */
   readonly turn: number;
+  /** Takes no connection that was used before. */
+  readonly fresh: boolean;
   dial: Dial | undefined;
   /** The connection, or why there is none. Never rejects. */
   readonly result: Promise<Connection | Failure>;
   #resolve!: (result: Connection | Failure) => void;
 
-  constructor(host: Host, turn: number) {
+  constructor(host: Host, turn: number, fresh: boolean) {
     this.host = host;
     this.turn = turn;
+    this.fresh = fresh;
     this.result = new Promise((resolve) => {
       this.#resolve = resolve;
     });
@@ -110,12 +113,16 @@ export class Transport {
     return { open: host?.open ?? 0, idle: host?.idle.length ?? 0, queued: host?.queue.size ?? 0 };
   }
 
-  /** An idle connection at once, or else a place in the queue. */
-  acquire(origin: string): Connection | Waiter {
+  /**
+   * An idle connection at once, or else a place in the queue. `fresh`: for one that met a dead connection, a new one: the
+   * idle ones of its origin are as old, and are closed.
+   */
+  acquire(origin: string, fresh = false): Connection | Waiter {
+    if (fresh) for (const old of [...this.#hostOf(origin).idle]) this.#retire(old);
     const host = this.#hostOf(origin);
     const connection = this.#takeIdle(host);
     if (connection !== undefined) return connection;
-    const waiter = new Waiter(host, this.#turns++);
+    const waiter = new Waiter(host, this.#turns++, fresh);
     host.queue.push(waiter);
     if (host.queue.size === 1) for (const dial of host.dials.keys()) dial.setWanted(true);
     this.#pump(host);
@@ -152,6 +159,9 @@ export class Transport {
       this.#pump(starved);
       this.#pump(host);
       this.#dropIfEmpty(host);
+    } else if (waiter?.fresh === true && !fresh) {
+      // Its place is for the dial of that one.
+      this.#retire(connection);
     } else if (waiter !== undefined) {
       host.queue.shift();
       this.#left(waiter);
