@@ -118,7 +118,7 @@ export class Transport {
    * idle ones of its origin are as old, and are closed.
    */
   acquire(origin: string, fresh = false): Connection | Waiter {
-    if (fresh) for (const old of [...this.#hostOf(origin).idle]) this.#retire(old);
+    if (fresh) for (const old of this.#hostOf(origin).idle.slice()) this.#retire(old);
     const host = this.#hostOf(origin);
     const connection = this.#takeIdle(host);
     if (connection !== undefined) return connection;
