@@ -342,7 +342,8 @@ export class Transport {
 
   #dropIfEmpty(host: Host): void {
     if (host.open === 0 && host.queue.size === 0) {
-      this.#hosts.delete(host.url.origin);
+      // The socket of one that was dropped already may close after its origin has a new one.
+      if (this.#hosts.get(host.url.origin) === host) this.#hosts.delete(host.url.origin);
       this.#starved.delete(host);
     }
   }
