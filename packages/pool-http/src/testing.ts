@@ -1,11 +1,6 @@
 /** A server that fails as told, for tests of HTTP clients: this pool's, and any other. */
-export {
-  FaultServer,
-  closedPort,
-  startFaultServer,
-  type FaultServerConnections,
-  type FaultServerOptions,
-} from "./testing/fault-server.ts";
+export { FaultServer, closedPort, startFaultServer, type FaultServerConnections } from "./testing/fault-server.ts";
+export type { FaultServerOptions } from "./testing/server-options.ts";
 export type { FaultRequest } from "./testing/records.ts";
 export {
   FaultScriptError,

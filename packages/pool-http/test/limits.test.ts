@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { byPath, hold, reply as answer, startFaultServer } from "../src/testing.ts";
+import { byPath, hold as holdAt, reply as answer, startFaultServer } from "../src/testing.ts";
 import { HttpPool, type HttpQueueFullError } from "../src/index.ts";
 import { deferred, faultServer, httpServer, rejection, reply, turns } from "./support/fault-server.ts";
 
@@ -183,7 +183,7 @@ test("a fresh connection that nobody used notices that the server hangs up", asy
 
 test("the late end of a closed connection does not let its origin have more than maxConnsPerHost", async () => {
   await using server = await startFaultServer({
-    requests: byPath({ "/held": [hold("go"), answer(200)], "*": answer(200) }),
+    requests: byPath({ "/held": [holdAt("go"), answer(200)], "*": answer(200) }),
   });
   await using pool = new HttpPool({ maxConnsPerHost: 1 });
   await pool.get(server.url);

@@ -7,8 +7,8 @@ import { runScript, type FaultHeaders, type Script } from "./script.ts";
 /** What a connection asks its server. */
 export interface ConnectionHost extends ExchangeServices {
   startRequest(onConnection: number): RequestRecord;
-  /** The script that the head alone calls for, if any. */
-  scriptForHead(record: RequestRecord): Script | undefined;
+  /** Gives the script that the head alone calls for, if any. */
+  scriptForHead(record: RequestRecord): (() => Script) | undefined;
   scriptForRequest(record: RequestRecord): Script;
   /** Something more of the request has come. */
   changed(record: RequestRecord): void;
@@ -35,18 +35,9 @@ export function serveHttp1(socket: Socket, raw: Socket, signal: AbortSignal, hos
       return record;
     },
     head: (record) => {
-      let script: Script | undefined;
-      let give = (): Script => script as Script;
-      try {
-        script = host.scriptForHead(record);
-      } catch (error) {
-        give = () => {
-          throw error;
-        };
-        script = [];
-      }
+      const give = host.scriptForHead(record);
       host.changed(record);
-      if (script === undefined) return;
+      if (give === undefined) return;
       begun = record;
       run(record, give);
     },

@@ -77,18 +77,8 @@ function serveStream(
   connection.add(id, record);
   const exchange = new Http2Exchange(host, connection, stream, record, left.signal);
   const run = (give: () => Script): void => void runScript(give, exchange, host.reporter);
-  let script: Script | undefined;
-  if (!record.unprocessed) {
-    try {
-      script = host.scriptForHead(record);
-      if (script !== undefined) run(() => script as Script);
-    } catch (error) {
-      script = [];
-      run(() => {
-        throw error;
-      });
-    }
-  }
+  const early = record.unprocessed ? undefined : host.scriptForHead(record);
+  if (early !== undefined) run(early);
   host.changed(record);
   stream.on("data", (piece: Buffer) => record.addBody(piece));
   stream.once("end", () => {
@@ -96,7 +86,7 @@ function serveStream(
     if (stream.rstCode !== constants.NGHTTP2_NO_ERROR || stream.aborted) return;
     record.completed();
     host.changed(record);
-    if (script === undefined && !record.unprocessed) run(() => host.scriptForRequest(record));
+    if (early === undefined && !record.unprocessed) run(() => host.scriptForRequest(record));
   });
 }
 

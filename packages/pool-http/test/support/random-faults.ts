@@ -34,6 +34,7 @@ import {
   type FaultServer,
   type Script,
 } from "../../src/testing.ts";
+import { held, heldSince } from "./resources.ts";
 
 /** What becomes of a request that has come whole. */
 export const RESPONSES: Readonly<Record<string, Script>> = {
@@ -128,7 +129,7 @@ export async function play(scenario: Scenario): Promise<void> {
   await using a = await serve(scenario.servers[0]);
   await using b = await serve(scenario.servers[1]);
   const servers = [a, b];
-  const before = resources();
+  const before = held();
   const pool = new HttpPool({
     maxConnsPerHost,
     maxTotalConns,
@@ -162,10 +163,7 @@ export async function play(scenario: Scenario): Promise<void> {
   assert.equal(pool.getStats().open_connections, 0);
   for (const each of servers) checkSeenOnce(each);
   for (let i = 0; i < 3; i++) await turn();
-  const left = resources();
-  // Those of whoever runs this may end meanwhile.
-  for (const each of before) if (left.includes(each)) left.splice(left.indexOf(each), 1);
-  assert.deepEqual(left, [], "sockets or timers were left");
+  assert.deepEqual(heldSince(before), [], "sockets or timers were left");
 }
 
 /** Looks at the connections in each turn of the event loop, from both sides. */
@@ -194,7 +192,8 @@ class Watch {
     { maxConnsPerHost, maxTotalConns }: { maxConnsPerHost: number; maxTotalConns: number },
   ): Promise<void> {
     const above = new Map<unknown, number>();
-    for (; this.#running; await turn()) {
+    while (this.#running) {
+      await turn();
       const { open_connections, per_origin } = pool.getStats();
       assert.ok(open_connections <= maxTotalConns, `the pool has ${open_connections} connections`);
       for (const origin of Object.values(per_origin)) assert.ok(origin.open_connections <= maxConnsPerHost);
@@ -276,13 +275,4 @@ function checkSeenOnce({ requests }: FaultServer): void {
     assert.ok(!seen.has(path), `${method} ${path} was seen twice`);
     seen.add(path);
   }
-}
-
-/** What holds the process: not the listening servers, which stay for all scenarios. */
-function resources(): string[] {
-  const held = new Set(["TCPSocketWrap", "TLSWrap", "Timeout", "GetAddrInfoReqWrap", "TCPConnectWrap"]);
-  return process
-    .getActiveResourcesInfo()
-    .filter((name) => held.has(name))
-    .toSorted();
 }

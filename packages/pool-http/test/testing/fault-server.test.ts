@@ -37,6 +37,7 @@ import {
   type FaultServer,
   type FaultServerOptions,
 } from "../../src/testing.ts";
+import { held, heldSince } from "../support/resources.ts";
 
 const agent = new Agent({ keepAlive: true, maxSockets: 1 });
 afterEach(() => agent.destroy());
@@ -357,7 +358,7 @@ test("steps refuse what they cannot do as they are made", () => {
 });
 
 test("close ends everything that is open, and may be called again", async () => {
-  const before = process.getActiveResourcesInfo().toSorted();
+  const before = held();
   const server = await startFaultServer({ requests: drippingBody("x".repeat(1000), { everyMs: 1000 }) });
   const response = await ask(server);
   const rest = errorOf(text(response));
@@ -365,6 +366,6 @@ test("close ends everything that is open, and may be called again", async () => 
   expect(await rest).toMatchObject({ code: "ECONNRESET" });
   agent.destroy();
   await new Promise(setImmediate);
-  expect(process.getActiveResourcesInfo().toSorted()).toEqual(before);
+  expect(heldSince(before)).toEqual([]);
   await expect(server.acceptConnections()).rejects.toThrow("it is closed");
 });
