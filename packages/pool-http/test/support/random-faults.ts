@@ -34,7 +34,7 @@ import {
   type FaultServer,
   type Script,
 } from "../../src/testing.ts";
-import { held, heldSince } from "./resources.ts";
+import { heldNow, heldSince } from "./resources.ts";
 
 /** What becomes of a request that has come whole. */
 export const RESPONSES: Readonly<Record<string, Script>> = {
@@ -100,6 +100,7 @@ const request = fc.record({
 });
 
 const server = fc.record({
+  secure: fc.oneof({ weight: 3, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
   responses: fc.array(fc.oneof(fc.constant("ok"), fc.constantFrom(...Object.keys(RESPONSES))), {
     minLength: 1,
     maxLength: 12,
@@ -129,7 +130,7 @@ export async function play(scenario: Scenario): Promise<void> {
   await using a = await serve(scenario.servers[0]);
   await using b = await serve(scenario.servers[1]);
   const servers = [a, b];
-  const before = held();
+  const before = heldNow();
   const pool = new HttpPool({
     maxConnsPerHost,
     maxTotalConns,
@@ -142,6 +143,7 @@ export async function play(scenario: Scenario): Promise<void> {
     bodyTimeoutMs: 60,
     retryBaseMs: 1,
     retryCapMs: 2,
+    tls: { ca: servers.map(({ ca }) => ca).find((ca) => ca !== "") },
   });
   const watch = new Watch(pool, servers, { maxConnsPerHost, maxTotalConns });
   await Promise.all(
@@ -214,12 +216,13 @@ class Watch {
 
 const LATE_TURNS = 12;
 
-function serve({ responses, uploads, connections }: Scenario["servers"][number]): Promise<FaultServer> {
+function serve({ secure, responses, uploads, connections }: Scenario["servers"][number]): Promise<FaultServer> {
   const at = <T>(scripts: Readonly<Record<string, T>>, names: readonly string[], index: number): T =>
     scripts[names[index % names.length] as string] as T;
   let asked = 0;
   let uploaded = 0;
   return startFaultServer({
+    protocol: secure ? "https" : "http",
     requests: () => at(RESPONSES, responses, asked++),
     heads: ({ headers }) => (headers["x-upload"] === "1" ? at(UPLOADS, uploads, uploaded++) : undefined),
     connections: (number) => at(CONNECTIONS, connections, number),

@@ -37,7 +37,7 @@ import {
   type FaultServer,
   type FaultServerOptions,
 } from "../../src/testing.ts";
-import { held, heldSince } from "../support/resources.ts";
+import { heldNow, heldSince } from "../support/resources.ts";
 
 const agent = new Agent({ keepAlive: true, maxSockets: 1 });
 afterEach(() => agent.destroy());
@@ -358,7 +358,7 @@ test("steps refuse what they cannot do as they are made", () => {
 });
 
 test("close ends everything that is open, and may be called again", async () => {
-  const before = held();
+  const before = heldNow();
   const server = await startFaultServer({ requests: drippingBody("x".repeat(1000), { everyMs: 1000 }) });
   const response = await ask(server);
   const rest = errorOf(text(response));
