@@ -15,6 +15,7 @@ export class StatsRecorder {
     max_idle: 0,
     max_total: 0,
     asked: 0,
+    stale: 0,
     not_kept: 0,
     request_failed: 0,
     tls_replaced: 0,

@@ -1,13 +1,23 @@
 /** Many requests on one connection: how they share it, and what becomes of each when it ends. */
 import { execFile } from "node:child_process";
 import { constants } from "node:http2";
+import { createServer } from "node:net";
 import { Readable } from "node:stream";
 import { promisify } from "node:util";
 import { gzipSync } from "node:zlib";
 import { beforeAll, expect, test, vi } from "vitest";
 import { HttpPool, type HttpPoolOptions, type HttpTlsError } from "../src/index.ts";
 import { makeCertificates } from "./support/certificates.ts";
-import { closedPort, deferred, faultServer, httpServer, rejection, reply, turns } from "./support/fault-server.ts";
+import {
+  closedPort,
+  deferred,
+  faultServer,
+  httpServer,
+  listening,
+  rejection,
+  reply,
+  turns,
+} from "./support/fault-server.ts";
 import {
   DATA,
   END_HEADERS,
@@ -520,7 +530,10 @@ test("a connection whose life has ended takes no more requests, and ends after t
 });
 
 test("a server that says nothing after it was connected is no HTTP/2 server, and the limits of a dial hold for it", async () => {
-  await using plain = await faultServer(() => {});
+  await using plain = await listening(
+    createServer((socket) => void socket.on("error", () => {}).resume()),
+    "http",
+  );
   await using pool = h2({ http2: "on", connectTimeoutMs: 30, maxRetries: 0 });
   const error = await rejection(pool.get(plain.url));
   expect(error).toMatchObject({ code: "ERR_VG_HTTP_TIMEOUT", limit: "connectTimeoutMs" });

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { byPath, hold as holdAt, reply as answer, startFaultServer } from "../src/testing.ts";
 import { HttpPool, type HttpQueueFullError } from "../src/index.ts";
 import { deferred, faultServer, httpServer, rejection, reply, turns } from "./support/fault-server.ts";
 
@@ -178,4 +179,22 @@ test("a fresh connection that nobody used notices that the server hangs up", asy
   hangUp();
   await server.socketsDownTo(0);
   expect((await pool.get(server.url)).status).toBe(200);
+});
+
+test("the late end of a closed connection does not let its origin have more than maxConnsPerHost", async () => {
+  await using server = await startFaultServer({
+    requests: byPath({ "/held": [holdAt("go"), answer(200)], "*": answer(200) }),
+  });
+  await using pool = new HttpPool({ maxConnsPerHost: 1 });
+  await pool.get(server.url);
+  pool.closeIdleConnections();
+  // The origin is new to the pool now, and the old socket tells of its end only later.
+  const held = pool.get(`${server.url}/held`);
+  await server.reached("go");
+  const behind = pool.get(server.url);
+  await turns(5);
+  expect(pool.getStats()).toMatchObject({ open_connections: 1, queued: 1 });
+  server.release("go");
+  expect([(await held).status, (await behind).status]).toEqual([200, 200]);
+  expect(server.connections).toMatchObject({ accepted: 2, peak: 1 });
 });

@@ -1,7 +1,8 @@
 /** How origins share `maxTotalConns`, and what a long queue costs. */
 import { expect, test } from "vitest";
+import { reply, resetBeforeHeaders, startFaultServer } from "../src/testing.ts";
 import { HttpPool } from "../src/index.ts";
-import { faultServer, httpServer, rejection, reply, turns } from "./support/fault-server.ts";
+import { httpServer, rejection, turns } from "./support/fault-server.ts";
 
 const ok = () => httpServer((_request, response) => void setImmediate(() => response.end("ok")));
 
@@ -49,20 +50,23 @@ test("destroy takes dials off the books", async () => {
 });
 
 test("a spare connection that the server has dropped costs no backoff, though it never carried a request", async () => {
-  await using server = await faultServer((socket, { onConnection, number }) => {
-    if (number > 0 && onConnection === 0) socket.resetAndDestroy();
-    else socket.write(reply(200));
+  await using server = await startFaultServer({
+    requests: ({ connection, onConnection }) =>
+      connection === 1 && onConnection === 0 ? resetBeforeHeaders() : reply(200),
   });
   let dials = 0;
+  let overtaken = (): void => {};
   const lookup = (_: string, options: { all?: boolean | undefined }, callback: (...args: never[]) => void): void => {
     const answer = callback as (...args: unknown[]) => void;
     const address = options.all === true ? [[{ address: "127.0.0.1", family: 4 }]] : ["127.0.0.1", 4];
-    // The first dial is overtaken by nobody; the second comes late, when its request has been served already.
-    setTimeout(() => answer(null, ...address), dials++ * 20);
+    // The second dial comes late, when its request has been served already.
+    if (dials++ === 1) overtaken = () => answer(null, ...address);
+    else setImmediate(() => answer(null, ...address));
   };
   await using pool = new HttpPool({ lookup, maxConnsPerHost: 2, retryBaseMs: 20_000 });
   const url = `http://api.example.test:${server.port}/`;
   await Promise.all([pool.get(url), pool.get(url)]);
+  overtaken();
   while (pool.getStats().idle_connections < 2) await turns(1);
   await Promise.all([pool.get(url), pool.get(url)]);
   expect(pool.getStats()).toMatchObject({ success_count: 4, retry_count: 0, stale_resends: 1 });

@@ -59,6 +59,7 @@ test("a new pool has counted nothing and succeeds at everything", () => {
       max_idle: 0,
       max_total: 0,
       asked: 0,
+      stale: 0,
       not_kept: 0,
       request_failed: 0,
       tls_replaced: 0,

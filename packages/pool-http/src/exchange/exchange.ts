@@ -86,6 +86,8 @@ export class Exchange implements AttemptRunner, Interrupted, Linked<Exchange> {
   #request: PreparedRequest;
   #retries = 0;
   #resends = 0;
+  /** The last attempt met a dead connection. */
+  #stale = false;
   #redirects = 0;
   #attempt: Attempt | undefined;
   #attemptTimer: NodeJS.Timeout | undefined;
@@ -235,7 +237,8 @@ export class Exchange implements AttemptRunner, Interrupted, Linked<Exchange> {
     this.#attempt = undefined;
     if (this.#interruption.failure !== undefined) return Promise.resolve(this.#interruption.failure);
     this.#journal.attemptStarted();
-    const leased = this.#context.transport.acquire(this.#request.target.origin);
+    const leased = this.#context.transport.acquire(this.#request.target.origin, this.#stale);
+    this.#stale = false;
     if (!(leased instanceof Connection)) return this.#sendInTurn(leased);
     this.#journal.leased(leased);
     return this.#sendOver(leased);
@@ -327,6 +330,7 @@ export class Exchange implements AttemptRunner, Interrupted, Linked<Exchange> {
 
   /** The request went over a connection that was dead already: repeat it at once, at no cost. */
   #resend(failure: Failure): boolean {
+    this.#stale = failure.reason === "stale";
     if (failure.reason !== "stale" || retryCauseOfFailure(this.#request, failure) === undefined) return false;
     // No more than there can be dead connections; after that, something else is wrong.
     if (this.#resends > this.#context.options.maxConnsPerHost) return false;

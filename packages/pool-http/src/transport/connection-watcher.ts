@@ -13,6 +13,8 @@ export type CloseReason =
   | "max_total"
   /** `closeIdleConnections()` was called. */
   | "asked"
+  /** As old as one that turned out to be dead. */
+  | "stale"
   /** Either side wanted to close after a response: `connection: close`, `disableKeepAlives`. */
   | "not_kept"
   /** Its request failed or was given up: deadline, abort, a stream that was not read to its end. */

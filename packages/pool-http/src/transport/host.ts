@@ -90,6 +90,8 @@ export class Waiter implements Waiting {
   readonly host: Host;
   /** The order in which all waiters of the pool came. */
   readonly turn: number;
+  /** Takes no connection that was used before. */
+  readonly fresh: boolean;
   /** The last dial that it waited for. */
   lastDial: Dial | undefined;
   #dial: Dial | undefined;
@@ -97,9 +99,10 @@ export class Waiter implements Waiting {
   readonly result: Promise<Connection | Failure>;
   #resolve!: (result: Connection | Failure) => void;
 
-  constructor(host: Host, turn: number) {
+  constructor(host: Host, turn: number, fresh: boolean) {
     this.host = host;
     this.turn = turn;
+    this.fresh = fresh;
     this.result = new Promise((resolve) => {
       this.#resolve = resolve;
     });

@@ -86,12 +86,16 @@ export class Transport {
     return (host?.open ?? 0) < maxConnsPerHost && (this.#open < maxTotalConns || this.#idle.size > 0);
   }
 
-  /** A connection with room at once, or else a place in the queue. */
-  acquire(origin: string): Connection | Waiter {
+  /**
+   * A connection with room at once, or else a place in the queue. `fresh`: for one that met a dead connection, a new one:
+   * the idle ones of its origin are as old, and are closed.
+   */
+  acquire(origin: string, fresh = false): Connection | Waiter {
+    if (fresh) for (const old of this.#hostOf(origin).idle.slice()) this.#retire(old, "stale");
     const host = this.#hostOf(origin);
     const connection = this.#take(host);
     if (connection !== undefined) return connection;
-    const waiter = new Waiter(host, this.#turns++);
+    const waiter = new Waiter(host, this.#turns++, fresh);
     host.queue.push(waiter);
     if (host.queue.size === 1) this.#dialling.wanted(host);
     this.#dialling.pump(host);
@@ -241,8 +245,14 @@ export class Transport {
     if (this.#shares.anyoneWaits && this.#yields(connection)) return;
     for (;;) {
       if (connection.streams >= connection.capacity) break;
-      const waiter = host.queue.shift();
+      const waiter = host.queue.first();
       if (waiter === undefined) break;
+      if (waiter.fresh && connection.mayBeStale && !connection.isHttp2) {
+        // Its place is for the dial of that one.
+        this.#retire(connection, "stale");
+        return;
+      }
+      host.queue.shift();
       this.#dialling.left(waiter);
       connection.streams++;
       waiter.settle(connection);

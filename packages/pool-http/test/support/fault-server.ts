@@ -1,12 +1,15 @@
 /**
- * Real servers for what a healthy peer won't do. `faultServer` runs a script on each raw connection; a script sees
- * whole requests (headers read to the blank line, and a body of `content-length`) and answers with bytes.
+ * Real servers for what a healthy peer won't do. `faultServer` is that of @vg/pool-http/testing with a function instead of
+ * a script: it gets each whole request and the socket, and answers with bytes.
  */
 import { once } from "node:events";
 import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
-import { createServer as createNetServer, type AddressInfo, type Socket } from "node:net";
+import type { AddressInfo, Server as NetServer, Socket } from "node:net";
 import type { TlsOptions } from "node:tls";
+import { startFaultServer, step } from "../../src/testing.ts";
+
+export { closedPort } from "../../src/testing.ts";
 
 export interface RawRequest {
   /** "GET /path HTTP/1.1" */
@@ -40,32 +43,32 @@ export async function faultServer(
   onConnect?: (socket: Socket, number: number) => void,
 ): Promise<FaultServer> {
   const requests: RawRequest[] = [];
-  let connections = 0;
-  const server = createNetServer((socket) => {
-    socket.on("error", () => {});
-    onConnect?.(socket, connections++);
-    let pending = "";
-    let onConnection = 0;
-    socket.setEncoding("latin1");
-    socket.on("data", (chunk: string) => {
-      pending += chunk;
-      for (;;) {
-        const end = pending.indexOf("\r\n\r\n");
-        if (end < 0) return;
-        const head = pending.slice(0, end);
-        const length = Number(/content-length: (\d+)/i.exec(head)?.[1] ?? 0);
-        if (pending.length < end + 4 + length) return;
-        const body = pending.slice(end + 4, end + 4 + length);
-        pending = pending.slice(end + 4 + length);
+  const sockets = new Set<Socket>();
+  const server = await startFaultServer({
+    connections: (number) =>
+      step("onConnect", ({ socket }) => {
+        sockets.add(socket);
+        socket.once("close", () => sockets.delete(socket));
+        onConnect?.(socket, number);
+      }),
+    requests: ({ head, body, number, onConnection }) =>
+      step("script", ({ socket }) => {
         const line = head.slice(0, head.indexOf("\r\n"));
-        const request = { line, head, body, number: requests.length, onConnection: onConnection++ };
+        const request = { line, head, body: body.toString("latin1"), number, onConnection };
         requests.push(request);
         script(socket, request);
-      }
-    });
+      }),
   });
-  const base = await listening(server, "http");
-  return { ...base, requests, [Symbol.asyncDispose]: base[Symbol.asyncDispose] };
+  return {
+    url: server.url,
+    port: server.port,
+    requests,
+    sockets,
+    accepted: () => server.connections.accepted,
+    peak: () => server.connections.peak,
+    socketsDownTo: (count) => server.connectionsDownTo(count),
+    [Symbol.asyncDispose]: () => server.close(),
+  };
 }
 
 /** An ordinary HTTP server. */
@@ -78,7 +81,7 @@ export async function httpServer(
   return listening(server, tls === undefined ? "http" : "https");
 }
 
-export async function listening(server: ReturnType<typeof createNetServer>, scheme: string): Promise<TestServer> {
+export async function listening(server: NetServer, scheme: string): Promise<TestServer> {
   const sockets = new Set<Socket>();
   let accepted = 0;
   let peak = 0;
@@ -120,17 +123,6 @@ export async function listening(server: ReturnType<typeof createNetServer>, sche
 export function reply(status: number, body = "ok", headers: Record<string, string | number> = {}): string {
   const lines = Object.entries({ "content-length": Buffer.byteLength(body), ...headers }).map(([n, v]) => `${n}: ${v}`);
   return `HTTP/1.1 ${status} Status\r\n${lines.join("\r\n")}\r\n\r\n${body}`;
-}
-
-/** A port on which nothing listens. */
-export async function closedPort(): Promise<number> {
-  const server = createNetServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 export function deferred<T = void>(): { promise: Promise<T>; resolve: (value: T) => void } {
