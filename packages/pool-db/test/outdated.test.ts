@@ -16,7 +16,7 @@ interface Queryable {
   query(text: string, values?: readonly unknown[]): Promise<pg.QueryResult>;
 }
 
-function pool(options: DbPoolOptions = {}): DbPool {
+function open(options: DbPoolOptions = {}): DbPool {
   return postgres.pool({ maxOpenConns: 2, transactionPooler: false, prepareThreshold: 1, ...options });
 }
 
@@ -45,7 +45,7 @@ test.each([
     },
   ],
 ])("after a change of the schema by %s, no connection sends values with the types of before", async (_by, run) => {
-  const both = pool({ minIdleConns: 2, maxIdleConns: 2 });
+  const both = open({ minIdleConns: 2, maxIdleConns: 2 });
   const table = newName();
   const insert = (): Promise<unknown> =>
     Promise.all([1, 2].map(() => both.exec(`insert into ${table} values ($1)`, ["2026-01-01 00:00:00-02"])));
@@ -61,7 +61,7 @@ test.each([
 
 test("a temporary table that comes to stand before a permanent one gets what is written to its name", async () => {
   const table = newName();
-  await using conn = await pool().acquire();
+  await using conn = await open().acquire();
   await conn.query("create temp table other (n int)");
   await conn.query(`create table ${table} (n int)`);
   await warm(conn, `insert into ${table} values ($1)`, [1]);
@@ -72,7 +72,7 @@ test("a temporary table that comes to stand before a permanent one gets what is 
 });
 
 test("a temporary table of a transaction is read in it, and the permanent one behind it", async () => {
-  const one = pool({ maxOpenConns: 1 });
+  const one = open({ maxOpenConns: 1 });
   const table = newName();
   const count = `select count(*)::int as n from ${table}`;
   await one.query("create temp table before_all (n int)");
@@ -88,7 +88,7 @@ test("a temporary table of a transaction is read in it, and the permanent one be
 });
 
 test("temporary tables of one name and other types follow each other", async () => {
-  const one = pool({ maxOpenConns: 1 });
+  const one = open({ maxOpenConns: 1 });
   const seen: number[][] = [];
   for (const type of ["timestamp", "timestamptz"]) {
     const transaction = one.transaction(async (tx) => {
@@ -107,7 +107,7 @@ test("temporary tables of one name and other types follow each other", async () 
 
 test("SELECT INTO makes a temporary table that is then read", async () => {
   const table = newName();
-  await using conn = await pool().acquire();
+  await using conn = await open().acquire();
   await conn.query("create temp table before_all (n int)");
   await conn.query(`create table ${table} (n int)`);
   await warm(conn, `select count(*)::int as n from ${table}`);
@@ -116,7 +116,7 @@ test("SELECT INTO makes a temporary table that is then read", async () => {
 });
 
 test("what was prepared for a change that the pool then rolled back is prepared anew for the next borrower", async () => {
-  const one = pool({ maxOpenConns: 1 });
+  const one = open({ maxOpenConns: 1 });
   const table = newName();
   await one.query(`create table ${table} (ts timestamp)`);
   const insert = `insert into ${table} values ($1)`;
@@ -130,7 +130,7 @@ test("what was prepared for a change that the pool then rolled back is prepared 
 });
 
 test("what was prepared for a change in a nested transaction that failed is prepared anew in the one around it", async () => {
-  const one = pool({ maxOpenConns: 1 });
+  const one = open({ maxOpenConns: 1 });
   const table = newName();
   await one.query(`create table ${table} (ts timestamp)`);
   const insert = `insert into ${table} values ($1)`;
@@ -147,7 +147,7 @@ test("what was prepared for a change in a nested transaction that failed is prep
 });
 
 test("what others prepare while a change is under way is prepared anew when it is done, though its connection is still lent", async () => {
-  const both = pool();
+  const both = open();
   const table = newName();
   await both.query(`create table ${table} (ts timestamp)`);
   const insert = `insert into ${table} values ($1)`;
@@ -214,7 +214,7 @@ async function withClient<T>(both: DbPool, use: (client: pg.PoolClient) => Promi
 }
 
 test.each(WAYS)("a change of the schema by way of %s is noticed", async (_by, run) => {
-  const both = pool();
+  const both = open();
   const table = newName();
   await both.query(`create table ${table} (ts timestamp)`);
   const insert = `insert into ${table} values ($1)`;
@@ -230,7 +230,7 @@ test.each(WAYS)("a change of the schema by way of %s is noticed", async (_by, ru
 
 test("another search path leads to another table", async () => {
   const [a, b] = [newName(), newName()];
-  await using conn = await pool().acquire();
+  await using conn = await open().acquire();
   await conn.query(`create schema ${a} create table moment (ts timestamp)`);
   await conn.query(`create schema ${b} create table moment (ts timestamptz)`);
   await conn.query("set timezone = 'UTC'");
@@ -242,7 +242,7 @@ test("another search path leads to another table", async () => {
 });
 
 test("nothing in a batch relies on what an earlier statement of it may have changed", async () => {
-  const one = pool({ maxOpenConns: 1 });
+  const one = open({ maxOpenConns: 1 });
   const table = newName();
   await one.query(`create table ${table} (ts timestamp)`);
   const insert = { text: `insert into ${table} values ($1)`, values: [MOMENT] };
@@ -265,7 +265,7 @@ test.each([
     0,
   ],
 ])("outdated is %s", async (_what, text, misses) => {
-  const both = pool();
+  const both = open();
   await both.query("create table if not exists taken (n int primary key)");
   await both.query("create or replace procedure nothing_to_do() language sql as 'select 1'");
   await using other = await both.acquire();
