@@ -107,7 +107,7 @@ test("under random faults and aborts every request ends, the limits hold and the
         const nudged = nudges.map(async ({ kind, server, at }) => {
           await turns(at);
           const { url } = servers[server] as typeof a;
-          if (kind === "preconnect") await pool.preconnect(url, 2, { timeoutMs: 200 }).catch(() => 0);
+          if (kind === "preconnect") await pool.preconnect(url, 2, { timeoutMs: 10_000 }).catch(() => 0);
           else if (kind === "closeIdle") pool.closeIdleConnections(url);
           else pool.setTls({ ...tls });
         });
