@@ -31,6 +31,7 @@ import {
 const BOUND_MS = 50;
 const DEADLINE_MS = 100;
 const CALLERS = 50;
+const TRIES = 3;
 
 /** What one scenario works with; `call` is what it is about. */
 class Scenario {
@@ -229,8 +230,9 @@ const [, , only = ""] = process.argv;
 console.log(`How long after its deadline (${DEADLINE_MS} ms) the last caller was answered (at most ${BOUND_MS} ms):`);
 for (const [name, run] of Object.entries(SCENARIOS)) {
   if (!name.includes(only)) continue;
-  // Once may be the machine's fault.
-  const late = (await howLate(name, run)) > BOUND_MS && (await howLate(name, run)) > BOUND_MS;
-  if (late) missed.push(name);
+  // Once or twice may be the machine's fault.
+  let onTime = false;
+  for (let tries = 0; tries < TRIES && !onTime; tries++) onTime = (await howLate(name, run)) <= BOUND_MS;
+  if (!onTime) missed.push(name);
 }
 assert.deepEqual(missed, [], "callers were answered too late");
