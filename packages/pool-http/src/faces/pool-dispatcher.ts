@@ -9,24 +9,22 @@ import { Dispatched } from "./dispatched.ts";
 import { headersLimit, prepareDispatch, sourceOf, withOrigin, type DispatchOptions } from "./dispatch-request.ts";
 import type { FaceHost } from "./face-host.ts";
 
-/** A symbol and not a private field: `compose` returns a proxy, on which private fields are out of reach. */
-const DOOR = Symbol("door");
-
 export class PoolDispatcher extends Dispatcher {
-  readonly [DOOR]: Door;
+  /** Not a #private field: `compose` returns a proxy, through which those are out of reach. */
+  private readonly door: Door;
 
   constructor(host: FaceHost) {
     super();
-    this[DOOR] = new Door(host, this);
+    this.door = new Door(host, this);
   }
 
   /** No more requests are taken. */
   get closed(): boolean {
-    return this[DOOR].closed;
+    return this.door.closed;
   }
 
   get destroyed(): boolean {
-    return this[DOOR].destroyed;
+    return this.door.destroyed;
   }
 
   /**
@@ -42,7 +40,7 @@ export class PoolDispatcher extends Dispatcher {
       if (typeof options !== "object" || options === null) {
         throw new errors.InvalidArgumentError("opts must be an object.");
       }
-      return this[DOOR].dispatch(options, handler);
+      return this.door.dispatch(options, handler);
     } catch (error) {
       if (typeof handler.onResponseError !== "function") throw error;
       // undici has no controller to give here either.
@@ -57,7 +55,7 @@ export class PoolDispatcher extends Dispatcher {
   override compose(
     ...given: (Dispatcher.DispatcherComposeInterceptor | Dispatcher.DispatcherComposeInterceptor[])[]
   ): Dispatcher.ComposedDispatcher {
-    const { baseUrl } = this[DOOR].options;
+    const { baseUrl } = this.door.options;
     const interceptors = given.flat();
     if (baseUrl === undefined) return super.compose(interceptors);
     const complete: Dispatcher.DispatcherComposeInterceptor = (dispatch) => (options, handler) =>
@@ -70,7 +68,7 @@ export class PoolDispatcher extends Dispatcher {
   override close(): Promise<void>;
   override close(callback: () => void): void;
   override close(callback?: (error?: unknown) => void): Promise<void> | void {
-    const closed = this[DOOR].close();
+    const closed = this.door.close();
     if (callback === undefined) return closed;
     closed.then(() => callback(), callback);
   }
@@ -82,7 +80,7 @@ export class PoolDispatcher extends Dispatcher {
   override destroy(error: Error | null, callback: () => void): void;
   override destroy(first?: Error | null | (() => void), second?: () => void): Promise<void> | void {
     const callback = typeof first === "function" ? first : second;
-    const destroyed = this[DOOR].destroy(typeof first === "function" ? null : first);
+    const destroyed = this.door.destroy(typeof first === "function" ? null : first);
     if (callback === undefined) return destroyed;
     void destroyed.then(callback);
   }
