@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { ContenderHandle } from "./contender-handle.ts";
-import type { Answer, Parameters } from "./contender.ts";
+import type { Answer, Measurement, Parameters } from "./contender.ts";
 import type { Progress } from "./progress.ts";
 import { messageOf } from "./values.ts";
 import { speedRatios, summarise, type Summary } from "./statistics.ts";
@@ -28,7 +28,18 @@ export interface Environment {
   readonly parameters: Parameters;
   /** Software that took part, by name. */
   readonly versions?: Record<string, string>;
+  /** Why a case cannot be measured here, and is left out; undefined when it can. */
+  whyNot?(one: Case): string | undefined;
+  /** What the environment itself saw since the last call. Asked for before and after each round. */
+  observed?(): Promise<Observed>;
   stop(): Promise<void>;
+}
+
+export interface Observed {
+  /** Becomes a part of the round's answer, and is checked with it; the round's preparation is in it. */
+  readonly answer: Answer;
+  /** CPU time that what serves the contenders has used since its start. */
+  readonly cpuMs: number;
 }
 
 /** What was reached on a comparison's environment by other means than a contender's. */
@@ -49,6 +60,8 @@ export interface Case {
   readonly parameters: Parameters;
   /** What answers is a server in another process, with so many callers at a time: CPU time is half of the result. */
   readonly server?: ServerSide;
+  /** Whether to measure, too, how many bytes of the heap an operation takes: in a process more for each contender. */
+  readonly allocations?: boolean;
   /** The first one is ours; each other one is compared with it, or with the one that it names. */
   readonly contenders: readonly ContenderSpec[];
   /** A round does a multiple of this many operations. */
@@ -126,6 +139,10 @@ export interface ContenderResult {
   cpuNsPerOp?: Summary;
   /** CPU time as a share of the wall-clock time; above 1 where other threads of the process work too. */
   onCpu?: Summary;
+  /** CPU time of what served it, as a share of the wall-clock time: near 1, it was the limit. */
+  serverBusy?: Summary;
+  /** What it allocated on V8's heap per operation. */
+  bytesPerOp?: Summary;
   /** The contender of ours that the ratios are about. */
   against?: string;
   /** Ours against this one, round by round: above 1, ours was faster, or used less CPU time. */
@@ -145,6 +162,11 @@ const MIN_ROUNDS = 3;
 const MIN_ROUND_MS = 20;
 /** The length of the last warm-up round at least, after rounds of half of it, a quarter, and so on. */
 const MIN_WARM_UP_BATCHES = 4;
+/** How many operations warm a contender up before its allocations are measured, and the rounds of which they are. */
+const ALLOCATION_WARM_UP = { rounds: 4, operations: 1000 };
+const ALLOCATION_ROUNDS = { rounds: 9, operations: 200 };
+/** Room for all that such a round allocates, and more: a collection would take part of it back. */
+const ALLOCATION_FLAGS = ["--min-semi-space-size=64", "--max-semi-space-size=64"];
 /** What preparing rounds, collecting garbage and talking to processes takes, as a share of the measured time. */
 const OVERHEAD = 0.2;
 
@@ -156,17 +178,28 @@ export async function runComparison(
 ): Promise<CaseResult[]> {
   const results: CaseResult[] = [];
   const deadline = performance.now() + settings.budgetMs;
-  let toRun = comparison.cases.reduce((sum, one) => sum + one.contenders.length, 0);
-  for (const one of comparison.cases) {
+  const cases = comparison.cases.filter((one) => environment?.whyNot?.(one) === undefined);
+  let toRun = cases.reduce((sum, one) => sum + one.contenders.length, 0);
+  for (const one of cases) {
     const budgetMs = (Math.max(0, deadline - performance.now()) * one.contenders.length) / toRun;
     toRun -= one.contenders.length;
     const rivals = one.contenders.filter(({ library }) => !comparison.packages.includes(library));
     const again = settings.noise ? rivals.map(secondCopy) : [];
     const whole = { ...one, contenders: [...one.contenders, ...again] };
     const parameters = { ...environment?.parameters, ...one.parameters };
-    results.push(await new CaseRun(comparison, whole, parameters, settings, progress).run(budgetMs));
+    const observed = environment?.observed?.bind(environment);
+    results.push(await new CaseRun(comparison, whole, parameters, observed, settings, progress).run(budgetMs));
   }
   return results;
+}
+
+/** What `runComparison` leaves out, in a line for each reason. */
+export function leftOut(comparison: Comparison, environment: Environment | undefined): string[] {
+  const reasons = comparison.cases.map((one) => environment?.whyNot?.(one)).filter((why) => why !== undefined);
+  return [...new Set(reasons)].map((why) => {
+    const count = reasons.filter((other) => other === why).length;
+    return `${count} of ${comparison.cases.length} cases were left out: ${why}.`;
+  });
 }
 
 function secondCopy(spec: ContenderSpec): ContenderSpec {
@@ -180,7 +213,14 @@ interface Entrant {
   disqualified: string | undefined;
   readonly ns: number[];
   readonly cpuNs: number[];
+  readonly serverBusy: number[];
+  readonly bytes: number[];
   lastAnswer: Answer | null;
+}
+
+interface Round extends Measurement {
+  /** CPU time of what served it. */
+  serverMs?: number;
 }
 
 /** One case from its processes' start to its result. */
@@ -188,14 +228,23 @@ class CaseRun {
   readonly #comparison: Comparison;
   readonly #case: Case;
   readonly #parameters: Parameters;
+  readonly #observed: (() => Promise<Observed>) | undefined;
   readonly #settings: Settings;
   readonly #progress: Progress;
   readonly #entrants: Entrant[];
 
-  constructor(comparison: Comparison, one: Case, parameters: Parameters, settings: Settings, progress: Progress) {
+  constructor(
+    comparison: Comparison,
+    one: Case,
+    parameters: Parameters,
+    observed: (() => Promise<Observed>) | undefined,
+    settings: Settings,
+    progress: Progress,
+  ) {
     this.#comparison = comparison;
     this.#case = one;
     this.#parameters = parameters;
+    this.#observed = observed;
     this.#settings = settings;
     this.#progress = progress;
     this.#entrants = one.contenders.map((spec) => ({
@@ -204,6 +253,8 @@ class CaseRun {
       disqualified: undefined,
       ns: [],
       cpuNs: [],
+      serverBusy: [],
+      bytes: [],
       lastAnswer: null,
     }));
   }
@@ -230,6 +281,7 @@ class CaseRun {
         await Promise.all(this.#entrants.map((entrant) => this.#stop(entrant)));
       }
     }
+    if (this.#case.allocations === true) await this.#measureAllocations();
     this.#progress.done();
     return this.#result(operations, rounds);
   }
@@ -244,13 +296,12 @@ class CaseRun {
     return this.#entrants.filter((entrant) => entrant.disqualified === undefined);
   }
 
-  async #start(entrant: Entrant): Promise<void> {
+  async #start(entrant: Entrant, flags: readonly string[] = []): Promise<void> {
     const { spec } = entrant;
     try {
-      entrant.handle = await ContenderHandle.start(spec.name, this.#comparison.module, spec.creates ?? spec.name, {
-        ...this.#parameters,
-        ...spec.parameters,
-      });
+      const parameters = { ...this.#parameters, ...spec.parameters };
+      const { module } = this.#comparison;
+      entrant.handle = await ContenderHandle.start(spec.name, module, spec.creates ?? spec.name, parameters, flags);
       const verified = await entrant.handle.verify();
       const wrong = this.#case.checkVerified?.(verified);
       if (wrong !== undefined) entrant.disqualified = `wrong answer: ${wrong}`;
@@ -305,16 +356,38 @@ class CaseRun {
         entrant.lastAnswer = measured.answer;
         entrant.ns.push((measured.elapsedMs * 1e6) / operations);
         entrant.cpuNs.push((measured.cpuMs * 1e6) / operations);
+        if (measured.serverMs !== undefined) entrant.serverBusy.push(measured.serverMs / measured.elapsedMs);
       }
     }
     return target;
   }
 
-  /** One round with its answer checked; undefined when that disqualified the contender. */
-  async #round(entrant: Entrant, operations: number) {
-    if (entrant.handle === undefined) return undefined;
+  /** In processes whose young generation holds all of a round's garbage, so that the growth of the heap shows it. */
+  async #measureAllocations(): Promise<void> {
+    this.#progress.show(this.#label(), "allocations");
     try {
-      const round = await entrant.handle.round(operations);
+      await Promise.all(this.#running().map((entrant) => this.#start(entrant, ALLOCATION_FLAGS)));
+      for (const entrant of this.#running()) {
+        for (let i = 0; i < ALLOCATION_WARM_UP.rounds; i++) await this.#round(entrant, ALLOCATION_WARM_UP.operations);
+        for (let i = 0; i < ALLOCATION_ROUNDS.rounds; i++) {
+          const round = await this.#round(entrant, ALLOCATION_ROUNDS.operations);
+          if (round !== undefined) entrant.bytes.push(round.heapBytes / ALLOCATION_ROUNDS.operations);
+        }
+      }
+    } finally {
+      await Promise.all(this.#entrants.map((entrant) => this.#stop(entrant)));
+    }
+  }
+
+  /** One round with its answer checked; undefined when that disqualified the contender. */
+  async #round(entrant: Entrant, operations: number): Promise<Round | undefined> {
+    if (entrant.handle === undefined || entrant.disqualified !== undefined) return undefined;
+    try {
+      const before = await this.#observed?.();
+      const measured = await entrant.handle.round(operations);
+      const after = await this.#observed?.();
+      const round: Round = { ...measured, answer: { ...measured.answer, ...after?.answer } };
+      if (before !== undefined && after !== undefined) round.serverMs = after.cpuMs - before.cpuMs;
       const wrong = this.#case.check(round.answer, operations, entrant.spec);
       if (wrong !== undefined) {
         entrant.disqualified = `wrong answer: ${wrong}`;
@@ -339,11 +412,14 @@ class CaseRun {
     return result;
   }
 
-  #contenderResult({ spec, disqualified, ns, cpuNs, lastAnswer }: Entrant, operations: number): ContenderResult {
+  #contenderResult(entrant: Entrant, operations: number): ContenderResult {
+    const { spec, disqualified, ns, cpuNs, serverBusy, bytes, lastAnswer } = entrant;
     const { name, library, against, bar, cpuBar, differs } = spec;
     if (disqualified !== undefined) return { name, library, disqualified };
     const result: ContenderResult = { name, library, nsPerOp: summarise(ns), cpuNsPerOp: summarise(cpuNs) };
     result.onCpu = speedRatios(ns, cpuNs);
+    if (serverBusy.length > 0) result.serverBusy = summarise(serverBusy);
+    if (bytes.length > 0) result.bytesPerOp = summarise(bytes);
     if (differs !== undefined) {
       result.differs = differs;
       if (lastAnswer !== null) Object.assign(result, this.#described(lastAnswer, operations));

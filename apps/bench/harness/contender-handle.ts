@@ -13,11 +13,11 @@ export class ContenderHandle {
   readonly #exited: Promise<void>;
   #pending: { resolve(reply: Reply): void; reject(error: Error): void } | undefined;
 
-  private constructor(name: string) {
+  private constructor(name: string, flags: readonly string[]) {
     this.name = name;
     this.#process = fork(PROCESS, [], {
       // Without its options of the parent (a --test run has some); with a collector that can be called.
-      execArgv: ["--expose-gc"],
+      execArgv: ["--expose-gc", ...flags],
       stdio: ["ignore", "ignore", "inherit", "ipc"],
     });
     // A contender that is busy does not notice that its channel has closed.
@@ -33,9 +33,18 @@ export class ContenderHandle {
     });
   }
 
-  /** Starts a process and makes the contender in it. Rejects when the contender cannot be made. */
-  static async start(name: string, module: URL, contender: string, parameters: Parameters): Promise<ContenderHandle> {
-    const handle = new ContenderHandle(name);
+  /**
+   * Starts a process and makes the contender in it. Rejects when the contender cannot be made. `flags` are Node.js's own,
+   * for that process.
+   */
+  static async start(
+    name: string,
+    module: URL,
+    contender: string,
+    parameters: Parameters,
+    flags: readonly string[] = [],
+  ): Promise<ContenderHandle> {
+    const handle = new ContenderHandle(name, flags);
     try {
       await handle.#ask({ type: "create", module: module.href, contender, parameters });
       return handle;

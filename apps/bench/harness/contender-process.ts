@@ -30,13 +30,15 @@ async function measure(subject: Contender, operations: number): Promise<Measurem
   await subject.prepare?.();
   // The garbage of the preparation, and of the round before, is not this round's work.
   globalThis.gc?.();
+  const heap = process.memoryUsage().heapUsed;
   const cpu = process.cpuUsage();
   const start = performance.now();
   const result = await subject.run(operations);
   const elapsedMs = performance.now() - start;
   const { user, system } = process.cpuUsage(cpu);
+  const heapBytes = process.memoryUsage().heapUsed - heap;
   const left = await subject.after?.();
-  return { elapsedMs, cpuMs: (user + system) / 1000, answer: { ...result, ...left } };
+  return { elapsedMs, cpuMs: (user + system) / 1000, heapBytes, answer: { ...result, ...left } };
 }
 
 function reply(message: Reply): void {

@@ -32,6 +32,8 @@ export interface Measurement {
   elapsedMs: number;
   /** CPU time (user and system) that the contender's whole process used in the round. */
   cpuMs: number;
+  /** What `heapUsed` grew by, from a collection on: what was allocated, unless there was another one in the round. */
+  heapBytes: number;
   answer: Answer;
 }
 
