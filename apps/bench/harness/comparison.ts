@@ -60,7 +60,7 @@ export interface Case {
   readonly parameters: Parameters;
   /** What answers is a server in another process, with so many callers at a time: CPU time is half of the result. */
   readonly server?: ServerSide;
-  /** Whether to measure, too, how many bytes of the heap an operation takes: in a process more for each contender. */
+  /** Whether to measure, too, how many bytes of the heap an operation takes; in rounds of their own. */
   readonly allocations?: boolean;
   /** The first one is ours; each other one is compared with it, or with the one that it names. */
   readonly contenders: readonly ContenderSpec[];
@@ -162,11 +162,9 @@ const MIN_ROUNDS = 3;
 const MIN_ROUND_MS = 20;
 /** The length of the last warm-up round at least, after rounds of half of it, a quarter, and so on. */
 const MIN_WARM_UP_BATCHES = 4;
-/** How many operations warm a contender up before its allocations are measured, and the rounds of which they are. */
-const ALLOCATION_WARM_UP = { rounds: 4, operations: 1000 };
-const ALLOCATION_ROUNDS = { rounds: 9, operations: 200 };
-/** Room for all that such a round allocates, and more: a collection would take part of it back. */
-const ALLOCATION_FLAGS = ["--min-semi-space-size=64", "--max-semi-space-size=64"];
+/** The rounds in which allocations are measured. They are not those in which the time is. */
+const ALLOCATION_ROUNDS = 5;
+const ALLOCATION_OPERATIONS = 400;
 /** What preparing rounds, collecting garbage and talking to processes takes, as a share of the measured time. */
 const OVERHEAD = 0.2;
 
@@ -277,11 +275,11 @@ class CaseRun {
         }
         const target = Math.round((this.#settings.rounds * launch) / launches);
         rounds = await this.#measure(operations, rounds, target, deadline);
+        if (launch === 1 && this.#case.allocations === true) await this.#measureAllocations();
       } finally {
         await Promise.all(this.#entrants.map((entrant) => this.#stop(entrant)));
       }
     }
-    if (this.#case.allocations === true) await this.#measureAllocations();
     this.#progress.done();
     return this.#result(operations, rounds);
   }
@@ -296,12 +294,13 @@ class CaseRun {
     return this.#entrants.filter((entrant) => entrant.disqualified === undefined);
   }
 
-  async #start(entrant: Entrant, flags: readonly string[] = []): Promise<void> {
+  async #start(entrant: Entrant): Promise<void> {
     const { spec } = entrant;
     try {
-      const parameters = { ...this.#parameters, ...spec.parameters };
-      const { module } = this.#comparison;
-      entrant.handle = await ContenderHandle.start(spec.name, module, spec.creates ?? spec.name, parameters, flags);
+      entrant.handle = await ContenderHandle.start(spec.name, this.#comparison.module, spec.creates ?? spec.name, {
+        ...this.#parameters,
+        ...spec.parameters,
+      });
       const verified = await entrant.handle.verify();
       const wrong = this.#case.checkVerified?.(verified);
       if (wrong !== undefined) entrant.disqualified = `wrong answer: ${wrong}`;
@@ -362,29 +361,22 @@ class CaseRun {
     return target;
   }
 
-  /** In processes whose young generation holds all of a round's garbage, so that the growth of the heap shows it. */
   async #measureAllocations(): Promise<void> {
     this.#progress.show(this.#label(), "allocations");
-    try {
-      await Promise.all(this.#running().map((entrant) => this.#start(entrant, ALLOCATION_FLAGS)));
-      for (const entrant of this.#running()) {
-        for (let i = 0; i < ALLOCATION_WARM_UP.rounds; i++) await this.#round(entrant, ALLOCATION_WARM_UP.operations);
-        for (let i = 0; i < ALLOCATION_ROUNDS.rounds; i++) {
-          const round = await this.#round(entrant, ALLOCATION_ROUNDS.operations);
-          if (round !== undefined) entrant.bytes.push(round.heapBytes / ALLOCATION_ROUNDS.operations);
-        }
+    for (const entrant of this.#running()) {
+      for (let i = 0; i < ALLOCATION_ROUNDS; i++) {
+        const round = await this.#round(entrant, ALLOCATION_OPERATIONS, true);
+        if (round?.heapBytes !== undefined) entrant.bytes.push(round.heapBytes / ALLOCATION_OPERATIONS);
       }
-    } finally {
-      await Promise.all(this.#entrants.map((entrant) => this.#stop(entrant)));
     }
   }
 
   /** One round with its answer checked; undefined when that disqualified the contender. */
-  async #round(entrant: Entrant, operations: number): Promise<Round | undefined> {
+  async #round(entrant: Entrant, operations: number, allocations = false): Promise<Round | undefined> {
     if (entrant.handle === undefined || entrant.disqualified !== undefined) return undefined;
     try {
       const before = await this.#observed?.();
-      const measured = await entrant.handle.round(operations);
+      const measured = await entrant.handle.round(operations, allocations);
       const after = await this.#observed?.();
       const round: Round = { ...measured, answer: { ...measured.answer, ...after?.answer } };
       if (before !== undefined && after !== undefined) round.serverMs = after.cpuMs - before.cpuMs;

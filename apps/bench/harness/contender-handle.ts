@@ -13,11 +13,11 @@ export class ContenderHandle {
   readonly #exited: Promise<void>;
   #pending: { resolve(reply: Reply): void; reject(error: Error): void } | undefined;
 
-  private constructor(name: string, flags: readonly string[]) {
+  private constructor(name: string) {
     this.name = name;
     this.#process = fork(PROCESS, [], {
       // Without its options of the parent (a --test run has some); with a collector that can be called.
-      execArgv: ["--expose-gc", ...flags],
+      execArgv: ["--expose-gc"],
       stdio: ["ignore", "ignore", "inherit", "ipc"],
     });
     // A contender that is busy does not notice that its channel has closed.
@@ -33,18 +33,9 @@ export class ContenderHandle {
     });
   }
 
-  /**
-   * Starts a process and makes the contender in it. Rejects when the contender cannot be made. `flags` are Node.js's own,
-   * for that process.
-   */
-  static async start(
-    name: string,
-    module: URL,
-    contender: string,
-    parameters: Parameters,
-    flags: readonly string[] = [],
-  ): Promise<ContenderHandle> {
-    const handle = new ContenderHandle(name, flags);
+  /** Starts a process and makes the contender in it. Rejects when the contender cannot be made. */
+  static async start(name: string, module: URL, contender: string, parameters: Parameters): Promise<ContenderHandle> {
+    const handle = new ContenderHandle(name);
     try {
       await handle.#ask({ type: "create", module: module.href, contender, parameters });
       return handle;
@@ -59,8 +50,9 @@ export class ContenderHandle {
     return reply.type === "verified" ? reply.answer : null;
   }
 
-  async round(operations: number): Promise<Measurement> {
-    const reply = await this.#ask({ type: "round", operations });
+  /** With `allocations`, the measurement has them, and its times are longer for it. */
+  async round(operations: number, allocations = false): Promise<Measurement> {
+    const reply = await this.#ask({ type: "round", operations, allocations });
     if (reply.type !== "measured") throw new Error(`unexpected answer ${reply.type}`);
     return reply.measurement;
   }
