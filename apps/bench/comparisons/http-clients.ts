@@ -67,7 +67,8 @@ const CLIENTS: Record<string, OpenClient> = {
     const got = plain.extend({ agent });
     return {
       json: async (url) => await got(url).json(),
-      bytes: async (url) => await got(url).buffer(),
+      // `got(url).buffer()` would first make a text of the bytes.
+      bytes: async (url) => await got(url, { responseType: "buffer", resolveBodyOnly: true }),
       stream: (url) => Promise.resolve(got.stream(url)),
       close: () => closeAll(agent),
     };
