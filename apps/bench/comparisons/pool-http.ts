@@ -116,7 +116,7 @@ function makeCase(setting: Setting, cell: Cell): Case {
     // TLS adds the same to all, and more callers nothing.
     allocations: !tls && callers === MANY && connections === callers,
     contenders: [setting.ours, ...setting.rivals(cell)],
-    batch: callers === 1 ? 50 : 200,
+    batch: callers === 1 ? 50 : 300,
     check: (answer, operations) => whatIsWrong(answer, operations, cell),
   };
 }
@@ -159,8 +159,8 @@ export const comparison: Comparison = {
   packages: ["@vg/pool-http"],
   module: new URL("./pool-http-contenders.ts", import.meta.url),
   start,
-  warmUpMs: 700,
-  budgetMs: { full: 580_000, quick: 16_000 },
+  warmUpMs: 600,
+  budgetMs: { full: 600_000, quick: 16_000 },
   cases: SETTINGS.flatMap((setting) => setting.cells.map((cell) => makeCase(setting, cell))),
   async yardstick(_, quick) {
     const { httpsGain } = await import("../guide/https.ts");
