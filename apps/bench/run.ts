@@ -4,7 +4,7 @@
  * Compares the @vg packages with what their users would pick instead. See README.md.
  */
 import { parseArgs } from "node:util";
-import { runComparison, type Comparison, type Settings } from "./harness/comparison.ts";
+import { leftOut, runComparison, type Comparison, type Settings } from "./harness/comparison.ts";
 import { describeMachine, packageVersions, type Machine } from "./harness/machine.ts";
 import { buildPackages, installRivals } from "./harness/prepare.ts";
 import { Progress } from "./harness/progress.ts";
@@ -124,6 +124,8 @@ async function compare(name: string, machine: Machine, options: Arguments): Prom
     const cases = await runComparison(comparison, environment, { ...settings, ...own }, progress);
     console.log(resultsText(cases, versions));
     const report: Report = { comparison: name, title: comparison.title, quick, machine, versions, cases };
+    const missing = leftOut(comparison, environment);
+    if (missing.length > 0) report.leftOut = missing;
     if (comparison.yardstick !== undefined) {
       report.yardstick = await comparison.yardstick(environment, quick);
       console.log(yardstickText(report.yardstick));

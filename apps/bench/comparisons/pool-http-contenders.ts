@@ -1,29 +1,32 @@
 import type { Contender, Parameters } from "../harness/contender.ts";
 import { numberField, textField } from "../harness/values.ts";
+import { BLOB_BYTES, BLOBS, isBlob, isPartOfBlob } from "./blobs.ts";
 import { runConcurrently } from "./concurrency.ts";
-import { isDocument } from "./documents.ts";
+import { DOCUMENTS, isDocument } from "./documents.ts";
+import { openHttpClient, type HttpClient } from "./http-clients.ts";
 
-interface ClientUnderTest {
-  getJson(url: string): Promise<unknown>;
-  close(): Promise<unknown>;
-}
-
-const IDS = 1000;
+/** Does one request and says whether what came is right. */
+type Work = (client: HttpClient, origin: string, index: number) => Promise<boolean>;
 
 export async function createContender(name: string, parameters: Parameters): Promise<Contender> {
-  const url = textField(parameters, "url");
-  const concurrency = numberField(parameters, "concurrency");
-  const client = await openClient(name, numberField(parameters, "connections"));
+  const origin = textField(parameters, parameters["tls"] === true ? "tlsOrigin" : "plainOrigin");
+  const callers = numberField(parameters, "callers");
+  const client = await openHttpClient(name, numberField(parameters, "connections"), textField(parameters, "ca"));
+  const work = workOf(textField(parameters, "body"), parameters["streamed"] === true);
+  let right = 0;
+  let wrong = 0;
+  const task = async (index: number): Promise<void> => {
+    if (await work(client, origin, index)) right++;
+    else wrong++;
+  };
   return {
+    // One request of each caller, so that all connections are open: undici closes its own after 4 s without use, which
+    // they may have been while the others had their turns.
+    prepare: () => runConcurrently(callers, callers, task),
     async run(operations) {
-      let documents = 0;
-      let wrong = 0;
-      await runConcurrently(operations, concurrency, async (index) => {
-        const id = index % IDS;
-        if (isDocument(await client.getJson(`${url}/documents/${id}`), id)) documents++;
-        else wrong++;
-      });
-      return { documents, wrong };
+      const before = right;
+      await runConcurrently(operations, callers, task);
+      return { right: right - before, wrong };
     },
     async close() {
       await client.close();
@@ -31,46 +34,37 @@ export async function createContender(name: string, parameters: Parameters): Pro
   };
 }
 
-/** Clients of so many connections to the one server, with all else as it comes. */
-async function openClient(name: string, connections: number): Promise<ClientUnderTest> {
-  switch (name) {
-    case "@vg/pool-http": {
-      const { HttpPool } = await import("@vg/pool-http");
-      const pool = new HttpPool({ maxConnsPerHost: connections, maxIdleConnsPerHost: connections });
-      return {
-        async getJson(url) {
-          const response = await pool.get(url);
-          if (response.status !== 200) throw new Error(`status ${response.status}`);
-          return await response.json();
-        },
-        close: () => pool.close(),
-      };
-    }
-    case "undici request": {
-      const { Agent, request } = await import("undici");
-      const dispatcher = new Agent({ connections, pipelining: 1 });
-      return {
-        async getJson(url) {
-          const { statusCode, body } = await request(url, { dispatcher });
-          if (statusCode !== 200) throw new Error(`status ${statusCode}`);
-          return await body.json();
-        },
-        close: () => dispatcher.close(),
-      };
-    }
-    case "undici fetch": {
-      const { Agent, fetch } = await import("undici");
-      const dispatcher = new Agent({ connections, pipelining: 1 });
-      return {
-        async getJson(url) {
-          const response = await fetch(url, { dispatcher });
-          if (response.status !== 200) throw new Error(`status ${response.status}`);
-          return await response.json();
-        },
-        close: () => dispatcher.close(),
-      };
-    }
-    default:
-      throw new Error(`no client ${name}`);
-  }
+function workOf(body: string, streamed: boolean): Work {
+  if (body === "json") return streamed ? streamedDocument : wholeDocument;
+  return streamed ? streamedBlob : wholeBlob;
 }
+
+const wholeDocument: Work = async (client, origin, index) => {
+  const id = index % DOCUMENTS;
+  return isDocument(await client.json(`${origin}/documents/${id}`), id);
+};
+
+const streamedDocument: Work = async (client, origin, index) => {
+  const id = index % DOCUMENTS;
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of await client.stream(`${origin}/documents/${id}`)) chunks.push(chunk);
+  const bytes = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString();
+  return isDocument(JSON.parse(text), id);
+};
+
+const wholeBlob: Work = async (client, origin, index) => {
+  const id = index % BLOBS;
+  return isBlob(await client.bytes(`${origin}/blobs/${id}`), id);
+};
+
+const streamedBlob: Work = async (client, origin, index) => {
+  const id = index % BLOBS;
+  let at = 0;
+  let same = true;
+  for await (const chunk of await client.stream(`${origin}/blobs/${id}`)) {
+    same &&= isPartOfBlob(chunk, id, at);
+    at += chunk.length;
+  }
+  return same && at === BLOB_BYTES;
+};

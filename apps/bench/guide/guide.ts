@@ -6,8 +6,8 @@ import { publish, writeResults } from "../harness/publish.ts";
 import { machineText, warnings } from "../harness/report.ts";
 import { measureDatabase, type DatabaseResult } from "./database.ts";
 import { bestHitRate, measureDemo, measureMemory, type DemoResult, type MemoryResult } from "./demo.ts";
-import { measureHttps, type HttpsResult } from "./https.ts";
-import type { Limits } from "./latency.ts";
+import { httpsVerdict, measureHttps, type HttpsResult } from "./https.ts";
+import { GUIDE_LIMITS, percent, verdict } from "./latency.ts";
 
 interface GuideReport {
   quick: boolean;
@@ -29,7 +29,7 @@ const DATABASE_BAR = -0.9;
 const CURVE = [50, PROMPTS, 500, 1500];
 
 export async function guide(machine: Machine, { quick, write }: { quick: boolean; write: boolean }): Promise<boolean> {
-  const limits: Limits = quick ? { pairs: 30, budgetMs: 1500 } : { pairs: 500, budgetMs: 10_000 };
+  const limits = GUIDE_LIMITS[quick ? "quick" : "full"];
   const progress = new Progress();
   const versions = await packageVersions(["@vg/pool-db", "@vg/pool-http", "@vg/cache", "pg"]);
   console.error("Measuring the guide's table of performance benefits on this machine; less than a minute …");
@@ -115,10 +115,9 @@ function rows({ database, https, demo, memory }: GuideReport): string[][] {
 function remarks({ database, https, demo, hitRateCurve, memory }: GuideReport): string[] {
   return [
     `Database: ${database.server}; medians of ${database.after.count} queries each way, in turns. Before: a connection for ` +
-      `each query. After: @vg/pool-db, which used ${database.poolConnections}. The bar: ${percent(DATABASE_BAR)}, where the guide says ` +
-      `-60 %: ${database.change <= DATABASE_BAR ? "met" : "missed"}, with ${percent(database.change, 1)}.`,
+      `each query. After: @vg/pool-db, which used ${database.poolConnections}. ${verdict(database.change, DATABASE_BAR, "-60 %")}`,
     `HTTPS: a local server; medians of ${https.after.count} requests each way, in turns. Before: TCP and TLS for each ` +
-      "request. After: @vg/pool-http.",
+      `request. After: @vg/pool-http. ${httpsVerdict(https)}`,
     `Cache: ${demo.requests} completions of the demo over ${demo.distinct} different prompts by Zipf's law. Any prompt must ` +
       `miss once, so no cache could hit more than ${share(demo.bestHitRate)} of this workload.`,
     `That hit rate follows from how many prompts this benchmark draws from (${demo.prompts}), which is its choice. The most that any ` +
@@ -148,8 +147,4 @@ function share(rate: number): string {
 
 function kib(bytes: number): string {
   return `${(bytes / 1024).toFixed(1)} KiB`;
-}
-
-function percent(change: number, digits = 0): string {
-  return `${change > 0 ? "+" : ""}${(change * 100).toFixed(digits)} %`;
 }

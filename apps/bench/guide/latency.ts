@@ -1,6 +1,6 @@
 import { performance } from "node:perf_hooks";
 import type { Progress } from "../harness/progress.ts";
-import { median, percentile } from "../harness/statistics.ts";
+import { percentile, summarise } from "../harness/statistics.ts";
 
 /** Milliseconds that a caller waited, before (a new connection each time) and after (through the pool). */
 export interface LatencyPair {
@@ -14,6 +14,8 @@ export interface Latency {
   count: number;
   p50Ms: number;
   p95Ms: number;
+  minMs: number;
+  maxMs: number;
 }
 
 export interface Limits {
@@ -22,6 +24,12 @@ export interface Limits {
   /** At most so long in all. */
   budgetMs: number;
 }
+
+/** Of a quick run and of a full one. */
+export const GUIDE_LIMITS: Readonly<Record<"quick" | "full", Limits>> = {
+  quick: { pairs: 30, budgetMs: 1500 },
+  full: { pairs: 500, budgetMs: 10_000 },
+};
 
 /**
  * Measures two ways of doing the same thing one after the other, in turns, until the limits: `before` and `after` return
@@ -58,7 +66,18 @@ function latencyPair(before: readonly number[], after: readonly number[]): Laten
 }
 
 export function latency(values: readonly number[]): Latency {
-  return { count: values.length, p50Ms: median(values), p95Ms: percentile(values, 0.95) };
+  const { median: p50Ms, min: minMs, max: maxMs } = summarise(values);
+  return { count: values.length, p50Ms, p95Ms: percentile(values, 0.95), minMs, maxMs };
+}
+
+/** Whether a change is as large as it has to be; what the guide claims stands beside. */
+export function verdict(change: number, bar: number, claim: string): string {
+  const met = change <= bar ? "met" : "missed";
+  return `The bar: ${percent(bar)}, where the guide says ${claim}: ${met}, with ${percent(change, 1)}.`;
+}
+
+export function percent(change: number, digits = 0): string {
+  return `${change > 0 ? "+" : ""}${(change * 100).toFixed(digits)} %`;
 }
 
 /** How many milliseconds a piece of work took. */

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { ContenderHandle } from "./contender-handle.ts";
-import type { Answer, Parameters } from "./contender.ts";
+import type { Answer, Measurement, Parameters } from "./contender.ts";
 import type { Progress } from "./progress.ts";
 import { messageOf } from "./values.ts";
 import { speedRatios, summarise, type Summary } from "./statistics.ts";
@@ -28,7 +28,18 @@ export interface Environment {
   readonly parameters: Parameters;
   /** Software that took part, by name. */
   readonly versions?: Record<string, string>;
+  /** Why a case cannot be measured here, and is left out; undefined when it can. */
+  whyNot?(one: Case): string | undefined;
+  /** What the environment itself saw since the last call. Asked for before and after each round. */
+  observed?(): Promise<Observed>;
   stop(): Promise<void>;
+}
+
+export interface Observed {
+  /** Becomes a part of the round's answer, and is checked with it; the round's preparation is in it. */
+  readonly answer: Answer;
+  /** CPU time that what serves the contenders has used since its start. */
+  readonly cpuMs: number;
 }
 
 /** What was reached on a comparison's environment by other means than a contender's. */
@@ -49,6 +60,8 @@ export interface Case {
   readonly parameters: Parameters;
   /** What answers is a server in another process, with so many callers at a time: CPU time is half of the result. */
   readonly server?: ServerSide;
+  /** Whether to measure, too, how many bytes of the heap an operation takes; in rounds of their own. */
+  readonly allocations?: boolean;
   /** The first one is ours; each other one is compared with it, or with the one that it names. */
   readonly contenders: readonly ContenderSpec[];
   /** A round does a multiple of this many operations. */
@@ -126,6 +139,10 @@ export interface ContenderResult {
   cpuNsPerOp?: Summary;
   /** CPU time as a share of the wall-clock time; above 1 where other threads of the process work too. */
   onCpu?: Summary;
+  /** CPU time of what served it, as a share of the wall-clock time: near 1, it was the limit. */
+  serverBusy?: Summary;
+  /** What it allocated on V8's heap per operation. */
+  bytesPerOp?: Summary;
   /** The contender of ours that the ratios are about. */
   against?: string;
   /** Ours against this one, round by round: above 1, ours was faster, or used less CPU time. */
@@ -145,6 +162,9 @@ const MIN_ROUNDS = 3;
 const MIN_ROUND_MS = 20;
 /** The length of the last warm-up round at least, after rounds of half of it, a quarter, and so on. */
 const MIN_WARM_UP_BATCHES = 4;
+/** The rounds in which allocations are measured. They are not those in which the time is. */
+const ALLOCATION_ROUNDS = 5;
+const ALLOCATION_OPERATIONS = 400;
 /** What preparing rounds, collecting garbage and talking to processes takes, as a share of the measured time. */
 const OVERHEAD = 0.2;
 
@@ -156,17 +176,28 @@ export async function runComparison(
 ): Promise<CaseResult[]> {
   const results: CaseResult[] = [];
   const deadline = performance.now() + settings.budgetMs;
-  let toRun = comparison.cases.reduce((sum, one) => sum + one.contenders.length, 0);
-  for (const one of comparison.cases) {
+  const cases = comparison.cases.filter((one) => environment?.whyNot?.(one) === undefined);
+  let toRun = cases.reduce((sum, one) => sum + one.contenders.length, 0);
+  for (const one of cases) {
     const budgetMs = (Math.max(0, deadline - performance.now()) * one.contenders.length) / toRun;
     toRun -= one.contenders.length;
     const rivals = one.contenders.filter(({ library }) => !comparison.packages.includes(library));
     const again = settings.noise ? rivals.map(secondCopy) : [];
     const whole = { ...one, contenders: [...one.contenders, ...again] };
     const parameters = { ...environment?.parameters, ...one.parameters };
-    results.push(await new CaseRun(comparison, whole, parameters, settings, progress).run(budgetMs));
+    const observed = environment?.observed?.bind(environment);
+    results.push(await new CaseRun(comparison, whole, parameters, observed, settings, progress).run(budgetMs));
   }
   return results;
+}
+
+/** What `runComparison` leaves out, in a line for each reason. */
+export function leftOut(comparison: Comparison, environment: Environment | undefined): string[] {
+  const reasons = comparison.cases.map((one) => environment?.whyNot?.(one)).filter((why) => why !== undefined);
+  return [...new Set(reasons)].map((why) => {
+    const count = reasons.filter((other) => other === why).length;
+    return `${count} of ${comparison.cases.length} cases were left out: ${why}.`;
+  });
 }
 
 function secondCopy(spec: ContenderSpec): ContenderSpec {
@@ -180,7 +211,14 @@ interface Entrant {
   disqualified: string | undefined;
   readonly ns: number[];
   readonly cpuNs: number[];
+  readonly serverBusy: number[];
+  readonly bytes: number[];
   lastAnswer: Answer | null;
+}
+
+interface Round extends Measurement {
+  /** CPU time of what served it. */
+  serverMs?: number;
 }
 
 /** One case from its processes' start to its result. */
@@ -188,14 +226,23 @@ class CaseRun {
   readonly #comparison: Comparison;
   readonly #case: Case;
   readonly #parameters: Parameters;
+  readonly #observed: (() => Promise<Observed>) | undefined;
   readonly #settings: Settings;
   readonly #progress: Progress;
   readonly #entrants: Entrant[];
 
-  constructor(comparison: Comparison, one: Case, parameters: Parameters, settings: Settings, progress: Progress) {
+  constructor(
+    comparison: Comparison,
+    one: Case,
+    parameters: Parameters,
+    observed: (() => Promise<Observed>) | undefined,
+    settings: Settings,
+    progress: Progress,
+  ) {
     this.#comparison = comparison;
     this.#case = one;
     this.#parameters = parameters;
+    this.#observed = observed;
     this.#settings = settings;
     this.#progress = progress;
     this.#entrants = one.contenders.map((spec) => ({
@@ -204,6 +251,8 @@ class CaseRun {
       disqualified: undefined,
       ns: [],
       cpuNs: [],
+      serverBusy: [],
+      bytes: [],
       lastAnswer: null,
     }));
   }
@@ -226,6 +275,7 @@ class CaseRun {
         }
         const target = Math.round((this.#settings.rounds * launch) / launches);
         rounds = await this.#measure(operations, rounds, target, deadline);
+        if (launch === 1 && this.#case.allocations === true) await this.#measureAllocations();
       } finally {
         await Promise.all(this.#entrants.map((entrant) => this.#stop(entrant)));
       }
@@ -305,16 +355,31 @@ class CaseRun {
         entrant.lastAnswer = measured.answer;
         entrant.ns.push((measured.elapsedMs * 1e6) / operations);
         entrant.cpuNs.push((measured.cpuMs * 1e6) / operations);
+        if (measured.serverMs !== undefined) entrant.serverBusy.push(measured.serverMs / measured.elapsedMs);
       }
     }
     return target;
   }
 
+  async #measureAllocations(): Promise<void> {
+    this.#progress.show(this.#label(), "allocations");
+    for (const entrant of this.#running()) {
+      for (let i = 0; i < ALLOCATION_ROUNDS; i++) {
+        const round = await this.#round(entrant, ALLOCATION_OPERATIONS, true);
+        if (round?.heapBytes !== undefined) entrant.bytes.push(round.heapBytes / ALLOCATION_OPERATIONS);
+      }
+    }
+  }
+
   /** One round with its answer checked; undefined when that disqualified the contender. */
-  async #round(entrant: Entrant, operations: number) {
-    if (entrant.handle === undefined) return undefined;
+  async #round(entrant: Entrant, operations: number, allocations = false): Promise<Round | undefined> {
+    if (entrant.handle === undefined || entrant.disqualified !== undefined) return undefined;
     try {
-      const round = await entrant.handle.round(operations);
+      const before = await this.#observed?.();
+      const measured = await entrant.handle.round(operations, allocations);
+      const after = await this.#observed?.();
+      const round: Round = { ...measured, answer: { ...measured.answer, ...after?.answer } };
+      if (before !== undefined && after !== undefined) round.serverMs = after.cpuMs - before.cpuMs;
       const wrong = this.#case.check(round.answer, operations, entrant.spec);
       if (wrong !== undefined) {
         entrant.disqualified = `wrong answer: ${wrong}`;
@@ -339,11 +404,14 @@ class CaseRun {
     return result;
   }
 
-  #contenderResult({ spec, disqualified, ns, cpuNs, lastAnswer }: Entrant, operations: number): ContenderResult {
+  #contenderResult(entrant: Entrant, operations: number): ContenderResult {
+    const { spec, disqualified, ns, cpuNs, serverBusy, bytes, lastAnswer } = entrant;
     const { name, library, against, bar, cpuBar, differs } = spec;
     if (disqualified !== undefined) return { name, library, disqualified };
     const result: ContenderResult = { name, library, nsPerOp: summarise(ns), cpuNsPerOp: summarise(cpuNs) };
     result.onCpu = speedRatios(ns, cpuNs);
+    if (serverBusy.length > 0) result.serverBusy = summarise(serverBusy);
+    if (bytes.length > 0) result.bytesPerOp = summarise(bytes);
     if (differs !== undefined) {
       result.differs = differs;
       if (lastAnswer !== null) Object.assign(result, this.#described(lastAnswer, operations));

@@ -50,8 +50,9 @@ export class ContenderHandle {
     return reply.type === "verified" ? reply.answer : null;
   }
 
-  async round(operations: number): Promise<Measurement> {
-    const reply = await this.#ask({ type: "round", operations });
+  /** With `allocations`, the measurement has them, and its times are longer for it. */
+  async round(operations: number, allocations = false): Promise<Measurement> {
+    const reply = await this.#ask({ type: "round", operations, allocations });
     if (reply.type !== "measured") throw new Error(`unexpected answer ${reply.type}`);
     return reply.measurement;
   }

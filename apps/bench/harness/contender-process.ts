@@ -4,6 +4,7 @@
  * A process each, so that no contender runs on code that was optimised or deoptimised by another one's objects, and so
  * that the CPU time of a round is the contender's own.
  */
+import { GCProfiler } from "node:v8";
 import type { Contender, ContenderModule, Measurement, Reply, Request } from "./contender.ts";
 
 let contender: Contender | undefined;
@@ -21,22 +22,46 @@ async function answer(request: Request): Promise<Reply> {
   }
   if (contender === undefined) throw new Error(`${request.type} before create`);
   if (request.type === "verify") return { type: "verified", answer: (await contender.verify?.()) ?? null };
-  if (request.type === "round") return { type: "measured", measurement: await measure(contender, request.operations) };
+  if (request.type === "round") {
+    return { type: "measured", measurement: await measure(contender, request.operations, request.allocations) };
+  }
   await contender.close?.();
   return { type: "closed" };
 }
 
-async function measure(subject: Contender, operations: number): Promise<Measurement> {
+async function measure(subject: Contender, operations: number, allocations: boolean): Promise<Measurement> {
   await subject.prepare?.();
   // The garbage of the preparation, and of the round before, is not this round's work.
   globalThis.gc?.();
+  const heap = allocations ? new HeapMeter() : undefined;
   const cpu = process.cpuUsage();
   const start = performance.now();
   const result = await subject.run(operations);
   const elapsedMs = performance.now() - start;
   const { user, system } = process.cpuUsage(cpu);
+  const heapBytes = heap?.stop();
   const left = await subject.after?.();
-  return { elapsedMs, cpuMs: (user + system) / 1000, answer: { ...result, ...left } };
+  const measurement: Measurement = { elapsedMs, cpuMs: (user + system) / 1000, answer: { ...result, ...left } };
+  return heapBytes === undefined ? measurement : { ...measurement, heapBytes };
+}
+
+/** What is allocated on V8's heap from its making on: the growth of the heap, and what collections took back meanwhile. */
+class HeapMeter {
+  readonly #profiler = new GCProfiler();
+  readonly #before: number;
+
+  constructor() {
+    this.#profiler.start();
+    this.#before = process.memoryUsage().heapUsed;
+  }
+
+  stop(): number {
+    let bytes = process.memoryUsage().heapUsed - this.#before;
+    for (const { beforeGC, afterGC } of this.#profiler.stop()?.statistics ?? []) {
+      bytes += beforeGC.heapStatistics.usedHeapSize - afterGC.heapStatistics.usedHeapSize;
+    }
+    return bytes;
+  }
 }
 
 function reply(message: Reply): void {

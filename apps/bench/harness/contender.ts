@@ -32,13 +32,15 @@ export interface Measurement {
   elapsedMs: number;
   /** CPU time (user and system) that the contender's whole process used in the round. */
   cpuMs: number;
+  /** What was allocated on V8's heap in the round, where that was asked for. */
+  heapBytes?: number;
   answer: Answer;
 }
 
 export type Request =
   | { type: "create"; module: string; contender: string; parameters: Parameters }
   | { type: "verify" }
-  | { type: "round"; operations: number }
+  | { type: "round"; operations: number; allocations: boolean }
   | { type: "close" };
 
 export type Reply =

@@ -2,6 +2,7 @@ import type { CaseResult, ContenderResult, Yardstick } from "./comparison.ts";
 import { barChart, ratioChart, type BarGroup, type RatioGroup } from "./chart.ts";
 import { markdownTable, nanoseconds, perSecond, ratio, textTable } from "./format.ts";
 import type { Machine } from "./machine.ts";
+import { allocationTable } from "./allocation-table.ts";
 import { nameOf, settingTable, spread } from "./setting-table.ts";
 
 /** One comparison as it is written to JSON. */
@@ -13,16 +14,22 @@ export interface Report {
   machine: Machine;
   versions: Record<string, string>;
   cases: CaseResult[];
+  /** What could not be measured, and why. */
+  leftOut?: readonly string[];
   yardstick?: Yardstick;
 }
 
+const ALLOCATION_TITLE = "Bytes of V8's heap for each operation";
 const HEAD = ["", "time/op", "min..max", "op/s", "CPU/op", "ours is … as fast", "CPU: rival / ours"];
 
 /** All cases for the terminal: a table each, or one for each setting. */
 export function resultsText(cases: readonly CaseResult[], versions: Record<string, string>): string {
   const settings = bySetting(cases);
   if (settings.size === 0) return cases.map((one) => caseText(one, versions)).join("\n");
-  return [...settings].map(([setting, of]) => settingText(setting, of, versions)).join("\n");
+  const texts = [...settings].map(([setting, of]) => settingText(setting, of, versions));
+  const allocated = allocationTable(cases, versions);
+  if (allocated !== undefined) texts.push(`${ALLOCATION_TITLE}\n${textTable(allocated)}\n`);
+  return texts.join("\n");
 }
 
 /** The lines of a case for the terminal. */
@@ -99,6 +106,8 @@ export function reportMarkdown(report: Report, chart: string): string {
     ([setting, of]) => `**${setting}** (${settingRounds(of)})\n\n${markdownTable(settingTable(of, versions))}`,
   );
   const tables = settings.size === 0 ? caseTables : [...settingTables, ...disqualifications(cases)];
+  const allocated = allocationTable(cases, versions);
+  if (allocated !== undefined) tables.push(`**${ALLOCATION_TITLE}**\n\n${markdownTable(allocated)}`);
   if (yardstick !== undefined) tables.push(yardstickMarkdown(yardstick));
   const notes = warnings(report).map((warning) => `**${warning}**`);
   const picture = settings.size === 0 ? "time per operation" : "how many times as fast ours is";
@@ -114,9 +123,10 @@ export function machineText({ machine, versions }: Pick<Report, "machine" | "ver
   );
 }
 
-/** What makes figures unfit to be quoted, in words; empty when nothing does. */
-export function warnings({ quick, machine, versions }: Omit<Report, "comparison" | "title" | "cases">): string[] {
-  const found: string[] = [];
+/** What makes figures unfit to be quoted, or is missing among them, in words; empty when nothing does and nothing is. */
+export function warnings(report: Omit<Report, "comparison" | "title" | "cases">): string[] {
+  const { quick, machine, versions } = report;
+  const found: string[] = [...(report.leftOut ?? [])];
   if (quick) found.push("A quick run: too short for figures to be quoted.");
   if (machine.loadBefore > 0.25) {
     found.push(`The machine was busy before the run (load ${machine.loadBefore} a core): don't quote these figures.`);

@@ -3,58 +3,47 @@ import type { CaseResult, ContenderResult } from "./comparison.ts";
 import { nanoseconds, ratio } from "./format.ts";
 import type { Summary } from "./statistics.ts";
 
-const HEAD = ["", "ours", "beside", "its time/op", "ours is … as fast", "CPU: rival / ours", "bar", "median ≥ bar"];
-const SERVER_HEAD = [
-  "",
-  "ours",
-  "our CPU/op",
-  "beside",
-  "its time/op",
-  "its CPU/op",
-  "ours is … as fast",
-  "bar",
-  "CPU: rival / ours",
-  "bar: CPU",
-];
+interface Column {
+  readonly head: string;
+  readonly cell: (rival: ContenderResult, one: CaseResult) => string;
+  /** What is said of ours, and stands in the first line of a case only. */
+  readonly own?: boolean;
+}
+
+const TITLE: Column = { head: "", own: true, cell: (_, one) => one.title };
+const OURS: Column = { head: "ours", own: true, cell: (_, { contenders: [ours] }) => time(ours) };
+const OUR_CPU: Column = { head: "our CPU/op", own: true, cell: (_, { contenders: [ours] }) => cpu(ours) };
+const ITS_TIME: Column = { head: "its time/op", cell: (rival) => time(rival) };
+const ITS_CPU: Column = { head: "its CPU/op", cell: (rival) => cpu(rival) };
+const SPEED: Column = { head: "ours is … as fast", cell: ({ speedRatio }) => spread(speedRatio) };
+const CPU_RATIO: Column = { head: "CPU: rival / ours", cell: ({ cpuRatio }) => spread(cpuRatio) };
+const BAR: Column = { head: "bar", cell: ({ bar }) => (bar === undefined ? "" : ratio(bar)) };
+const VERDICT: Column = { head: "median ≥ bar", cell: (rival, one) => verdict(one, rival) };
+const BAR_AND_VERDICT: Column = { head: "bar", cell: ({ bar, speedRatio }) => barText(bar, speedRatio) };
+const CPU_BAR: Column = { head: "bar: CPU", cell: (rival, one) => cpuVerdict(one, rival) };
+const SERVER: Column = {
+  head: "server busy: ours, beside",
+  cell: (rival, { contenders: [ours] }) => `${share(ours?.serverBusy)}, ${share(rival.serverBusy)}`,
+};
 
 /** Below this share of the time on the CPU, our process waited for the server more than its own work explains. */
 const WAITING = 0.7;
 
 /** The cases of a setting, with the head of their table. */
 export function settingTable(cases: readonly CaseResult[], versions: Record<string, string>): string[][] {
-  const served = cases.some(({ server }) => server !== undefined);
-  const rows = cases.flatMap((one) => {
-    const [ours, ...rivals] = one.contenders;
-    return rivals.map((rival, index) => {
-      // What is said of ours stands in its first line only.
-      const own = (text: string): string => (index === 0 ? text : "");
-      const name = nameOf(rival, versions);
-      return served
-        ? [
-            own(one.title),
-            own(time(ours)),
-            own(cpu(ours)),
-            name,
-            time(rival),
-            cpu(rival),
-            spread(rival.speedRatio),
-            barText(rival.bar, rival.speedRatio),
-            spread(rival.cpuRatio),
-            cpuVerdict(one, rival),
-          ]
-        : [
-            own(one.title),
-            own(time(ours)),
-            name,
-            time(rival),
-            spread(rival.speedRatio),
-            spread(rival.cpuRatio),
-            rival.bar === undefined ? "" : ratio(rival.bar),
-            verdict(one, rival),
-          ];
-    });
-  });
-  return [served ? SERVER_HEAD : HEAD, ...rows];
+  const beside: Column = { head: "beside", cell: (rival) => nameOf(rival, versions) };
+  const any = (has: (one: ContenderResult) => boolean): boolean => cases.some((one) => one.contenders.some(has));
+  const columns = cases.some(({ server }) => server !== undefined)
+    ? [TITLE, OURS, OUR_CPU, beside, ITS_TIME, ITS_CPU, SPEED, BAR_AND_VERDICT, CPU_RATIO]
+    : [TITLE, OURS, beside, ITS_TIME, SPEED, CPU_RATIO, BAR, VERDICT];
+  if (any(({ cpuBar }) => cpuBar !== undefined)) columns.push(CPU_BAR);
+  if (any(({ serverBusy }) => serverBusy !== undefined)) columns.push(SERVER);
+  const rows = cases.flatMap((one) =>
+    one.contenders
+      .slice(1)
+      .map((rival, index) => columns.map(({ own, cell }) => (own === true && index > 0 ? "" : cell(rival, one)))),
+  );
+  return [columns.map(({ head }) => head), ...rows];
 }
 
 /**
@@ -94,7 +83,11 @@ function time(one: ContenderResult | undefined): string {
 /** With its share of the time. */
 function cpu(one: ContenderResult | undefined): string {
   if (one?.cpuNsPerOp === undefined || one.onCpu === undefined) return "";
-  return `${nanoseconds(one.cpuNsPerOp.median)} (${(one.onCpu.median * 100).toFixed(0)} %)`;
+  return `${nanoseconds(one.cpuNsPerOp.median)} (${share(one.onCpu)})`;
+}
+
+function share(of: Summary | undefined): string {
+  return of === undefined ? "–" : `${(of.median * 100).toFixed(0)} %`;
 }
 
 export function nameOf(one: ContenderResult, versions: Record<string, string>): string {

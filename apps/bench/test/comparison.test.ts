@@ -5,11 +5,13 @@ import { join } from "node:path";
 import { test } from "node:test";
 import {
   expectAnswer,
+  leftOut,
   rotate,
   runComparison,
   type CaseResult,
   type Comparison,
   type ContenderSpec,
+  type Environment,
 } from "../harness/comparison.ts";
 import { Progress } from "../harness/progress.ts";
 
@@ -21,8 +23,19 @@ async function runWith(
   contenders: (string | ContenderSpec)[],
   settings = SETTINGS,
   parameters = {},
+  environment: Partial<Environment> = {},
 ): Promise<CaseResult> {
-  const comparison: Comparison = {
+  const [result] = await runComparison(
+    comparisonOf(contenders, parameters),
+    { parameters: { greeting: "hello" }, stop: () => Promise.resolve(), ...environment },
+    settings,
+    quiet,
+  );
+  return result!;
+}
+
+function comparisonOf(contenders: (string | ContenderSpec)[], parameters = {}): Comparison {
+  return {
     name: "fixture",
     title: "fixture",
     packages: ["ours"],
@@ -46,9 +59,6 @@ async function runWith(
       },
     ],
   };
-  const environment = { parameters: { greeting: "hello" }, stop: () => Promise.resolve() };
-  const [result] = await runComparison(comparison, environment, settings, quiet);
-  return result!;
 }
 
 void test("over the rounds each contender runs in each place", () => {
@@ -167,4 +177,48 @@ void test("a process that only computes is on the CPU all the time, and the case
   assert.equal(server?.callers, 4);
   assert.ok((contenders[0]?.onCpu?.max ?? 0) > 0);
   assert.equal(contenders[1]?.cpuBar, 2);
+});
+
+void test("what the environment saw of a round is part of its answer, and its CPU time is set against the round's", async () => {
+  let asked = 0;
+  const observed = () => Promise.resolve({ answer: { left: ++asked > 6 ? 2 : 1 }, cpuMs: asked * 1e6 });
+  const { contenders, answer } = await runWith(["ours"], { ...SETTINGS, launches: 1 }, {}, { observed });
+  assert.equal(answer?.["left"], 2);
+  // A thousand seconds in each round.
+  assert.ok((contenders[0]?.serverBusy?.min ?? 0) > 1);
+  const wrong = await runWith(["ours", "leaves too much"], SETTINGS, {}, { observed });
+  assert.equal(wrong.contenders[1]?.disqualified, "wrong answer: left 2");
+});
+
+void test("a case that cannot be measured here is left out, and the reason is told once", async () => {
+  const one = comparisonOf(["ours"]);
+  const twice = {
+    ...one,
+    cases: [...one.cases, { ...one.cases[0]!, name: "more" }, { ...one.cases[0]!, name: "here" }],
+  };
+  const environment = {
+    parameters: { greeting: "hello" },
+    whyNot: ({ name }: { name: string }) => (name === "here" ? undefined : "no such part"),
+    stop: () => Promise.resolve(),
+  };
+  const results = await runComparison(twice, environment, SETTINGS, quiet);
+  assert.deepEqual(
+    results.map(({ name }) => name),
+    ["here"],
+  );
+  assert.deepEqual(leftOut(twice, environment), ["2 of 3 cases were left out: no such part."]);
+  assert.deepEqual(leftOut(one, undefined), []);
+});
+
+void test("where it is asked for, each contender's allocations are measured, collections or not", async () => {
+  const one = comparisonOf(["ours", { name: "wasteful", library: "wasteful" }]);
+  const allocating = { ...one, cases: [{ ...one.cases[0]!, allocations: true }] };
+  const environment = { parameters: { greeting: "hello" }, stop: () => Promise.resolve() };
+  const [result] = await runComparison(allocating, environment, { ...SETTINGS, rounds: 1, launches: 1 }, quiet);
+  const [ours, wasteful] = result!.contenders;
+  // An array of 10,000 words for each operation: more than the young generation holds in a round.
+  const bytes = wasteful?.bytesPerOp?.median ?? 0;
+  assert.ok(bytes > 79_000 && bytes < 90_000, `${bytes}`);
+  assert.ok((ours?.bytesPerOp?.median ?? Infinity) < 9000, JSON.stringify(ours));
+  assert.equal((await runWith(["ours"])).contenders[0]?.bytesPerOp, undefined);
 });

@@ -3,6 +3,9 @@ import { join } from "node:path";
 import type { Contender, Parameters } from "../harness/contender.ts";
 import { textField } from "../harness/values.ts";
 
+/** So that it is really allocated. */
+const kept: number[][] = [];
+
 /** Contenders for the tests of the harness: real processes, small work. */
 export function createContender(name: string, parameters: Parameters): Contender {
   if (name === "cannot start") throw new Error("no such library");
@@ -20,6 +23,7 @@ export function createContender(name: string, parameters: Parameters): Contender
       if (name === "throws") throw new Error("broken", { cause: new Error("the cause") });
       // A contender that only later forgets part of its work.
       const skipped = name === "wrong later" && rounds > 2 ? 1 : 0;
+      if (name === "wasteful") for (let i = 0; i < operations; i++) kept[i % 10] = Array(10_000).fill(i);
       return { operations: operations - skipped, sum: work(operations) };
     },
   };

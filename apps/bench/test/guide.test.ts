@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { bestHitRate } from "../guide/demo.ts";
+import { verdict } from "../guide/latency.ts";
 import { demoEnvironment } from "../guide/demo-process.ts";
 
 void test("the demo gets none of the user's settings, but what any program needs", () => {
@@ -42,4 +43,9 @@ void test("the more prompts there are to draw from, the less any cache can hit",
   assert.equal(bestHitRate(1000, 1), 0.999);
   // All of the 50 come in 1000 draws: 50 misses and no more.
   assert.equal(rates[0], 0.95);
+});
+
+void test("a gain is held against its bar, with what the guide claims beside", () => {
+  assert.equal(verdict(-0.8, -0.8, "-40 %"), "The bar: -80 %, where the guide says -40 %: met, with -80.0 %.");
+  assert.match(verdict(-0.79, -0.8, "-40 %"), /missed, with -79\.0 %/);
 });

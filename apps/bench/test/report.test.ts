@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { allocationTable } from "../harness/allocation-table.ts";
 import { barChart } from "../harness/chart.ts";
 import { markdownTable, nanoseconds, perSecond } from "../harness/format.ts";
 import { replaceSection } from "../harness/publish.ts";
@@ -164,6 +165,53 @@ void test("where a server does the work, CPU time stands beside the time, with i
     lines.slice(1).map((line) => line.at(-1)),
     ["2.00× missed", "client limits", "round trips limit"],
   );
+});
+
+void test("where a server's own share of the time is known it stands beside; no bar for CPU time, no column", () => {
+  const at = (median: number) => ({ median, min: median, max: median });
+  const ours = {
+    name: "@vg/x",
+    library: "@vg/x",
+    nsPerOp: at(10),
+    cpuNsPerOp: at(9),
+    onCpu: at(0.9),
+    serverBusy: at(0.5),
+  };
+  const rival = { ...ours, name: "r", library: "r", speedRatio: at(1), cpuRatio: at(1), serverBusy: at(0.25) };
+  const one = { name: "c", title: "c", setting: "s", server: { callers: 4 }, operations: 1, rounds: 3, answer: null };
+  const [head, line] = settingTable([{ ...one, contenders: [ours, rival] }], {});
+  assert.equal(head?.includes("bar: CPU"), false);
+  assert.equal(head?.at(-1), "server busy: ours, beside");
+  assert.equal(line?.at(-1), "50 %, 25 %");
+});
+
+void test("what was allocated is a table of its own, in which cases of the same title are one", () => {
+  const at = (median: number) => ({ median, min: median, max: median });
+  const row = (name: string, bytes: number) => ({ name, library: name, nsPerOp: summary, bytesPerOp: at(bytes) });
+  const of = (...contenders: ReturnType<typeof row>[]) => ({
+    name: "c",
+    title: "c",
+    setting: "s",
+    operations: 1,
+    rounds: 3,
+    answer: null,
+    contenders,
+  });
+  const ours = row("@vg/x", 1000);
+  const table = allocationTable([of(ours, row("r1", 2500)), of(ours, row("r2", 900)), of(row("@vg/y", 10))], {});
+  assert.deepEqual(table?.slice(1), [
+    ["c", "@vg/x", "1,000 B", "1,000 B..1,000 B", ""],
+    ["", "r1", "2,500 B", "2,500 B..2,500 B", "2.50×"],
+    ["", "r2", "900 B", "900 B..900 B", "0.90×"],
+    ["c", "@vg/y", "10 B", "10 B..10 B", ""],
+  ]);
+  assert.match(resultsText([of(ours, row("r1", 2500))], {}), /Bytes of V8's heap[^]*2\.50×/);
+  assert.equal(allocationTable([], {}), undefined);
+});
+
+void test("what was left out is said among the warnings", () => {
+  const machine = { cpu: "", cores: 2, memoryGb: 1, system: "", node: "", v8: "", loadBefore: 0 };
+  assert.deepEqual(warnings({ quick: false, machine, versions: {}, leftOut: ["2 cases."] }), ["2 cases."]);
 });
 
 void test("a yardstick is a table of its own, or says why there is none", () => {
