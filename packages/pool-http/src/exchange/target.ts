@@ -32,7 +32,12 @@ export function toTarget(url: URL, inherited?: string): Target {
   const { href, origin } = url;
   const fragment = href.indexOf("#");
   // Not of pathname and search, which do not say that there was a question mark with nothing after it.
-  return { origin: sameText(origin), url, path: href.slice(origin.length, fragment < 0 ? undefined : fragment), authorization };
+  return {
+    origin: sameText(origin),
+    url,
+    path: href.slice(origin.length, fragment < 0 ? undefined : fragment),
+    authorization,
+  };
 }
 
 let lastOrigin = "";
