@@ -24,7 +24,12 @@ test.each([
 test("a body that does not fit is a TypeError, and nothing of it is handed out", async () => {
   await using server = await faultServer((socket) => socket.write(reply(200, "body")));
   await using pool = new HttpPool();
-  for (const integrity of [digest("sha256", "other"), `${digest("sha256")} ${digest("sha512", "other")}`]) {
+  for (const integrity of [
+    digest("sha256", "other"),
+    `${digest("sha256")} ${digest("sha512", "other")}`,
+    "sha256-é",
+    `${digest("sha256")} sha512-é`,
+  ]) {
     const error = await rejection(pool.fetch(server.url, { integrity }));
     expect(error).toBeInstanceOf(TypeError);
     expect(error.cause).toBeInstanceOf(HttpProtocolError);
