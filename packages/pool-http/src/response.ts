@@ -19,7 +19,7 @@ export interface HttpTimings extends HttpPhaseTimes {
 /** How a response acts on the stream below its body. */
 export interface StreamControl {
   /** Told when somebody asks for the body; until then a response that becomes garbage is a leak. */
-  readonly unread: UnreadBody;
+  readonly unread: UnreadBody | undefined;
   /** Resolves when the connection is kept or closed. */
   discard(): Promise<void>;
   /** The body is larger than `limitBytes`, which is more than the caller wants in memory. */
@@ -59,7 +59,7 @@ export class HttpResponse {
     this.headers = parts.headers;
     this.#parts = parts;
     this.#stream = parts.body instanceof Readable ? parts.body : undefined;
-    parts.control?.unread.heldBy(this);
+    parts.control?.unread?.heldBy(this);
   }
 
   /** Every attempt, in order; the last one brought this response. */
@@ -171,7 +171,7 @@ export class HttpResponse {
 
   #take(): void {
     this.#taken = true;
-    this.#parts.control?.unread.asked();
+    this.#parts.control?.unread?.asked();
   }
 
   #describe(): string {

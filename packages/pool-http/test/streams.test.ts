@@ -34,8 +34,8 @@ test("a stream outlives timeoutMs once its first byte has come", async () => {
     void next.promise.then(() => socket.end(chunk("last") + END));
   });
   await using pool = new HttpPool();
-  const response = await pool.get(server.url, { stream: true, timeoutMs: 30 });
-  setTimeout(next.resolve, 60);
+  const response = await pool.get(server.url, { stream: true, timeoutMs: 400 });
+  setTimeout(next.resolve, 450);
   expect(await response.text()).toBe("firstlast");
 });
 

@@ -414,7 +414,8 @@ export class Exchange implements AttemptRunner, Interrupted, Linked<Exchange> {
     attempt.stream(stream);
     this.#interruption.stopWith((failure) => stream.interrupt(failure));
     return this.#response(attempt, body, {
-      unread: this.#context.leaks.watch(stream, this.#journal, this.#site),
+      // What has come whole holds no connection.
+      unread: stream.isOver ? undefined : this.#context.leaks.watch(stream, this.#journal, this.#site),
       discard: () => stream.discard(),
       tooLarge: (sizeBytes, limitBytes) => stream.refuse(tooLarge(sizeBytes, limitBytes)),
     });

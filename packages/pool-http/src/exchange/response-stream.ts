@@ -44,8 +44,9 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
   #began = false;
   /** The buffer is full, and nobody takes from it. */
   #pausedSince: number | undefined;
-  readonly #gap: Limit;
-  readonly #total: Limit;
+  /** Both are without use where all of it has come before it was made, as is often so with a small one. */
+  readonly #gap: Limit | undefined;
+  readonly #total: Limit | undefined;
 
   constructor(
     attempt: Attempt,
@@ -60,6 +61,8 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
     this.#toError = toError;
     this.#onFinished = onFinished;
     this.#inflated = inflated;
+    this.on("error", ignore);
+    if (attempt.over) return;
     const { deadlines, gapMs, totalMs } = limits;
     this.#gap = new Limit(deadlines.of(gapMs), () => {
       const what = this.#began ? "nothing came for" : "no body byte within";
@@ -70,9 +73,8 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
     );
     this.#total.set();
     if (limits.firstGap) this.#gap.set();
-    this.on("error", ignore);
-    // Once the attempt is over, its connection may be somebody else's.
-    if (!attempt.over) attempt.connection.setWanted(attempt, false);
+    // Not once the attempt is over: its connection may be somebody else's then.
+    attempt.connection.setWanted(attempt, false);
   }
 
   /** It has ended well and without a byte: no encoding has such a form, but servers label empty bodies all the same. */
@@ -121,9 +123,9 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
     const more = this.push(chunk);
     // A reader that takes its time is no silence of the server.
     if (!more) {
-      this.#gap.callOff();
+      this.#gap?.callOff();
       this.#pausedSince = this.#limits.clock.now();
-    } else if (this.#outcome === undefined) this.#gap.set();
+    } else if (this.#outcome === undefined) this.#gap?.set();
     return more;
   }
 
@@ -131,7 +133,7 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
     // For the next request on this connection, if it comes before undici has seen that it was idle.
     this.#keepAlive();
     this.#wireEnded = true;
-    this.#gap.callOff();
+    this.#gap?.callOff();
     if (!this.#inflated) this.finish("complete");
     this.push(null);
   }
@@ -155,7 +157,7 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
 
   override _read(): void {
     this.#pausedSince = undefined;
-    if (this.#began && !this.#wireEnded && this.#outcome === undefined) this.#gap.set();
+    if (this.#began && !this.#wireEnded && this.#outcome === undefined) this.#gap?.set();
     this.#attempt.resume();
   }
 
@@ -177,8 +179,8 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
   finish(outcome: StreamOutcome): void {
     if (this.#outcome !== undefined) return;
     this.#outcome = outcome;
-    this.#gap.callOff();
-    this.#total.callOff();
+    this.#gap?.callOff();
+    this.#total?.callOff();
     this.#onFinished(outcome);
   }
 
