@@ -214,7 +214,8 @@ export class HttpPool {
    * it was, where the settings cannot be used.
    */
   setTls(tls: HttpTlsOptions): void {
-    const resolved = resolveTls(tls, `${this.name}: setTls`);
+    // Undefined would mean none of them, which nobody who calls this wants.
+    const resolved = resolveTls(tls ?? null, `${this.name}: setTls`);
     this.#transport.setTls(resolved);
     if (resolved.insecureSkipVerify) this.#warnInsecure();
   }

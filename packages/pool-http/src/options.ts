@@ -240,7 +240,8 @@ export function resolveOptions(options: HttpPoolOptions): ResolvedOptions {
     proxy: resolveProxy(check.raw("proxy"), fail),
     baseUrl: resolveBaseUrl(check.raw("baseUrl"), fail),
     headers: resolveHeaders(check.raw("headers"), check.string("userAgent", { fallback: "vg-pool-http" }), (rule) =>
-      check.refuse("headers", rule),
+      // Without the value, which may be a secret.
+      fail(`${OWNER}: headers must be ${rule}.`),
     ),
     logger: logger === undefined ? undefined : harmless(logger),
     clock: check.objectWith<Clock>("clock", ["now"]) ?? monotonicClock,

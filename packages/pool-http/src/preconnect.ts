@@ -11,6 +11,14 @@ export interface HttpPreconnectOptions {
   signal?: AbortSignal | undefined;
 }
 
+const NO_ROOM: Failure = {
+  reason: "connect",
+  phase: "connect",
+  code: "ERR_VG_HTTP_CONNECT",
+  detail: "no connection was opened: maxTotalConns leaves no room, or the pool was closed meanwhile",
+  sent: false,
+};
+
 /** See {@link HttpPool.preconnect}. Throws HttpRequestError for what cannot be. */
 export function preconnect(
   transport: Transport,
@@ -41,8 +49,8 @@ export function preconnect(
       signal?.removeEventListener("abort", aborted);
       settle();
     };
-    const finish = (failure: Failure | undefined): void => {
-      if (connected() > 0 || failure === undefined) return end(() => resolve(connected()));
+    const finish = (failure: Failure = NO_ROOM): void => {
+      if (connected() > 0) return end(() => resolve(connected()));
       const total_ms = options.clock.now() - startedAt;
       const none = { queue_ms: 0, tls_ms: 0, headers_ms: 0, body_ms: 0, backoff_ms: 0 };
       const about = {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { DeadlineLine, type Limited } from "../src/exchange/deadline-line.ts";
+import { DeadlineLine, DeadlineLines, type Limited } from "../src/exchange/deadline-line.ts";
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] }));
 afterEach(() => void vi.useRealTimers());
@@ -10,6 +10,7 @@ class Request implements Limited {
   previous: Limited | undefined;
   next: Limited | undefined;
   linked = false;
+  keepsAlive = false;
   passedAt: number | undefined;
 
   passDeadline(): void {
@@ -31,7 +32,7 @@ test("each deadline passes in its time, unless its request has ended; whatever c
         if (one.kind === "begin") {
           const request = new Request();
           begun.push({ request, at: performance.now(), endedAt: undefined });
-          line.add(request);
+          line.add(request, false);
         } else if (one.kind === "wait") {
           vi.advanceTimersByTime(one.ms);
         } else {
@@ -57,7 +58,7 @@ test("one timer serves any number of requests, and requests that end touch none"
   const line = new DeadlineLine(100);
   for (let n = 0; n < 1_000; n++) {
     const request = new Request();
-    line.add(request);
+    line.add(request, false);
     line.remove(request);
     expect(vi.getTimerCount()).toBe(1);
   }
@@ -80,10 +81,27 @@ test("a request whose end throws holds up none of the others", () => {
     throw new Error("of the user's clock");
   };
   const good = new Request();
-  line.add(bad);
-  line.add(good);
+  line.add(bad, false);
+  line.add(good, false);
   vi.advanceTimersByTime(200);
   nextTick.mockRestore();
   expect(good.passedAt).toBe(performance.now() - 100);
   expect(thrown).toMatchObject([{ message: "of the user's clock" }]);
+});
+
+test("lines that make room for others leave no timer behind, nor do those of a closed pool", () => {
+  const lines = new DeadlineLines();
+  const waiting = new Request();
+  lines.of(1).add(waiting, false);
+  for (let ms = 2; ms < 500; ms++) {
+    const line = lines.of(ms);
+    const request = new Request();
+    line.add(request, false);
+    line.remove(request);
+  }
+  lines.close();
+  // Only that of the one who still waits, until it has been told.
+  expect(vi.getTimerCount()).toBe(1);
+  vi.advanceTimersByTime(10);
+  expect([waiting.passedAt !== undefined, vi.getTimerCount()]).toEqual([true, 0]);
 });

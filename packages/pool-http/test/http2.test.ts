@@ -243,6 +243,9 @@ test("REFUSED_STREAM is retried for every method, because the server did nothing
     undefined,
   ]);
   expect([done, server.accepted()]).toEqual([["/pay"], 1]);
+  refused = -10;
+  const error = await rejection(pool.post(`${server.url}/pay`, "x", { maxRetries: 0 }));
+  expect(error).toMatchObject({ sent: false, retryable: true });
 });
 
 test.each([
@@ -566,4 +569,26 @@ test("a busy HTTP/2 origin makes room for another one that maxTotalConns keeps o
   await Promise.all(load);
   expect(rounds).toBeLessThan(5000);
   expect(pool.getStats()).toMatchObject({ error_count: 0 });
+});
+
+test("bodies of strings go over HTTP/2 as over HTTP/1.1", async () => {
+  const bodies: string[] = [];
+  await using server = await http2Server((stream) => {
+    let body = "";
+    stream.setEncoding("utf8");
+    stream.on("data", (chunk: string) => (body += chunk));
+    stream.on("end", () => {
+      bodies.push(body);
+      answer(stream);
+    });
+  }, secure());
+  await using pool = h2();
+  await pool.post(server.url, Readable.from(["a", "ü"]));
+  await pool.post(
+    server.url,
+    (async function* () {
+      yield "b";
+    })(),
+  );
+  expect(bodies).toEqual(["aü", "b"]);
 });

@@ -291,7 +291,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
   #classify(error: Error): Failure {
     const code = codeOf(error) ?? error.name;
     const { phase, sent } = this;
-    const failure = (reason: Failure["reason"], detail: string, cause: unknown = error): Failure => ({
+    const shown = error.name === "HTTPParserError" ? withoutData(error) : error;
+    const failure = (reason: Failure["reason"], detail: string, cause: unknown = shown): Failure => ({
       reason,
       phase,
       code,
@@ -341,4 +342,11 @@ export class Attempt implements Dispatcher.DispatchHandler {
     if (code.startsWith("HTTP2_")) return failure("network", error.message);
     return failure("network", `the connection broke (${code})${hint}`);
   }
+}
+
+/** undici's parser hands out what it could not read, which is a part of somebody's answer. */
+function withoutData(error: Error): Error {
+  const shown = new Error(error.message);
+  shown.name = error.name;
+  return Object.assign(shown, { code: codeOf(error) ?? error.name });
 }

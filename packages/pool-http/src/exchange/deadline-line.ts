@@ -1,38 +1,68 @@
+import { AsyncResource } from "node:async_hooks";
 import { LinkedList, type Linked } from "../linked-list.ts";
 
 /** What can be in a line of deadlines. */
 export interface Limited extends Linked<Limited> {
-  /** On the process's monotonic clock; the line's own. */
+  /** On the process's monotonic clock; the line's own, as the next one. */
   deadline: number;
+  keepsAlive: boolean;
   passDeadline(): void;
 }
+
+/** A timer keeps the context in which it was made: not that of whoever came first, for all who come after. */
+const outside = new AsyncResource("vg:pool-http:deadlines");
 
 /**
  * Deadlines that are all equally far away when they begin, so they come due in that order, and one timer serves all of
  * them. Node's timers have such lines too, but make and drop one whenever there is a single request under way, which
  * then costs as much as a tenth of that request.
  *
- * The timer is left to ring when its request has been answered: that costs nothing until then. It keeps no process alive;
- * whoever waits does so for a socket, which does.
+ * The timer is left to ring when its request has been answered: that costs nothing until then. It keeps the process alive
+ * for those who want it.
  */
 export class DeadlineLine {
   readonly #ms: number;
   readonly #list = new LinkedList<Limited>();
+  /** How many want the process to stay alive. */
+  #wanted = 0;
   #timer: NodeJS.Timeout | undefined;
+  /** Nobody will look it up again. */
+  #isLast = false;
 
   constructor(ms: number) {
     this.#ms = ms;
   }
 
-  add(limited: Limited): void {
+  get isEmpty(): boolean {
+    return this.#list.size === 0;
+  }
+
+  add(limited: Limited, keepsAlive: boolean): void {
     limited.deadline = performance.now() + this.#ms;
+    limited.keepsAlive = keepsAlive;
     this.#list.push(limited);
+    if (keepsAlive && this.#wanted++ === 0) this.#timer?.ref();
     if (this.#timer === undefined) this.#wait(this.#ms);
   }
 
   /** Without effect on what is in no line. */
   remove(limited: Limited): void {
-    this.#list.remove(limited);
+    if (!this.#list.remove(limited)) return;
+    this.letExit(limited);
+    if (this.#isLast && this.isEmpty) this.close();
+  }
+
+  /** It wants the process to stay alive no more. */
+  letExit(limited: Limited): void {
+    if (!limited.keepsAlive) return;
+    limited.keepsAlive = false;
+    if (--this.#wanted === 0) this.#timer?.unref();
+  }
+
+  /** Those that are in it are the last. */
+  closeWhenEmpty(): void {
+    this.#isLast = true;
+    if (this.isEmpty) this.close();
   }
 
   /** Nobody is left, and nobody will come. */
@@ -42,7 +72,8 @@ export class DeadlineLine {
   }
 
   #wait(ms: number): void {
-    this.#timer = setTimeout(this.#ring, Math.max(1, Math.ceil(ms))).unref();
+    this.#timer = outside.runInAsyncScope(() => setTimeout(this.#ring, Math.max(1, Math.ceil(ms))));
+    if (this.#wanted === 0) this.#timer.unref();
   }
 
   readonly #ring = (): void => {
@@ -76,7 +107,7 @@ export class DeadlineLines {
   of(ms: number): DeadlineLine {
     let line = this.#lines.get(ms);
     if (line === undefined) {
-      if (this.#lines.size >= KEPT) this.#lines.clear();
+      if (this.#lines.size >= KEPT) this.#forget();
       line = new DeadlineLine(ms);
       this.#lines.set(ms, line);
     }
@@ -84,7 +115,11 @@ export class DeadlineLines {
   }
 
   close(): void {
-    for (const line of this.#lines.values()) line.close();
+    this.#forget();
+  }
+
+  #forget(): void {
+    for (const line of this.#lines.values()) line.closeWhenEmpty();
     this.#lines.clear();
   }
 }
@@ -95,6 +130,7 @@ export class Limit implements Limited {
   previous: Limited | undefined;
   next: Limited | undefined;
   linked = false;
+  keepsAlive = false;
   readonly passDeadline: () => void;
   readonly #line: DeadlineLine;
 
@@ -106,7 +142,7 @@ export class Limit implements Limited {
   /** From now on; one that is set already is put off. */
   set(): void {
     this.#line.remove(this);
-    this.#line.add(this);
+    this.#line.add(this, false);
   }
 
   callOff(): void {

@@ -24,9 +24,10 @@ import type { StatsRecorder } from "../stats.ts";
 import type { OriginCounters } from "../stats/counters.ts";
 import { Connection } from "../transport/connection.ts";
 import type { Transport, Waiter } from "../transport/transport.ts";
+import { layersOf, openStream, responseOf } from "./answer.ts";
 import { Attempt, type AttemptRunner } from "./attempt.ts";
 import type { DeadlineLines } from "./deadline-line.ts";
-import { decodeBody, parseEncoding } from "./decode.ts";
+import { decodeBody } from "./decode.ts";
 import { timedOut, tooLarge, type Failure } from "./failure.ts";
 import { headerText } from "./headers.ts";
 import { describeEnd } from "./breakdown.ts";
@@ -35,9 +36,10 @@ import { isRedirect, nextHop, redirectFailure } from "./redirect.ts";
 import { Interruption, type Interrupted } from "./interruption.ts";
 import { OpenedBody } from "./request-body.ts";
 import { headersFor, type PreparedRequest } from "./request.ts";
+import { Retries } from "./retries.ts";
 import type { RetryBudgets } from "./retry-budget.ts";
 import type { LeakWatch } from "./leak-watch.ts";
-import { InflatedStream, ResponseStream } from "./response-stream.ts";
+import type { StreamOutcome } from "./response-stream.ts";
 import {
   isErrorStatus,
   isRepeatable,
@@ -46,7 +48,6 @@ import {
   retryAfterOf,
   retryCauseOfFailure,
   retryCauseOfStatus,
-  retryDelayMs,
   type RetryCause,
 } from "./retry-policy.ts";
 import { describeRequest } from "./target.ts";
@@ -84,10 +85,8 @@ export class Exchange implements AttemptRunner, Interrupted, Linked<Exchange> {
   readonly #interruption: Interruption;
   /** Changes with redirects. */
   #request: PreparedRequest;
-  #retries = 0;
-  #resends = 0;
-  /** The last attempt met a dead connection. */
-  #stale = false;
+  /** Made when something has gone wrong. */
+  #retries: Retries | undefined;
   #redirects = 0;
   #attempt: Attempt | undefined;
   #attemptTimer: NodeJS.Timeout | undefined;
@@ -160,7 +159,7 @@ export class Exchange implements AttemptRunner, Interrupted, Linked<Exchange> {
     const attempt = this.#attempt;
     try {
       if (failure === undefined && attempt !== undefined && !this.#interruption.happened) {
-        if (attempt.collected && this.#layersOf(attempt) === undefined) {
+        if (attempt.collected && layersOf(attempt, this.#request) === undefined) {
           this.#sent();
           return this.#respond(attempt, attempt.takeBody());
         }
@@ -205,7 +204,7 @@ export class Exchange implements AttemptRunner, Interrupted, Linked<Exchange> {
         if (failure === undefined) {
           const cause = retryCauseOfStatus(this.#request, attempt.status);
           const after = cause === undefined ? undefined : retryAfterOf(attempt.headers, Date.now());
-          const delay = cause === undefined ? this.#bodyForbids(attempt.status) : this.#retryDelay(after);
+          const delay = this.#retryDelay(cause, attempt.status, after);
           if (cause !== undefined && delay !== undefined) {
             this.#journal.attemptEnded(attempt);
             void attempt.discard();
@@ -222,9 +221,10 @@ export class Exchange implements AttemptRunner, Interrupted, Linked<Exchange> {
       failure = this.#interruption.failure ?? (failure as Failure);
       this.#journal.attemptEnded(attempt, failure);
       if (this.#interruption.failure !== undefined) return failure;
-      if (this.#resend(failure)) continue;
       const cause = retryCauseOfFailure(this.#request, failure);
-      const delay = cause === undefined ? this.#bodyForbids(failure) : this.#retryDelay(undefined);
+      this.#retries ??= new Retries(this.#context, this.#journal);
+      if (this.#retries.resend(failure, cause)) continue;
+      const delay = this.#retryDelay(cause, failure);
       if (cause === undefined || delay === undefined) return failure;
       await this.#backoff(cause, delay);
     }
@@ -237,8 +237,8 @@ export class Exchange implements AttemptRunner, Interrupted, Linked<Exchange> {
     this.#attempt = undefined;
     if (this.#interruption.failure !== undefined) return Promise.resolve(this.#interruption.failure);
     this.#journal.attemptStarted();
-    const leased = this.#context.transport.acquire(this.#request.target.origin, this.#stale);
-    this.#stale = false;
+    const fresh = this.#retries?.takeFresh();
+    const leased = this.#context.transport.acquire(this.#request.target.origin, fresh);
     if (!(leased instanceof Connection)) return this.#sendInTurn(leased);
     this.#journal.leased(leased);
     return this.#sendOver(leased);
@@ -328,36 +328,18 @@ export class Exchange implements AttemptRunner, Interrupted, Linked<Exchange> {
     return "followed";
   }
 
-  /** The request went over a connection that was dead already: repeat it at once, at no cost. */
-  #resend(failure: Failure): boolean {
-    this.#stale = failure.reason === "stale";
-    if (failure.reason !== "stale" || retryCauseOfFailure(this.#request, failure) === undefined) return false;
-    // No more than there can be dead connections; after that, something else is wrong.
-    if (this.#resends > this.#context.options.maxConnsPerHost) return false;
-    this.#resends++;
-    this.#journal.resent();
-    return true;
-  }
-
-  /** How long to wait before the next retry; `undefined` where there is none left, or no time for it. */
-  #retryDelay(retryAfterMs: number | undefined): number | undefined {
-    if (this.#retries >= this.#request.maxRetries) return this.#journal.notRetried("max_retries");
-    const { options, budgets } = this.#context;
-    const { retryBaseMs: baseMs, retryCapMs: capMs, random } = options;
-    const delay = retryDelayMs(this.#retries, { baseMs, capMs, random, retryAfterMs });
-    // Waiting past the deadline would turn an answer into a timeout.
-    if (delay >= this.#remainingMs()) return this.#journal.notRetried("deadline");
-    // Last, for it takes what it finds.
-    return budgets.withdraw(this.#request.target.origin, this.clock.now()) ? delay : this.#journal.notRetried("budget");
-  }
-
-  /** Says so where the request would be sent again, had it another body. */
-  #bodyForbids(outcome: number | Failure): undefined {
-    if (onlyBodyForbids(this.#request, outcome)) this.#journal.notRetried("one_shot_body");
+  /** How long to wait before the next retry; `undefined` where there is none. */
+  #retryDelay(cause: RetryCause | undefined, outcome: number | Failure, retryAfterMs?: number): number | undefined {
+    if (cause === undefined) {
+      // Had it another body, it would be sent again: that is worth saying.
+      if (onlyBodyForbids(this.#request, outcome)) this.#journal.notRetried("one_shot_body");
+      return undefined;
+    }
+    this.#retries ??= new Retries(this.#context, this.#journal);
+    return this.#retries.delay(this.#request, this.#remainingMs(), retryAfterMs);
   }
 
   async #backoff(cause: RetryCause, delay: number): Promise<void> {
-    this.#retries++;
     this.#journal.retried(cause, delay);
     this.#at = BACKOFF;
     await waitFor(delay, this.#interruption);
@@ -374,7 +356,7 @@ export class Exchange implements AttemptRunner, Interrupted, Linked<Exchange> {
       if (failure !== undefined) return failure;
     }
     const raw = attempt.takeBody();
-    const layers = this.#layersOf(attempt);
+    const layers = layersOf(attempt, this.#request);
     if (layers === undefined) return raw;
     const decoded = decodeBody(raw, layers, this.#request.maxResponseBytes);
     return decoded instanceof Promise ? waitForResult(decoded, this.#interruption) : decoded;
@@ -391,60 +373,43 @@ export class Exchange implements AttemptRunner, Interrupted, Linked<Exchange> {
   #respondWithStream(attempt: Attempt): HttpResponse {
     this.#journal.attemptEnded(attempt);
     this.#at = BODY;
-    const request = this.#request;
-    const layers = this.#layersOf(attempt);
-    const stream = new ResponseStream(
+    const { leaks } = this.#context;
+    const { stream, body } = openStream(
       attempt,
+      this.#request,
+      { clock: this.clock, deadlines: this.#context.deadlines },
       {
-        clock: this.clock,
-        deadlines: this.#context.deadlines,
-        firstGap: request.firstGapMs !== undefined,
-        gapMs: request.bodyGapTimeoutMs,
-        totalMs: request.bodyTimeoutMs,
         onFirstByte: () => this.#interruption.met(),
+        onFinished: (outcome) => this.#streamed(attempt, outcome),
+        toError: (failure) => this.#toError(failure),
       },
-      (failure) => this.#toError(failure),
-      (outcome) => {
-        if (outcome === "complete") this.#finish(isErrorStatus(attempt.status) ? "error" : "success");
-        else this.#finish(outcome === "canceled" || outcome.reason === "abort" ? "canceled" : "error", outcome);
-      },
-      layers !== undefined,
     );
-    const body = layers === undefined ? stream : new InflatedStream(stream, layers);
-    attempt.stream(stream);
+    this.#interruption.letExit();
     this.#interruption.stopWith((failure) => stream.interrupt(failure));
     return this.#response(attempt, body, {
       // What has come whole holds no connection.
-      unread: stream.isOver ? undefined : this.#context.leaks.watch(stream, this.#journal, this.#site),
+      unread: stream.isOver ? undefined : leaks.watch(stream, this.#journal, this.#site),
       discard: () => stream.discard(),
       tooLarge: (sizeBytes, limitBytes) => stream.refuse(tooLarge(sizeBytes, limitBytes)),
     });
   }
 
+  #streamed(attempt: Attempt, outcome: StreamOutcome): void {
+    if (outcome === "complete") this.#finish(isErrorStatus(attempt.status) ? "error" : "success");
+    else this.#finish(outcome === "canceled" || outcome.reason === "abort" ? "canceled" : "error", outcome);
+  }
+
   #response(attempt: Attempt, body: Buffer | Readable, control?: StreamControl): HttpResponse {
-    const request = this.#request;
-    const { headers } = attempt;
-    if (this.#layersOf(attempt) !== undefined) {
-      // They describe the body on the wire, not the one that is handed out.
-      delete headers["content-encoding"];
-      delete headers["content-length"];
-    }
-    return new HttpResponse({
-      status: attempt.status,
-      statusText: attempt.statusText,
-      headers,
-      journal: this.#journal,
-      body,
-      control,
-      pool: this.#context.options.name,
-      request,
-    });
+    const about = { pool: this.#context.options.name, journal: this.#journal };
+    return responseOf(attempt, this.#request, about, body, control);
   }
 
   /** Once; a second time only to call an error what was a success. */
   #finish(outcome: "success" | "error" | "canceled", failure?: Failure | "canceled"): void {
     if (this.#outcome !== undefined) {
-      if (this.#outcome === "success" && outcome === "error") this.#journal.counters.refused();
+      if (this.#outcome !== "success" || outcome !== "error") return;
+      this.#outcome = outcome;
+      this.#journal.counters.refused();
       return;
     }
     this.#outcome = outcome;
@@ -455,11 +420,6 @@ export class Exchange implements AttemptRunner, Interrupted, Linked<Exchange> {
   }
 
   // ---- particulars
-
-  #layersOf(attempt: Attempt): readonly string[] | undefined {
-    if (!this.#request.decodes || attempt.status === 206) return undefined;
-    return parseEncoding(headerText(attempt.headers["content-encoding"]));
-  }
 
   /** Of a function that the pool was given, or of ours. Whatever it was, nothing of the request may stay behind. */
   #unexpected(error: unknown): Failure {

@@ -18,6 +18,7 @@ export class Interruption implements Limited {
   previous: Limited | undefined;
   next: Limited | undefined;
   linked = false;
+  keepsAlive = false;
   readonly #request: Interrupted;
   readonly #line: DeadlineLine;
   readonly #signal: AbortSignal | undefined;
@@ -27,7 +28,7 @@ export class Interruption implements Limited {
   constructor(request: Interrupted, timeoutMs: number, signal: AbortSignal | undefined, lines: DeadlineLines) {
     this.#request = request;
     this.#line = lines.of(timeoutMs);
-    this.#line.add(this);
+    this.#line.add(this, true);
     this.#signal = signal;
     if (signal === undefined) return;
     this.#onAbort = () => this.interrupt(request.signalAborted(signal.reason));
@@ -68,6 +69,11 @@ export class Interruption implements Limited {
   /** The wait is over. */
   waited(): void {
     this.#stop = undefined;
+  }
+
+  /** Whoever has the response may let the process end before the body begins. */
+  letExit(): void {
+    this.#line.letExit(this);
   }
 
   /** The deadline was met; signal and pool may still end a stream. */

@@ -136,7 +136,8 @@ export class Journal implements LeakListener {
     this.#endedAt = this.#now();
     this.#errorCode = failure?.code;
     if (attempt !== undefined) {
-      this.#sent = attempt.sent;
+      // What the server says that it never looked at has not been sent to it.
+      this.#sent = attempt.sent && failure?.sent !== false;
       this.#status = attempt.status;
       this.#respondedAt = attempt.respondedAt;
       if (attempt.status > 0) this.counters.responded(attempt.respondedAt - this.#leasedAt);

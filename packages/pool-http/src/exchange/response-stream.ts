@@ -32,8 +32,6 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
   readonly #limits: StreamLimits;
   readonly #toError: (failure: Failure) => unknown;
   readonly #onFinished: (outcome: StreamOutcome) => void;
-  /** The end on the wire is not the end: it has to be inflated, which may fail. */
-  readonly #inflated: boolean;
   /** What readers get, once it has failed. */
   thrown: unknown;
   wasRead = false;
@@ -53,14 +51,12 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
     limits: StreamLimits,
     toError: (failure: Failure) => unknown,
     onFinished: (outcome: StreamOutcome) => void,
-    inflated: boolean,
   ) {
     super({ highWaterMark: 64 * 1024 });
     this.#attempt = attempt;
     this.#limits = limits;
     this.#toError = toError;
     this.#onFinished = onFinished;
-    this.#inflated = inflated;
     this.on("error", ignore);
     if (attempt.over) return;
     const { deadlines, gapMs, totalMs } = limits;
@@ -104,8 +100,9 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
 
   /** It is more than the reader takes. Counts even where the last byte has come already. */
   refuse(failure: Failure): void {
-    if (this.#outcome === "complete") this.#onFinished(failure);
-    else this.interrupt(failure);
+    if (this.#outcome !== "complete") return this.interrupt(failure);
+    this.thrown ??= this.#toError(failure);
+    this.#onFinished(failure);
   }
 
   /** Ends the stream from outside: a limit, the caller's signal, the pool's end. */
@@ -134,7 +131,8 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
     this.#keepAlive();
     this.#wireEnded = true;
     this.#gap?.callOff();
-    if (!this.#inflated) this.finish("complete");
+    // Whether it can be inflated is seen when it is read, which may be never.
+    this.finish("complete");
     this.push(null);
   }
 
@@ -237,14 +235,13 @@ export class InflatedStream extends Readable {
   readonly #failed = (error: Error): void => {
     if (this.#stream.empty) return this.#complete();
     // Where the stream itself failed, or its reader left, this is only the echo and changes nothing.
-    this.#stream.interrupt(undecodable(error));
+    this.#stream.refuse(undecodable(error));
     this.destroy((this.#stream.thrown as Error | undefined) ?? error);
   };
 
   readonly #complete = (): void => {
     if (this.#completed) return;
     this.#completed = true;
-    this.#stream.finish("complete");
     this.push(null);
   };
 }

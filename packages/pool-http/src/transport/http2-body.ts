@@ -4,7 +4,7 @@ import type { Dispatcher } from "undici";
 /** Writes a body to its stream as fast as the stream takes it. Never rejects: a source that fails fails the stream. */
 export async function sendBody(
   stream: ClientHttp2Stream,
-  body: string | Uint8Array | Blob | AsyncIterable<Uint8Array>,
+  body: string | Uint8Array | Blob | AsyncIterable<Uint8Array | string>,
   exchange: { readonly ended: boolean; fail(error: Error): void },
   handler: Dispatcher.DispatchHandler,
 ): Promise<void> {
@@ -14,11 +14,12 @@ export async function sendBody(
     handler.onBodySent?.(bytes);
     return;
   }
-  const chunks: AsyncIterable<Uint8Array> = body instanceof Blob ? body.stream() : body;
+  const chunks: AsyncIterable<Uint8Array | string> = body instanceof Blob ? body.stream() : body;
   try {
     for await (const chunk of chunks) {
       if (exchange.ended || stream.destroyed) return;
-      const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
+      const bytes =
+        typeof chunk === "string" ? Buffer.from(chunk) : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
       const room = stream.write(bytes);
       handler.onBodySent?.(bytes);
       if (!room && !(await drained(stream))) return;
