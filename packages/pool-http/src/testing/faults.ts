@@ -17,7 +17,7 @@ export function resetAfterHeaders(part = "part"): Script {
 
 /** A whole response, and `ms` later a reset, whatever the connection does by then: how pools get dead connections. */
 export function resetAfterResponse(ms: number, response: Step = reply(200)): Script {
-  return [response, meanwhile([wait(ms), reset()])];
+  return [response, meanwhile([written(), wait(ms), reset()])];
 }
 
 /** A whole response, and the connection ends, of which the headers gave no warning. */
@@ -157,9 +157,14 @@ function fillerBytes(bytes: number): Step {
   });
 }
 
-/** What was written leaves this process, in HTTP/2, too, which gathers its frames first. */
+/**
+ * What was written leaves this process, in HTTP/2, too. That gathers its frames first, and writes the end of a body only
+ * after the turns of the event loop that the rest of it took.
+ */
 function written(): Step {
-  return step("written()", () => new Promise((resolve) => setImmediate(() => setImmediate(resolve))));
+  return step("written()", async ({ protocol }) => {
+    for (let turns = protocol === "h2" ? 8 : 2; turns > 0; turns--) await new Promise(setImmediate);
+  });
 }
 
 const ZEROS = Buffer.alloc(1024 * 1024);

@@ -11,10 +11,11 @@ import { BaseExchange, writeTo, type ExchangeServices } from "./exchange.ts";
 import type { ConnectionHost } from "./http1.ts";
 import type { RequestRecord } from "./records.ts";
 import { runScript, type FaultExchange, type FaultHeaders, type Script } from "./script.ts";
+import { Wire } from "./wire.ts";
 
 /** Answers the streams of one connection, each with its script, side by side. */
 export function serveHttp2(socket: Socket, raw: Socket, signal: AbortSignal, host: ConnectionHost): void {
-  const connection = new Http2Connection(performServerHandshake(socket), socket, raw, signal);
+  const connection = new Http2Connection(socket, raw, signal);
   connection.session.on("error", () => {});
   connection.session.on("stream", (stream, headers) => serveStream(connection, stream, headers, host));
 }
@@ -27,11 +28,13 @@ class Http2Connection {
   count = 0;
   /** Of the streams that are open, by their numbers. */
   readonly records = new Map<number, RequestRecord>();
+  readonly #wire: Wire;
   /** The last stream that is processed; those after it only get recorded. */
   #lastStream = Infinity;
 
-  constructor(session: ServerHttp2Session, socket: Socket, raw: Socket, signal: AbortSignal) {
-    this.session = session;
+  constructor(socket: Socket, raw: Socket, signal: AbortSignal) {
+    this.#wire = new Wire(socket);
+    this.session = performServerHandshake(this.#wire);
     this.socket = socket;
     this.raw = raw;
     this.signal = signal;
@@ -48,7 +51,7 @@ class Http2Connection {
     // Not by the session: it takes 0 for "all of them", and would hide the streams that come nevertheless. Nor may it
     // send one of its own when it closes, which would take back what this one says.
     this.session.goaway = () => {};
-    this.socket.write(goAwayFrame(this.#lastStream, code));
+    this.#wire.write(goAwayFrame(this.#lastStream, code));
   }
 }
 

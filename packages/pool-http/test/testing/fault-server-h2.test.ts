@@ -161,11 +161,20 @@ test("GOAWAY in the middle of a burst: earlier streams are answered, later ones 
   for (const { unprocessed } of server.requests.slice(3)) expect(unprocessed).toBe(true);
 });
 
-test("GOAWAY may exclude the request that brings it", async () => {
-  await using server = await startFaultServer({ protocol: "h2c", requests: goAway({ includingThis: true }) });
-  const answer = await ask(session(server));
-  expect(answer.status).toBeUndefined();
-});
+test.each(["h2", "h2c"] as const)(
+  "%s: GOAWAY may exclude the request that brings it, with a code",
+  async (protocol) => {
+    await using server = await startFaultServer({
+      protocol,
+      requests: goAway({ includingThis: true, code: "ENHANCE_YOUR_CALM" }),
+    });
+    const client = session(server);
+    const told = once(client, "goaway");
+    const answer = await ask(client);
+    expect(answer.status).toBeUndefined();
+    expect((await told).slice(0, 2)).toEqual([11, 0]);
+  },
+);
 
 test("the whole connection may be reset, closed, or stall", async () => {
   await using server = await startFaultServer({
