@@ -32,7 +32,9 @@ export function describeKind(value: unknown): string {
  */
 export function checkOptions(owner: string, options: unknown, fail: (message: string) => Error) {
   if (options === null || typeof options !== "object" || Array.isArray(options)) {
-    throw fail(`${owner}: options must be an object, got ${typeof options === "string" ? "a string" : describeValue(options)}`);
+    throw fail(
+      `${owner}: options must be an object, got ${typeof options === "string" ? "a string" : describeValue(options)}`,
+    );
   }
   return new OptionCheck(owner, options as Record<string, unknown>, fail);
 }
