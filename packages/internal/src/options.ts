@@ -32,9 +32,7 @@ export function describeKind(value: unknown): string {
  */
 export function checkOptions(owner: string, options: unknown, fail: (message: string) => Error) {
   if (options === null || typeof options !== "object" || Array.isArray(options)) {
-    throw fail(
-      `${owner}: options must be an object, got ${typeof options === "string" ? "a string" : describeValue(options)}`,
-    );
+    throw fail(`${owner}: options must be an object, got ${describeValue(options)}`);
   }
   return new OptionCheck(owner, options as Record<string, unknown>, fail);
 }

@@ -31,6 +31,8 @@ export interface ResolvedTls {
 /** Checks `tls`; throws HttpPoolConfigError. `owner` begins its message. */
 export function resolveTls(value: unknown, owner: string): ResolvedTls {
   const fail = (message: string): Error => new HttpPoolConfigError(message);
+  // A text in their place may be a key.
+  if (typeof value === "string") throw fail(`${owner}: the TLS options must be an object, got a string.`);
   const check = checkOptions(owner, value === undefined ? {} : value, fail);
   const pem = (name: keyof Material): Pem | undefined => {
     const given = check.raw(name);

@@ -75,3 +75,12 @@ test.each([
   expect(() => httpPoolOptionsFromEnv(env)).toThrow(HttpPoolConfigError);
   expect(() => httpPoolOptionsFromEnv(env)).toThrow(message);
 });
+
+test("a text where TLS options or headers belong is refused without being shown: it may be a key", () => {
+  const secret = "-----BEGIN PRIVATE KEY-----abc";
+  for (const options of [{ tls: secret }, { headers: secret }]) {
+    const make = (): HttpPool => new HttpPool(options as unknown as HttpPoolOptions);
+    expect(make).toThrow(HttpPoolConfigError);
+    expect(make).not.toThrow("PRIVATE");
+  }
+});
