@@ -1,5 +1,5 @@
 import { HttpRequestError } from "./errors.ts";
-import type { Failure } from "./exchange/failure.ts";
+import type { Failure } from "./failure.ts";
 import { toError } from "./exchange/to-error.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { Transport } from "./transport/transport.ts";

@@ -66,3 +66,23 @@ test("our own channels publish starts and attempts in it, and the caller goes on
   expect(attempted.seen.toSorted()).toEqual(expected(2));
   expect(after).toEqual(expected(1));
 });
+
+test("what a limit ends, on a timer that many requests share, is never told in the context of another caller", async () => {
+  const storage = new AsyncLocalStorage<string>();
+  await using server = await faultServer((socket) => socket.write("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\npart"));
+  await using pool = new HttpPool({ bodyGapTimeoutMs: 20, maxRetries: 0 });
+  const strangers: string[] = [];
+  const stream = async (id: string): Promise<void> => {
+    const { body } = await pool.get(server.url, { stream: true });
+    await new Promise<void>((resolve) => {
+      body.once("error", () => {
+        const store = storage.getStore();
+        if (store !== undefined && store !== id) strangers.push(`${id} in ${store}`);
+        resolve();
+      });
+      body.resume();
+    });
+  };
+  await Promise.all(CALLERS.map((id) => storage.run(id, () => stream(id))));
+  expect(strangers).toEqual([]);
+});

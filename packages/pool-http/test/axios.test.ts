@@ -2,13 +2,13 @@ import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { gzipSync } from "node:zlib";
 import axios, { AxiosError, CanceledError, type AxiosInstance, type AxiosProgressEvent } from "axios";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { createAxiosAdapter } from "../src/axios.ts";
 import { HttpPool } from "../src/index.ts";
 import { echoServer, expectSettled, type Echo } from "./support/echo-server.ts";
 import { closedPort, rejection } from "./support/fault-server.ts";
 
-const server = () =>
+const server = (onHang: () => void = () => {}) =>
   echoServer(({ url }, response) => {
     if (url === "/gzip") response.writeHead(200, { "content-encoding": "gzip" }).end(gzipSync("inflated"));
     else if (url === "/404") response.writeHead(404, { "content-type": "application/json" }).end('{"error":"none"}');
@@ -17,7 +17,8 @@ const server = () =>
     else if (url === "/loop") response.writeHead(302, { location: "/loop" }).end();
     else if (url === "/bom") response.end("\ufefftext");
     else if (url === "/big") response.writeHead(200, { "content-length": 300_000 }).end(Buffer.alloc(300_000, "x"));
-    else if (url !== "/hang") return false;
+    else if (url === "/hang") onHang();
+    else return false;
     return true;
   });
 
@@ -136,14 +137,15 @@ test("a failure is an AxiosError with code, request and response", async () => {
 });
 
 test("an abort is axios's own cancellation, by signal and by token", async () => {
-  await using upstream = await server();
+  let hanging = 0;
+  await using upstream = await server(() => hanging++);
   await using pool = new HttpPool();
   const client = clientOf(pool, { baseURL: upstream.url });
   const abort = new AbortController();
   const bySignal = rejection(client.get("/hang", { signal: abort.signal }));
   const source = axios.CancelToken.source();
   const byToken = rejection(client.get("/hang", { cancelToken: source.token }));
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await vi.waitFor(() => expect(hanging).toBe(2));
   abort.abort();
   source.cancel("enough");
   expect(await bySignal).toBeInstanceOf(CanceledError);

@@ -1,12 +1,13 @@
 /** Random loads against real servers: whatever happens, the limits hold, everything ends, and nothing is left. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { WaitQueue, type Waiting } from "../src/transport/wait-queue.ts";
+import type { Linked } from "../src/linked-list.ts";
+import { WaitQueue } from "../src/transport/wait-queue.ts";
 import { HttpPool } from "../src/index.ts";
 import { faultServer, reply, turns } from "./support/fault-server.ts";
 
 test("the wait queue behaves as a list from whose middle anyone may leave, with a mark that only moves on", () => {
-  interface Item extends Waiting {
+  interface Item extends Linked<Item> {
     readonly id: number;
   }
   const command = fc.oneof(
@@ -24,7 +25,7 @@ test("the wait queue behaves as a list from whose middle anyone may leave, with 
       const passed = new Set<Item>();
       for (const step of commands) {
         if (step.kind === "push") {
-          const item: Item = { id: id++, previous: undefined, next: undefined, queued: false };
+          const item: Item = { id: id++, previous: undefined, next: undefined, linked: false };
           queue.push(item);
           model.push(item);
         } else if (step.kind === "advance") {
@@ -45,7 +46,7 @@ test("the wait queue behaves as a list from whose middle anyone may leave, with 
         for (const item of gone) expect(queue.remove(item)).toBe(false);
         expect([...queue].map((item) => item.id)).toEqual(model.map((item) => item.id));
         const marked = model.find((item) => !passed.has(item));
-        expect([queue.size, queue.first(), queue.marked()]).toEqual([model.length, model[0], marked]);
+        expect([queue.size, queue.first, queue.marked()]).toEqual([model.length, model[0], marked]);
       }
     }),
   );

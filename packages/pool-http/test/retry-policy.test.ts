@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { Failure } from "../src/exchange/failure.ts";
+import type { Failure } from "../src/failure.ts";
 import {
   isRetryableStatus,
   onlyBodyForbids,

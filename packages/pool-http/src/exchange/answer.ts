@@ -5,7 +5,7 @@ import type { Clock } from "../options.ts";
 import type { Attempt } from "./attempt.ts";
 import type { DeadlineLines } from "./deadline-line.ts";
 import { parseEncoding } from "./decode.ts";
-import type { Failure } from "./failure.ts";
+import type { Failure } from "../failure.ts";
 import { headerText } from "./headers.ts";
 import type { Journal } from "./journal.ts";
 import type { PreparedRequest } from "./request.ts";

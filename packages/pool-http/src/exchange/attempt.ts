@@ -10,7 +10,7 @@ import type { Dispatcher } from "undici";
 import type { Clock } from "../options.ts";
 import type { Connection } from "../transport/connection.ts";
 import { CONNECTION_GONE, STREAM_REFUSED } from "../transport/signals.ts";
-import { codeOf, tooLarge, type Failure } from "./failure.ts";
+import { codeOf, tooLarge, type Failure } from "../failure.ts";
 import type { OpenedBody } from "./request-body.ts";
 import type { PreparedRequest } from "./request.ts";
 

@@ -2,7 +2,7 @@
 import { Transform, type TransformCallback } from "node:stream";
 import { promisify } from "node:util";
 import * as zlib from "node:zlib";
-import { codeOf, tooLarge, undecodable, type Failure } from "./failure.ts";
+import { codeOf, tooLarge, undecodable, type Failure } from "../failure.ts";
 
 export const ACCEPT_ENCODING = "gzip, deflate, br, zstd";
 

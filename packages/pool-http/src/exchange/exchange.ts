@@ -28,7 +28,7 @@ import { layersOf, openStream, responseOf } from "./answer.ts";
 import { Attempt, type AttemptRunner } from "./attempt.ts";
 import type { DeadlineLines } from "./deadline-line.ts";
 import { decodeBody } from "./decode.ts";
-import { timedOut, tooLarge, type Failure } from "./failure.ts";
+import { timedOut, tooLarge, type Failure } from "../failure.ts";
 import { headerText } from "./headers.ts";
 import { describeEnd } from "./breakdown.ts";
 import { Journal } from "./journal.ts";

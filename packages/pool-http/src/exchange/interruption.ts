@@ -1,5 +1,5 @@
 import type { DeadlineLine, DeadlineLines, Limited } from "./deadline-line.ts";
-import type { Failure } from "./failure.ts";
+import type { Failure } from "../failure.ts";
 
 /** What an interruption is called, at the moment when it happens. */
 export interface Interrupted {

@@ -7,7 +7,7 @@ import type { OriginCounters } from "../stats/counters.ts";
 import { Connection } from "../transport/connection.ts";
 import type { Waiter } from "../transport/transport.ts";
 import type { Attempt } from "./attempt.ts";
-import type { Failure } from "./failure.ts";
+import type { Failure } from "../failure.ts";
 import type { LeakListener } from "./leak-watch.ts";
 import { RequestEvents, type AboutRequest } from "./request-events.ts";
 import type { RetryCause } from "./retry-policy.ts";

@@ -1,4 +1,4 @@
-import type { Failure } from "./failure.ts";
+import type { Failure } from "../failure.ts";
 import type { PreparedRequest } from "./request.ts";
 import { RequestBody } from "./request-body.ts";
 import { withoutSecrets } from "./headers.ts";

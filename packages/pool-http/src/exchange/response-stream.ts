@@ -3,7 +3,7 @@ import type { Attempt, BodySink } from "./attempt.ts";
 import type { Clock } from "../options.ts";
 import { Limit, type DeadlineLines } from "./deadline-line.ts";
 import { decodeStreams } from "./decode.ts";
-import { undecodable, type Failure } from "./failure.ts";
+import { undecodable, type Failure } from "../failure.ts";
 import type { WatchedStream } from "./leak-watch.ts";
 
 export interface StreamLimits {

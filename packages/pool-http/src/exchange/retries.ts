@@ -1,5 +1,5 @@
 import type { ResolvedOptions } from "../options.ts";
-import type { Failure } from "./failure.ts";
+import type { Failure } from "../failure.ts";
 import type { Journal } from "./journal.ts";
 import type { PreparedRequest } from "./request.ts";
 import type { RetryBudgets } from "./retry-budget.ts";

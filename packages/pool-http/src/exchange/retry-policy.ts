@@ -1,6 +1,6 @@
 import { fullJitterDelay } from "@vg/internal";
 import type { HttpRetryOn } from "../options.ts";
-import type { Failure } from "./failure.ts";
+import type { Failure } from "../failure.ts";
 import { headerText } from "./headers.ts";
 
 /** Why a request was sent again; the keys of `retries_by_cause`. */

@@ -14,7 +14,7 @@ import {
   type HttpPhase,
   type HttpPhaseTimes,
 } from "../errors.ts";
-import type { Failure, FailureReason } from "./failure.ts";
+import type { Failure, FailureReason } from "../failure.ts";
 
 const WHERE: Readonly<Record<HttpPhase, string>> = {
   queue: "while waiting for a connection",

@@ -1,7 +1,7 @@
 /** What a request waits for between its attempts. An interruption ends every one of these waits at once. */
 import { Connection } from "../transport/connection.ts";
 import type { Transport, Waiter } from "../transport/transport.ts";
-import type { Failure } from "./failure.ts";
+import type { Failure } from "../failure.ts";
 import type { Interruption } from "./interruption.ts";
 import type { OpenedBody } from "./request-body.ts";
 

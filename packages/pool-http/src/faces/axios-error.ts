@@ -1,5 +1,5 @@
 import type { InternalAxiosRequestConfig } from "axios";
-import { codeOf } from "../exchange/failure.ts";
+import { codeOf } from "../failure.ts";
 
 /** What axios's own Node adapter would say of a failure of the pool. The errors are told apart by their stable code. */
 export function axiosErrorCode(error: unknown, config: InternalAxiosRequestConfig): { code: string; message: string } {

@@ -1,6 +1,6 @@
 import { errors } from "undici";
 import { HttpPoolError, HttpTimeoutError } from "../errors.ts";
-import { codeOf } from "../exchange/failure.ts";
+import { codeOf } from "../failure.ts";
 import { CONNECTION_GONE } from "../transport/signals.ts";
 
 /**

@@ -17,7 +17,7 @@ export function resetAfterHeaders(part = "part"): Script {
 
 /** A whole response, and `ms` later a reset, whatever the connection does by then: how pools get dead connections. */
 export function resetAfterResponse(ms: number, response: Step = reply(200)): Script {
-  return [response, meanwhile([written(), wait(ms), reset()])];
+  return [response, meanwhile([sent(), wait(ms), reset()])];
 }
 
 /** A whole response, and the connection ends, of which the headers gave no warning. */
@@ -157,14 +157,21 @@ function fillerBytes(bytes: number): Step {
   });
 }
 
-/**
- * What was written leaves this process, in HTTP/2, too. That gathers its frames first, and writes the end of a body only
- * after the turns of the event loop that the rest of it took.
- */
+/** What was written leaves this process. */
 function written(): Step {
-  return step("written()", async ({ protocol }) => {
-    for (let turns = protocol === "h2" ? 8 : 2; turns > 0; turns--) await new Promise(setImmediate);
-  });
+  return step("written()", ({ protocol }) => turns(protocol === "h2" ? HTTP2_TURNS : 2));
+}
+
+/** A whole response has left this process; with HTTP/1.1 it has when its step is done. */
+function sent(): Step {
+  return step("sent()", ({ protocol }) => turns(protocol === "h2" ? HTTP2_TURNS : 0));
+}
+
+/** HTTP/2 gathers its frames first, and writes the end of a body only after the turns of the event loop that the rest took. */
+const HTTP2_TURNS = 8;
+
+async function turns(count: number): Promise<void> {
+  for (let n = 0; n < count; n++) await new Promise(setImmediate);
 }
 
 const ZEROS = Buffer.alloc(1024 * 1024);

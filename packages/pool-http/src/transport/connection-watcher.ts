@@ -1,5 +1,5 @@
 import type { Connection } from "./connection.ts";
-import type { Failure } from "../exchange/failure.ts";
+import type { Failure } from "../failure.ts";
 
 /** Why a connection was closed; the keys of `closed_by_reason`. */
 export type CloseReason =

@@ -1,5 +1,5 @@
 /** Why a dial failed, in the words of whoever has to mend it. Nothing was ever sent. */
-import { codeOf, type Failure } from "../exchange/failure.ts";
+import { codeOf, type Failure } from "../failure.ts";
 import type { Proxy } from "./proxy.ts";
 import type { TunnelRefusal } from "./tunnel.ts";
 

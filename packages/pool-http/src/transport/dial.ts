@@ -11,7 +11,7 @@
  */
 import { isIP, connect as connectTcp, type LookupFunction, type Socket } from "node:net";
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from "node:tls";
-import type { Failure } from "../exchange/failure.ts";
+import type { Failure } from "../failure.ts";
 import type { Clock, HttpVersionMode } from "../options.ts";
 import type { ResolvedTls } from "../tls-options.ts";
 import { connectFailure, connectTimeout, tunnelFailure } from "./dial-failure.ts";

@@ -5,7 +5,7 @@
  * connection or leaves. With HTTP/2 one dial serves many: those who come meanwhile share it, and its failure. While
  * nobody knows which of the two an origin speaks, one dial finds out.
  */
-import type { Failure } from "../exchange/failure.ts";
+import type { Failure } from "../failure.ts";
 import type { Clock, ResolvedOptions } from "../options.ts";
 import type { ResolvedTls } from "../tls-options.ts";
 import type { Connection } from "./connection.ts";
@@ -129,7 +129,7 @@ export class Dialling {
     host.dials.delete(dial);
     const connection = this.#owner.enter(host, dialled);
     const owner = this.#learn(host, connection, dial) ? undefined : startedFor;
-    const first = host.queue.first();
+    const first = host.queue.first;
     if (owner !== undefined) owner.dial = undefined;
     if (owner !== undefined && first !== undefined && owner !== first && first.dial !== undefined) {
       // The first in the queue takes this connection and leaves its own dial to the one who had this.

@@ -52,7 +52,7 @@ export class FairShares {
     for (const starved of this.#starved) {
       if (starved === host) continue;
       if (waiter === undefined) return starved;
-      const first = starved.queue.first();
+      const first = starved.queue.first;
       const longer = first !== undefined && first.turn < waiter.turn;
       if (starved.open === 0) return longer ? starved : undefined;
       if (longer && starved.open + 1 < host.open) return starved;

@@ -1,8 +1,9 @@
 import type { HttpPhase } from "../errors.ts";
-import type { Failure } from "../exchange/failure.ts";
+import type { Failure } from "../failure.ts";
 import type { Connection } from "./connection.ts";
 import type { Dial } from "./dial.ts";
-import { WaitQueue, type Waiting } from "./wait-queue.ts";
+import type { Linked } from "../linked-list.ts";
+import { WaitQueue } from "./wait-queue.ts";
 
 /** What the transport keeps of one origin while it has connections or waiters. */
 export interface Host {
@@ -83,10 +84,10 @@ export function queueFull(host: Host, limits: { maxConnsPerHost: number; maxQueu
 }
 
 /** A request's place in the queue of its origin. */
-export class Waiter implements Waiting {
-  previous: Waiting | undefined;
-  next: Waiting | undefined;
-  queued = false;
+export class Waiter implements Linked<Waiter> {
+  previous: Waiter | undefined;
+  next: Waiter | undefined;
+  linked = false;
   readonly host: Host;
   /** The order in which all waiters of the pool came. */
   readonly turn: number;

@@ -1,6 +1,6 @@
 import { constants, type ClientHttp2Stream } from "node:http2";
 import { errors, type Dispatcher } from "undici";
-import { codeOf } from "../exchange/failure.ts";
+import { codeOf } from "../failure.ts";
 import { CONNECTION_GONE, STREAM_REFUSED } from "./signals.ts";
 
 /** What a stream needs to know of its session. */

@@ -11,7 +11,7 @@
 import { connect, type ClientHttp2Session, type ClientHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
 import { errors, type Dispatcher } from "undici";
-import { codeOf } from "../exchange/failure.ts";
+import { codeOf } from "../failure.ts";
 import { sendBody } from "./http2-body.ts";
 import { Http2Exchange, type StreamSession } from "./http2-exchange.ts";
 import { CONNECTION_GONE } from "./signals.ts";

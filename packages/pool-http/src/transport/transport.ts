@@ -20,7 +20,7 @@
  * before those without; an origin is starved only while it has more waiters than its dials serve and room under
  * `maxConnsPerHost`, and while anyone is, no connection is idle.
  */
-import type { Failure } from "../exchange/failure.ts";
+import type { Failure } from "../failure.ts";
 import type { ResolvedOptions } from "../options.ts";
 import type { ResolvedTls } from "../tls-options.ts";
 import { Connection } from "./connection.ts";
@@ -235,7 +235,7 @@ export class Transport {
     if (this.#isOver(connection)) {
       // The dial whose TLS settings were replaced meanwhile serves the one who waited for it.
       const owed = isFresh(connection) && connection.streams === 0 && !connection.socket.destroyed && !this.#closed;
-      if (!owed || host.queue.first() === undefined) {
+      if (!owed || host.queue.first === undefined) {
         const ends = connection.streams === 0 || connection.socket.destroyed;
         if (ends) this.#retire(connection, this.#whyOver(connection));
         else this.#unshare(connection);
@@ -245,7 +245,7 @@ export class Transport {
     if (this.#shares.anyoneWaits && this.#yields(connection)) return;
     for (;;) {
       if (connection.streams >= connection.capacity) break;
-      const waiter = host.queue.first();
+      const waiter = host.queue.first;
       if (waiter === undefined) break;
       if (waiter.fresh && connection.mayBeStale && !connection.isHttp2) {
         // Its place is for the dial of that one.
@@ -301,7 +301,7 @@ export class Transport {
   /** Gives the connection up for a starved origin; one with requests on it as soon as they have ended. */
   #yields(connection: Connection): boolean {
     const { host } = connection;
-    const waiter = host.queue.first();
+    const waiter = host.queue.first;
     if (waiter !== undefined && isFresh(connection)) return false;
     const starved = this.#shares.yieldsTo(host, waiter);
     if (starved === undefined) return false;

@@ -1,4 +1,4 @@
-import type { HttpPhase, HttpTimeLimit } from "../errors.ts";
+import type { HttpPhase, HttpTimeLimit } from "./errors.ts";
 
 /**
  * Why an attempt failed, as a value: most failures are retried and never become an error, so nothing pays for a stack
