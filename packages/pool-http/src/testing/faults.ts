@@ -110,7 +110,7 @@ export function oversizeHeaders(bytes: number, { oneLine = false }: { oneLine?: 
   if (oneLine) return [raw("HTTP/1.1 200 OK\r\nx-filler: "), fillerBytes(bytes), raw("\r\ncontent-length: 0\r\n\r\n")];
   const line = `x-filler: ${"x".repeat(988)}\r\n`;
   const lines = step(`${bytes} bytes of headers`, async (exchange) => {
-    for (let sent = 0; sent < bytes; sent += line.length) await exchange.write(line);
+    for (let at = 0; at < bytes; at += line.length) await exchange.write(line);
   });
   return [raw("HTTP/1.1 200 OK\r\n"), lines, raw("content-length: 0\r\n\r\n")];
 }
