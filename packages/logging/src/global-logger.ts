@@ -1,6 +1,7 @@
 import type { LoggerConfig } from "./config.ts";
+import { createLoggerThatWarns } from "./create-logger.ts";
 import { loggerConfigFromEnv } from "./environment.ts";
-import { createLoggerThatWarns, type Logger } from "./logger.ts";
+import type { Logger } from "./logger.ts";
 
 // Two copies of this package in one process share one global logger.
 const GLOBAL = Symbol.for("@vg/logging.global");

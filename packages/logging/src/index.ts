@@ -1,4 +1,4 @@
-export { createLogger } from "./logger.ts";
+export { createLogger } from "./create-logger.ts";
 export type { Fields, Logger, LoggerStats, LogMethod, TraceContext } from "./logger.ts";
 export { getGlobalLogger, initGlobalLogger } from "./global-logger.ts";
 export { loggerConfigFromEnv } from "./environment.ts";

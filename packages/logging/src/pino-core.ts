@@ -1,43 +1,67 @@
 /**
  * The one place that knows pino's inside.
  *
- * A logger here is a real pino instance with our serialiser in the place of its own (`pino.symbols.asJsonSym`, which
- * pino offers to implementers of libraries). Children inherit it, so whatever is given `logger.pino` writes the same
- * lines. Our own methods call the instance's `write` directly and so skip pino's juggling with arguments.
+ * A logger here is a real pino instance, whose log calls end in `write` below instead of in pino's own serialiser. What
+ * is needed for that is pino's public hook for log calls; children inherit it, so whatever is given `logger.pino`
+ * writes the same lines. Our own methods call `write` directly and so skip pino's juggling with arguments.
  *
- * Should a pino lack those symbols, everything goes through its public hook for log calls, with the same lines.
+ * pino's symbols (`pino.symbols`, which it offers to implementers of libraries) serve what goes around that hook: those
+ * who call an instance's `write` by its symbol, and instrumentation that gives an instance a mixin. In pino's own order
+ * of arguments they also let pino fill the placeholders of messages. A pino without them writes the same lines.
  */
-import { format } from "node:util";
 import { pino, type Bindings as PinoBindings, type ChildLoggerOptions, type Logger as PinoLogger } from "pino";
 import { callerOf } from "./caller.ts";
 import type { CallerPolicy, Settings } from "./config.ts";
 import type { Destination } from "./destination.ts";
+import { METADATA } from "./destination/sink.ts";
 import { LEVEL_NUMBERS } from "./levels.ts";
-import { type Bindings, NO_BINDINGS } from "./line/bindings.ts";
-import { Entry } from "./line/entry.ts";
+import { type Bindings, NO_BINDINGS, withBindings } from "./line/bindings.ts";
 import { isError } from "./line/error.ts";
 import { HiddenPaths } from "./line/hidden-paths.ts";
-import type { LineWriter, Serializers } from "./line/line-writer.ts";
+import { type LineWriter, type Serializers, SUPPRESSED } from "./line/line-writer.ts";
+import type { Border, LineHooks } from "./line-hooks.ts";
+import { fromPinoArguments, messageOf } from "./message.ts";
 
 export interface PinoCore {
   readonly root: PinoLogger;
-  /** Writes one line at a level that is known to be enabled. Never throws. */
-  write(instance: PinoLogger, fields: unknown, message: string | undefined, level: number): void;
-  wantsCaller(level: number): boolean;
+  readonly write: WriteLine;
   /** Lines that were handed to the destination, by pino's number of their level. */
   readonly counts: ReadonlyMap<number, number>;
 }
+
+/**
+ * Writes one line of an enabled level, unless a hook says no. Never throws.
+ *
+ * @param border the function whose caller is the line's; `undefined` where the line has none
+ * @param text `undefined`: the error's own
+ * @param error `undefined`: none
+ * @param fixed fields that keep their names against `fields`
+ */
+type WriteLine = (
+  instance: PinoLogger,
+  level: number,
+  border: Border | undefined,
+  text: unknown,
+  error: unknown,
+  fixed: object | undefined,
+  fields: unknown,
+) => void;
 
 export interface CoreParts {
   readonly settings: Settings;
   readonly lines: LineWriter;
   readonly timestamp: () => string;
   readonly destination: Destination;
+  readonly hooks: LineHooks;
   /** Turns the JSON line into what is written. */
   readonly present: ((line: string) => string) | undefined;
   /** pino's symbols; tests leave them out to see what happens without. */
-  readonly symbols?: { readonly [name in "asJsonSym" | "writeSym" | "formatOptsSym"]?: symbol | undefined };
+  readonly symbols?: Symbols;
 }
+
+type Symbols = {
+  readonly [name in "asJsonSym" | "writeSym" | "formatOptsSym" | "mixinSym"]?: symbol | undefined;
+};
 
 const SERIALIZERS = Symbol.for("pino.serializers");
 /** The fields that an instance carries; inherited from its parent by way of the prototype. */
@@ -51,14 +75,16 @@ interface Instance extends PinoLogger {
   [BINDINGS]: Bindings;
   [HIDDEN]: readonly HiddenPaths[];
 }
-type Write = (this: PinoLogger, said: unknown, message: string | undefined, level: number) => void;
+type Mixin = (fields: unknown, level: number, instance: PinoLogger) => object;
 
 const CALLER_FROM: Record<CallerPolicy, number> = { off: Infinity, warn: LEVEL_NUMBERS.warn, all: 0 };
 
 export function createPinoCore(parts: CoreParts): PinoCore {
-  const { settings, lines, timestamp, destination, present } = parts;
-  const { asJsonSym, writeSym, formatOptsSym } = parts.symbols ?? pino.symbols;
+  const { settings, lines, timestamp, destination, hooks, present } = parts;
+  const symbols: Symbols = parts.symbols ?? pino.symbols;
+  const { asJsonSym, writeSym, formatOptsSym, mixinSym } = symbols;
   const callerFrom = CALLER_FROM[settings.caller];
+  const wantsMetadata = Reflect.get(destination, METADATA) === true;
   const counts = new Map<number, number>();
   const heads = new Map<string, string>();
 
@@ -68,34 +94,55 @@ export function createPinoCore(parts: CoreParts): PinoCore {
     return head;
   };
 
-  /** The one road to a line, from our methods and from pino's. Never throws. */
-  const compose = (instance: Instance, said: unknown, text: unknown, level: number, time: string): string => {
+  const compose = (
+    instance: Instance,
+    level: number,
+    border: Border | undefined,
+    text: unknown,
+    error: unknown,
+    fixed: object | undefined,
+    fields: unknown,
+    time: string,
+    suppressed: number,
+  ): string => {
     const label = instance.levels.labels[level] ?? String(level);
-    const entry = Entry.is(said) ? said : undefined;
-    const fields = entry === undefined ? said : entry.fields;
-    let caller = entry?.caller;
-    if (entry === undefined && level >= callerFrom) {
-      // It came by pino's own method, which is the border between the caller's frames and pino's.
-      caller = callerOf(methodOf(instance, label));
-    }
-    // pino takes an error in the place of the message, after fields, for the message.
-    const error = entry?.error ?? (isError(text) ? text : undefined);
-    const message = messageOf(text === error ? undefined : text, error, fields);
-    counts.set(level, (counts.get(level) ?? 0) + 1);
-    const head = headOf(label) + time;
-    let line = lines.write(
-      head,
-      caller,
-      message,
-      instance[BINDINGS],
-      error,
-      entry?.fixed,
-      fields,
-      instance[SERIALIZERS],
-    );
+    const caller = border !== undefined && level >= callerFrom ? callerOf(border) : undefined;
+    let carried = instance[BINDINGS];
+    if (hooks.ambient !== undefined) carried = hooks.ambient(carried);
+    if (suppressed > 0) carried = withBindings(carried, new Map([[SUPPRESSED, String(suppressed)]]));
+    const message = messageOf(text, error, fields);
+    let line = lines.write(headOf(label) + time, caller, message, carried, error, fixed, fields, instance[SERIALIZERS]);
     for (const hidden of instance[HIDDEN]) line = hidden.apply(line);
     return present === undefined ? line : present(line);
   };
+
+  const write: WriteLine = (logger, level, border, text, error, fixed, fields) => {
+    const instance = logger as Instance;
+    let suppressed = 0;
+    if (hooks.gate !== undefined) {
+      suppressed = hooks.gate(instance, level, typeof text === "string" ? text : undefined, border);
+      if (suppressed < 0) return;
+    }
+    const mixin = mixinSym === undefined ? undefined : (instance as unknown as Record<symbol, unknown>)[mixinSym];
+    const said = typeof mixin === "function" ? withMixin(mixin as Mixin, fields, level, instance) : fields;
+    const time = timestamp();
+    counts.set(level, (counts.get(level) ?? 0) + 1);
+    const line = compose(instance, level, border, text, error, fixed, said, time, suppressed);
+    if (wantsMetadata) {
+      const lastTime = time.slice(time.indexOf(":") + 1);
+      Object.assign(destination, { lastLevel: level, lastObj: said, lastMsg: text, lastTime, lastLogger: instance });
+    }
+    destination.write(line);
+  };
+
+  /** A line that comes from pino, as pino itself passes it on: an error may take the place of fields or of the message. */
+  const writeForPino = (instance: Instance, said: unknown, text: unknown, level: number): void => {
+    const border = methodOf(instance, instance.levels.labels[level] ?? "");
+    const error = isError(text) ? text : undefined;
+    const fields = isError(said) ? { error: said } : said;
+    write(instance, level, border, error === undefined ? text : undefined, error, undefined, fields);
+  };
+
   /** An object for a placeholder of a message, its secrets hidden as in a field. */
   const inlineOf = (hidden: readonly HiddenPaths[]) => (value: unknown) =>
     hidden.reduce((text, each) => each.apply(text), lines.inline(value));
@@ -109,41 +156,24 @@ export function createPinoCore(parts: CoreParts): PinoCore {
       errorKey: "error",
       // pino's own serialiser for errors would come before ours.
       serializers: Object.create(null) as Record<string, never>,
-      mixinMergeStrategy: mergeMixin,
       hooks: {
         logMethod(args, method, level) {
-          if (writeSym === undefined || asJsonSym === undefined) {
-            const { fields, message } = fromPinoArguments(args, inlineOf((this as Instance)[HIDDEN]));
-            write(this, fields, message, level);
-            return;
+          const instance = this as Instance;
+          if (writeSym !== undefined) {
+            try {
+              method.apply(instance, args);
+              return;
+            } catch {
+              // A getter or a proxy objected to what pino itself looked at.
+            }
           }
-          try {
-            method.apply(this, args);
-          } catch {
-            // A getter or a proxy objected to what pino itself looked at.
-            const { fields, message } = fromPinoArguments(args, inlineOf((this as Instance)[HIDDEN]));
-            write(this, new Entry(fields, undefined, undefined), message, level);
-          }
+          const { fields, message } = fromPinoArguments(args, inlineOf(instance[HIDDEN]));
+          writeForPino(instance, fields, message, level);
         },
       },
     },
     destination,
   );
-
-  const write = (logger: PinoLogger, said: unknown, message: string | undefined, level: number): void => {
-    const instance = logger as Instance;
-    if (writeSym === undefined || asJsonSym === undefined) {
-      destination.write(compose(instance, said, message, level, timestamp()));
-      return;
-    }
-    try {
-      (instance as unknown as Record<symbol, Write>)[writeSym]?.call(instance, said, message, level);
-    } catch {
-      // A proxy objected to what pino looked at. There is nothing in an entry that can object.
-      const entry = Entry.is(said) ? said : new Entry(said, undefined, undefined);
-      destination.write(compose(instance, entry, message, level, timestamp()));
-    }
-  };
 
   const replacement = settings.redact === false ? "[redacted]" : settings.redact.replacement;
   /** pino fills the placeholders of messages with what this gives for an object. */
@@ -179,7 +209,12 @@ export function createPinoCore(parts: CoreParts): PinoCore {
     bindings: PinoBindings,
     options?: ChildLoggerOptions,
   ) => PinoLogger;
-  if (asJsonSym !== undefined && writeSym !== undefined) {
+  if (writeSym !== undefined) {
+    own[writeSym] = function pinoWrite(this: Instance, said: unknown, text: unknown, level: number): void {
+      writeForPino(this, said, text, level);
+    };
+  }
+  if (asJsonSym !== undefined) {
     own[asJsonSym] = function asJson(
       this: Instance,
       said: unknown,
@@ -187,65 +222,25 @@ export function createPinoCore(parts: CoreParts): PinoCore {
       level: number,
       time: string,
     ): string {
-      return compose(this, said, text, level, time);
+      return compose(this, level, undefined, text, undefined, undefined, said, time, 0);
     };
   }
   Object.assign(root, own);
   showInlineWith(root, []);
 
-  return { root, write, counts, wantsCaller: (level) => level >= callerFrom };
+  return { root, write, counts };
 }
 
 /** The function on the stack when a line comes by pino's own method of that level. */
-function methodOf(instance: Instance, label: string): (...args: never[]) => unknown {
+function methodOf(instance: Instance, label: string): Border {
   return (instance as unknown as Record<string, () => void>)[label] ?? methodOf;
 }
 
-/** The message as a text: the one that was given, else the error's, else pino's `msg`. */
-function messageOf(text: unknown, error: unknown, fields: unknown): string {
-  if (typeof text === "string") return text;
-  try {
-    if (text !== undefined && text !== null) return format(text);
-    if (isError(error)) return format(error.message);
-    if (isError(fields)) return format(fields.message);
-    if (typeof fields !== "object" || fields === null) return "";
-    const { error: named, err, msg } = fields as Record<string, unknown>;
-    if (isError(named)) return format(named.message);
-    if (isError(err)) return format(err.message);
-    return typeof msg === "string" ? msg : "";
-  } catch {
-    return "";
-  }
-}
-
-/** What pino makes of its arguments: an object first or not at all, then a message with `%s` and what goes into it. */
-function fromPinoArguments(
-  args: readonly unknown[],
-  show: (value: unknown) => string,
-): { fields: unknown; message: string | undefined } {
-  const [first, ...others] = args;
-  const [fields, message, ...values] = typeof first === "object" ? args : [undefined, first, ...others];
-  if (message === undefined || message === null) return { fields, message: undefined };
-  return { fields, message: formatMessage(messageOf(message, undefined, undefined), values, show) };
-}
-
-/** `%s` and its like, filled in; as it is where a value objects. `show` gives the text of an object, without secrets. */
-export function formatMessage(message: string, values: readonly unknown[], show: (value: unknown) => string): string {
-  if (values.length === 0) return message;
-  try {
-    const texts = values.map((value) => (typeof value === "object" && value !== null ? show(value) : value));
-    // An object is a text by now, which %o would put into quotes.
-    return format(
-      message.replace(/%[%oOj]/g, (placeholder) => (placeholder === "%%" ? "%%" : "%s")),
-      ...texts,
-    );
-  } catch {
-    return message;
-  }
-}
-
 /** Instrumentation may give pino a mixin (trace ids); its fields join those of the call, which win. */
-function mergeMixin(said: object, mixin: object): object {
-  if (!Entry.is(said)) return Object.assign(mixin, said);
-  return new Entry(Object.assign(mixin, said.fields), said.error, said.caller, said.fixed);
+function withMixin(mixin: Mixin, fields: unknown, level: number, instance: PinoLogger): unknown {
+  try {
+    return Object.assign(mixin(fields ?? {}, level, instance), fields);
+  } catch {
+    return fields;
+  }
 }

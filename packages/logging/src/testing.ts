@@ -1,6 +1,7 @@
 import type { LoggerConfig } from "./config.ts";
+import { createLogger } from "./create-logger.ts";
 import type { LogLevel } from "./levels.ts";
-import { createLogger, type Logger } from "./logger.ts";
+import type { Logger } from "./logger.ts";
 
 /** A line as its readers get it. */
 export interface CapturedLine {

@@ -144,6 +144,7 @@ describe.each([
       lines: new LineWriter(settings.limits, createRedactor(settings.redact)),
       timestamp: createTimestamp(settings.timeFormat, settings.clock),
       destination: openDestination(settings.destination),
+      hooks: { gate: undefined, ambient: undefined },
       present: undefined,
       symbols,
     });
@@ -153,7 +154,7 @@ describe.each([
   test("the lines are the same", () => {
     const { core, lines } = make();
     const child = core.root.child({ a: 1, level: "x" });
-    core.write(child, { b: 2 }, "ours", 30);
+    core.write(child, 30, undefined, "ours", undefined, undefined, { b: 2 });
     child.info({ c: 3, time: 1 }, "pino's %s", "own");
     child.info("plain %d", 5);
     child.error(new Error("boom"));

@@ -9,8 +9,10 @@ export type Serializers = Readonly<Record<string, ((value: unknown) => unknown) 
 
 const NO_SERIALIZERS: Serializers = Object.freeze(Object.create(null) as Serializers);
 const LEFT_OUT = "log.left_out";
+/** How many lines like this one were not written before it. */
+export const SUPPRESSED = "log.suppressed";
 /** What the line itself says. A field of such a name is shown as `field.<name>`. */
-const RESERVED: ReadonlySet<string> = new Set(["level", "time", "caller", "message", LEFT_OUT]);
+const RESERVED: ReadonlySet<string> = new Set(["level", "time", "caller", "message", LEFT_OUT, SUPPRESSED]);
 /** Names that need a closer look: the reserved ones, and pino's two names for the error of a line. */
 const SPECIAL: ReadonlySet<string> = new Set([...RESERVED, "error", "err"]);
 /** A getter or toJSON that logs while it is being logged goes round in circles. */

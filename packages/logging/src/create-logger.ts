@@ -1,0 +1,42 @@
+import { resolveConfig, type LoggerConfig } from "./config.ts";
+import { createConsoleFormat, wantsColor } from "./console-format.ts";
+import { openDestination } from "./destination.ts";
+import { LEVEL_NUMBERS } from "./levels.ts";
+import { LineWriter } from "./line/line-writer.ts";
+import { createRedactor } from "./line/redact.ts";
+import { createTimestamp } from "./line/time.ts";
+import type { LineHooks } from "./line-hooks.ts";
+import type { Logger } from "./logger.ts";
+import { createPinoCore } from "./pino-core.ts";
+import { VgLogger } from "./vg-logger.ts";
+
+/**
+ * Makes a logger. By default: JSON lines from `info` up, on standard output, written before the call returns.
+ *
+ * @throws LoggerConfigError for an option that makes no sense
+ * @throws LoggerDestinationError when the file can't be opened
+ */
+export function createLogger(config: LoggerConfig = {}): Logger {
+  return createLoggerThatWarns(config, []);
+}
+
+/**
+ * Makes a logger, whose first lines are these warnings. Its level does not hide them, unless it is `silent`, and they
+ * have no caller, which would be a place in this package.
+ */
+export function createLoggerThatWarns(config: LoggerConfig, warnings: readonly string[]): Logger {
+  const settings = resolveConfig(config);
+  const destination = openDestination(settings.destination);
+  const lines = new LineWriter(settings.limits, createRedactor(settings.redact));
+  const present =
+    settings.format === "console" ? createConsoleFormat(wantsColor(settings.color, settings.destination)) : undefined;
+  const timestamp = createTimestamp(settings.timeFormat, settings.clock);
+  const hooks: LineHooks = { gate: undefined, ambient: undefined };
+  const core = createPinoCore({ settings, lines, timestamp, destination, hooks, present });
+  if (settings.level !== "silent") {
+    for (const warning of warnings) {
+      core.write(core.root, LEVEL_NUMBERS.warn, undefined, warning, undefined, undefined, undefined);
+    }
+  }
+  return new VgLogger({ core, lines, destination }, core.root);
+}
