@@ -80,7 +80,7 @@ export class HttpPool {
     this.#transport = new Transport(this.#options);
     this.#transport.watchers.add(connectionReports(this.#options.name, this.#recorder));
     this.#budgets = new RetryBudgets(this.#options.retryBudget);
-    this.#leaks = new LeakWatch(this.#options);
+    this.#leaks = new LeakWatch(this.#options, this.#deadlines);
     this.#host = {
       options: this.#options,
       begin: (request) => this.#begin(request, this.#recorder),

@@ -1,15 +1,13 @@
 /** What an attempt's answer becomes: a response, with its body in memory or as it comes. */
 import type { Readable } from "node:stream";
 import { HttpResponse, type StreamControl } from "../response.ts";
-import type { Clock } from "../options.ts";
 import type { Attempt } from "./attempt.ts";
 import type { DeadlineLines } from "./deadline-line.ts";
 import { parseEncoding } from "./decode.ts";
-import type { Failure } from "../failure.ts";
 import { headerText } from "./headers.ts";
 import type { Journal } from "./journal.ts";
 import type { PreparedRequest } from "./request.ts";
-import { InflatedStream, ResponseStream, type StreamOutcome } from "./response-stream.ts";
+import { InflatedStream, ResponseStream, type StreamOwner } from "./response-stream.ts";
 
 /** The encodings that are ours to undo, the outermost first; `undefined` where there is none. */
 export function layersOf(attempt: Attempt, request: PreparedRequest): readonly string[] | undefined {
@@ -17,31 +15,15 @@ export function layersOf(attempt: Attempt, request: PreparedRequest): readonly s
   return parseEncoding(headerText(attempt.headers["content-encoding"]));
 }
 
-/** What goes on with a stream after its response has been handed out. */
-export interface StreamEvents {
-  readonly onFirstByte: () => void;
-  readonly onFinished: (outcome: StreamOutcome) => void;
-  /** What a reader gets. */
-  readonly toError: (failure: Failure) => unknown;
-}
-
 /** The stream on the wire, and what the caller reads: the same, or inflated. */
 export function openStream(
   attempt: Attempt,
   request: PreparedRequest,
-  { clock, deadlines }: { clock: Clock; deadlines: DeadlineLines },
-  { onFirstByte, onFinished, toError }: StreamEvents,
+  owner: StreamOwner,
+  deadlines: DeadlineLines,
 ): { stream: ResponseStream; body: Readable } {
   const layers = layersOf(attempt, request);
-  const limits = {
-    clock,
-    deadlines,
-    firstGap: request.firstGapMs !== undefined,
-    gapMs: request.bodyGapTimeoutMs,
-    totalMs: request.bodyTimeoutMs,
-    onFirstByte,
-  };
-  const stream = new ResponseStream(attempt, limits, toError, onFinished);
+  const stream = new ResponseStream(attempt, owner, request, deadlines);
   const body = layers === undefined ? stream : new InflatedStream(stream, layers);
   attempt.stream(stream);
   return { stream, body };

@@ -124,6 +124,10 @@ export class DeadlineLines {
   }
 }
 
+export interface LimitOwner {
+  limitPassed(limit: Limit): void;
+}
+
 /** A limit that is set, put off and called off. */
 export class Limit implements Limited {
   deadline = 0;
@@ -131,12 +135,16 @@ export class Limit implements Limited {
   next: Limited | undefined;
   linked = false;
   keepsAlive = false;
-  readonly passDeadline: () => void;
   readonly #line: DeadlineLine;
+  readonly #owner: LimitOwner;
 
-  constructor(line: DeadlineLine, onPassed: () => void) {
+  constructor(line: DeadlineLine, owner: LimitOwner) {
     this.#line = line;
-    this.passDeadline = onPassed;
+    this.#owner = owner;
+  }
+
+  passDeadline(): void {
+    this.#owner.limitPassed(this);
   }
 
   /** From now on; one that is set already is put off. */

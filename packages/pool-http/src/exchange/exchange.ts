@@ -28,7 +28,7 @@ import { layersOf, openStream, responseOf } from "./answer.ts";
 import { Attempt, type AttemptRunner } from "./attempt.ts";
 import type { DeadlineLines } from "./deadline-line.ts";
 import { decodeBody } from "./decode.ts";
-import { timedOut, tooLarge, type Failure } from "../failure.ts";
+import { timedOut, type Failure } from "../failure.ts";
 import { headerText } from "./headers.ts";
 import { describeEnd } from "./breakdown.ts";
 import { Journal } from "./journal.ts";
@@ -39,7 +39,7 @@ import { headersFor, type PreparedRequest } from "./request.ts";
 import { Retries } from "./retries.ts";
 import type { RetryBudgets } from "./retry-budget.ts";
 import type { LeakWatch } from "./leak-watch.ts";
-import type { StreamOutcome } from "./response-stream.ts";
+import type { StreamOutcome, StreamOwner } from "./response-stream.ts";
 import {
   isErrorStatus,
   isRepeatable,
@@ -74,7 +74,7 @@ interface Place {
   readonly phase: HttpPhase;
 }
 
-export class Exchange implements AttemptRunner, Interrupted, Linked<Exchange> {
+export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked<Exchange> {
   previous: Exchange | undefined;
   next: Exchange | undefined;
   linked = false;
@@ -182,7 +182,7 @@ export class Exchange implements AttemptRunner, Interrupted, Linked<Exchange> {
       outcome = this.#unexpected(error);
     }
     if (outcome instanceof HttpResponse) return outcome;
-    const error = this.#toError(outcome);
+    const error = this.toError(outcome);
     this.#finish(outcome.reason === "abort" ? "canceled" : "error", outcome);
     throw error;
   }
@@ -373,29 +373,24 @@ export class Exchange implements AttemptRunner, Interrupted, Linked<Exchange> {
   #respondWithStream(attempt: Attempt): HttpResponse {
     this.#journal.attemptEnded(attempt);
     this.#at = BODY;
-    const { leaks } = this.#context;
-    const { stream, body } = openStream(
-      attempt,
-      this.#request,
-      { clock: this.clock, deadlines: this.#context.deadlines },
-      {
-        onFirstByte: () => this.#interruption.met(),
-        onFinished: (outcome) => this.#streamed(attempt, outcome),
-        toError: (failure) => this.#toError(failure),
-      },
-    );
+    const { deadlines, leaks } = this.#context;
+    const { stream, body } = openStream(attempt, this.#request, this, deadlines);
     this.#interruption.letExit();
-    this.#interruption.stopWith((failure) => stream.interrupt(failure));
-    return this.#response(attempt, body, {
-      // What has come whole holds no connection.
-      unread: stream.isOver ? undefined : leaks.watch(stream, this.#journal, this.#site),
-      discard: () => stream.discard(),
-      tooLarge: (sizeBytes, limitBytes) => stream.refuse(tooLarge(sizeBytes, limitBytes)),
-    });
+    // What has come whole holds no connection, and nothing can end it any more.
+    if (!stream.isOver) {
+      this.#interruption.stopWith((failure) => stream.interrupt(failure));
+      stream.unread = leaks.watch(stream, this.#journal, this.#site);
+    }
+    return this.#response(attempt, body, stream);
   }
 
-  #streamed(attempt: Attempt, outcome: StreamOutcome): void {
-    if (outcome === "complete") this.#finish(isErrorStatus(attempt.status) ? "error" : "success");
+  bodyBegan(): void {
+    this.#interruption.met();
+  }
+
+  bodyEnded(outcome: StreamOutcome): void {
+    const status = this.#attempt?.status ?? 0;
+    if (outcome === "complete") this.#finish(isErrorStatus(status) ? "error" : "success");
     else this.#finish(outcome === "canceled" || outcome.reason === "abort" ? "canceled" : "error", outcome);
   }
 
@@ -438,7 +433,7 @@ export class Exchange implements AttemptRunner, Interrupted, Linked<Exchange> {
     return timedOut(limit, limitMs, this.#at.phase, this.#attempt?.sent ?? false, counts);
   }
 
-  #toError(failure: Failure): unknown {
+  toError(failure: Failure): unknown {
     return toError(failure, {
       pool: this.#context.options.name,
       request: describeRequest(this.#request.method, this.#request.target),

@@ -9,6 +9,7 @@
  */
 import { callerStack, callSite, type CallSite } from "../call-site.ts";
 import type { Clock } from "../options.ts";
+import type { DeadlineLine, DeadlineLines, Limited } from "./deadline-line.ts";
 
 export interface WatchedStream {
   /** Since when nobody reads, by the pool's clock; `undefined` while somebody does, and when it holds no connection. */
@@ -27,30 +28,58 @@ export interface LeakListener {
   leakOver(wasRead: boolean): void;
 }
 
-/** A body that is watched, from the side of its response. */
-export class UnreadBody {
+/**
+ * A body that is watched, from the side of its response.
+ *
+ * Most bodies are asked for at once. Only a response whose body was not is registered for the day when it is garbage:
+ * what is registered survives every collection of young objects, and with it all that it leads to.
+ */
+export class UnreadBody implements Limited {
   readonly stream: WatchedStream;
   readonly listener: LeakListener;
   readonly site: CallSite | undefined;
   reported = false;
+  deadline = 0;
+  previous: Limited | undefined;
+  next: Limited | undefined;
+  linked = false;
+  keepsAlive = false;
   #asked = false;
+  /** Held fast until it is registered, or asked for its body. */
+  #response: object | undefined;
   readonly #clock: Clock;
+  readonly #line: DeadlineLine;
 
-  constructor(stream: WatchedStream, listener: LeakListener, site: CallSite | undefined, clock: Clock) {
+  constructor(
+    stream: WatchedStream,
+    listener: LeakListener,
+    site: CallSite | undefined,
+    clock: Clock,
+    line: DeadlineLine,
+  ) {
     this.stream = stream;
     this.listener = listener;
     this.site = site;
     this.#clock = clock;
+    this.#line = line;
   }
 
-  /** Nobody else has this object, and nothing here leads to it. */
+  /** Nobody else has this object, and once it is registered nothing here leads to it. */
   heldBy(response: object): void {
-    responses.register(response, this);
+    this.#response = response;
+    this.#line.add(this, false);
   }
 
   /** Somebody has asked for the body, and may hold it without the response. */
   asked(): void {
     this.#asked = true;
+    this.#line.remove(this);
+    this.#response = undefined;
+  }
+
+  passDeadline(): void {
+    if (this.#response !== undefined && !this.stream.isOver) responses.register(this.#response, this);
+    this.#response = undefined;
   }
 
   collected(): void {
@@ -68,15 +97,20 @@ export class UnreadBody {
 
 const responses = new FinalizationRegistry<UnreadBody>((body) => body.collected());
 
+/** So soon a body is asked for, unless something is amiss. */
+const REGISTERED_AFTER_MS = 100;
+
 /** Those of one pool. */
 export class LeakWatch {
+  readonly #line: DeadlineLine;
   readonly #thresholdMs: number;
   readonly #clock: Clock;
   /** Empty while `leakThresholdMs` is off. */
   readonly #watched = new Set<UnreadBody>();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor({ leakThresholdMs, clock }: { leakThresholdMs: number; clock: Clock }) {
+  constructor({ leakThresholdMs, clock }: { leakThresholdMs: number; clock: Clock }, deadlines: DeadlineLines) {
+    this.#line = deadlines.of(REGISTERED_AFTER_MS);
     this.#thresholdMs = leakThresholdMs;
     this.#clock = clock;
   }
@@ -87,7 +121,7 @@ export class LeakWatch {
   }
 
   watch(stream: WatchedStream, listener: LeakListener, site: CallSite | undefined): UnreadBody {
-    const body = new UnreadBody(stream, listener, site, this.#clock);
+    const body = new UnreadBody(stream, listener, site, this.#clock, this.#line);
     if (this.#thresholdMs > 0) {
       this.#watched.add(body);
       this.#arm();

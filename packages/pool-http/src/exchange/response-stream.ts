@@ -1,23 +1,29 @@
 import { Readable, pipeline, type Transform } from "node:stream";
 import type { Attempt, BodySink } from "./attempt.ts";
 import type { Clock } from "../options.ts";
-import { Limit, type DeadlineLines } from "./deadline-line.ts";
+import { Limit, type DeadlineLines, type LimitOwner } from "./deadline-line.ts";
 import { decodeStreams } from "./decode.ts";
-import { undecodable, type Failure } from "../failure.ts";
-import type { WatchedStream } from "./leak-watch.ts";
-
-export interface StreamLimits {
-  readonly clock: Clock;
-  readonly deadlines: DeadlineLines;
-  /** The gap limit holds before the first body byte as well. */
-  readonly firstGap: boolean;
-  readonly gapMs: number;
-  readonly totalMs: number;
-  /** Until then the deadline of the request holds; it interrupts. */
-  readonly onFirstByte: () => void;
-}
+import { tooLarge, undecodable, type Failure } from "../failure.ts";
+import type { StreamControl } from "../response.ts";
+import type { UnreadBody, WatchedStream } from "./leak-watch.ts";
+import type { PreparedRequest } from "./request.ts";
 
 export type StreamOutcome = "complete" | "canceled" | Failure;
+
+/** Whose body it is. */
+export interface StreamOwner {
+  readonly clock: Clock;
+  /** The first byte is here; until then the owner's deadline holds. */
+  bodyBegan(): void;
+  bodyEnded(outcome: StreamOutcome): void;
+  /** What a reader gets. */
+  toError(failure: Failure): unknown;
+}
+
+/** What a request says of its body. */
+type StreamLimits = Pick<PreparedRequest, "firstGapMs" | "bodyGapTimeoutMs" | "bodyTimeoutMs">;
+
+const OPTIONS = { highWaterMark: 64 * 1024 };
 
 /**
  * A response body as it comes, with back-pressure to the socket. Three limits in turn: the request's deadline until
@@ -27,11 +33,12 @@ export type StreamOutcome = "complete" | "canceled" | Failure;
  * Whoever reads gets the error. Nor does an unread stream keep the process alive: it is its socket that does so, from
  * the first read on, which is why no timer here has to.
  */
-export class ResponseStream extends Readable implements BodySink, WatchedStream {
+export class ResponseStream extends Readable implements BodySink, WatchedStream, StreamControl, LimitOwner {
+  /** Set where somebody watches over it. */
+  unread: UnreadBody | undefined;
   readonly #attempt: Attempt;
+  readonly #owner: StreamOwner;
   readonly #limits: StreamLimits;
-  readonly #toError: (failure: Failure) => unknown;
-  readonly #onFinished: (outcome: StreamOutcome) => void;
   /** What readers get, once it has failed. */
   thrown: unknown;
   wasRead = false;
@@ -46,29 +53,17 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
   readonly #gap: Limit | undefined;
   readonly #total: Limit | undefined;
 
-  constructor(
-    attempt: Attempt,
-    limits: StreamLimits,
-    toError: (failure: Failure) => unknown,
-    onFinished: (outcome: StreamOutcome) => void,
-  ) {
-    super({ highWaterMark: 64 * 1024 });
+  constructor(attempt: Attempt, owner: StreamOwner, limits: StreamLimits, deadlines: DeadlineLines) {
+    super(OPTIONS);
     this.#attempt = attempt;
+    this.#owner = owner;
     this.#limits = limits;
-    this.#toError = toError;
-    this.#onFinished = onFinished;
     this.on("error", ignore);
     if (attempt.over) return;
-    const { deadlines, gapMs, totalMs } = limits;
-    this.#gap = new Limit(deadlines.of(gapMs), () => {
-      const what = this.#began ? "nothing came for" : "no body byte within";
-      this.interrupt(timedOut("bodyGapTimeoutMs", `${what} bodyGapTimeoutMs (${gapMs} ms)`));
-    });
-    this.#total = new Limit(deadlines.of(totalMs), () =>
-      this.interrupt(timedOut("bodyTimeoutMs", `the body was not complete within bodyTimeoutMs (${totalMs} ms)`)),
-    );
+    this.#gap = new Limit(deadlines.of(limits.bodyGapTimeoutMs), this);
+    this.#total = new Limit(deadlines.of(limits.bodyTimeoutMs), this);
     this.#total.set();
-    if (limits.firstGap) this.#gap.set();
+    if (limits.firstGapMs !== undefined) this.#gap.set();
     // Not once the attempt is over: its connection may be somebody else's then.
     attempt.connection.setWanted(attempt, false);
   }
@@ -98,11 +93,26 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
     await released;
   }
 
-  /** It is more than the reader takes. Counts even where the last byte has come already. */
+  /** It is larger than what the reader takes into memory. */
+  tooLarge(sizeBytes: number, limitBytes: number): void {
+    this.refuse(tooLarge(sizeBytes, limitBytes));
+  }
+
+  /** It is no use to the reader. Counts even where the last byte has come already. */
   refuse(failure: Failure): void {
     if (this.#outcome !== "complete") return this.interrupt(failure);
-    this.thrown ??= this.#toError(failure);
-    this.#onFinished(failure);
+    this.thrown ??= this.#owner.toError(failure);
+    this.#owner.bodyEnded(failure);
+  }
+
+  limitPassed(limit: Limit): void {
+    const { bodyGapTimeoutMs, bodyTimeoutMs } = this.#limits;
+    if (limit === this.#total) {
+      const detail = `the body was not complete within bodyTimeoutMs (${bodyTimeoutMs} ms)`;
+      return this.interrupt(timedOut("bodyTimeoutMs", detail));
+    }
+    const what = this.#began ? "nothing came for" : "no body byte within";
+    this.interrupt(timedOut("bodyGapTimeoutMs", `${what} bodyGapTimeoutMs (${bodyGapTimeoutMs} ms)`));
   }
 
   /** Ends the stream from outside: a limit, the caller's signal, the pool's end. */
@@ -115,13 +125,13 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
   deliver(chunk: Buffer): boolean {
     if (!this.#began) {
       this.#began = true;
-      this.#limits.onFirstByte();
+      this.#owner.bodyBegan();
     }
     const more = this.push(chunk);
     // A reader that takes its time is no silence of the server.
     if (!more) {
       this.#gap?.callOff();
-      this.#pausedSince = this.#limits.clock.now();
+      this.#pausedSince = this.#owner.clock.now();
     } else if (this.#outcome === undefined) this.#gap?.set();
     return more;
   }
@@ -139,7 +149,7 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
   fail(failure: Failure): void {
     if (this.#outcome !== undefined) return;
     // Node takes a falsy reason of a signal for "no error", and would call the stream closed too early.
-    this.thrown = this.#toError(failure) || abortedWith(failure.cause);
+    this.thrown = this.#owner.toError(failure) || abortedWith(failure.cause);
     this.finish(failure);
     this.destroy(this.thrown as Error);
   }
@@ -179,7 +189,7 @@ export class ResponseStream extends Readable implements BodySink, WatchedStream 
     this.#outcome = outcome;
     this.#gap?.callOff();
     this.#total?.callOff();
-    this.#onFinished(outcome);
+    this.#owner.bodyEnded(outcome);
   }
 
   #keepAlive(): void {
@@ -198,7 +208,7 @@ export class InflatedStream extends Readable {
   #completed = false;
 
   constructor(stream: ResponseStream, layers: readonly string[]) {
-    super({ highWaterMark: 64 * 1024 });
+    super(OPTIONS);
     this.#stream = stream;
     this.#transforms = decodeStreams(layers);
     this.#last = this.#transforms.at(-1) as Transform;
