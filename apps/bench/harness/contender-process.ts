@@ -31,8 +31,8 @@ async function answer(request: Request): Promise<Reply> {
 
 async function measure(subject: Contender, operations: number, allocations: boolean): Promise<Measurement> {
   await subject.prepare?.();
-  // Only where bytes are counted. A forced collection throws away optimised code, so that a short round after it measures
-  // the compiler; and what a round finds as garbage is what it leaves.
+  // Only where bytes are counted. A forced collection throws away optimised code, and a short round after it measures the
+  // compiler; and as much garbage as a round finds, it leaves.
   if (allocations) globalThis.gc?.();
   const heap = allocations ? new HeapMeter() : undefined;
   const cpu = process.cpuUsage();
