@@ -159,8 +159,8 @@ export const comparison: Comparison = {
   packages: ["@vg/pool-http"],
   module: new URL("./pool-http-contenders.ts", import.meta.url),
   start,
-  warmUpMs: 600,
-  budgetMs: { full: 600_000, quick: 16_000 },
+  warmUpMs: 1_500,
+  budgetMs: { full: 900_000, quick: 16_000 },
   cases: SETTINGS.flatMap((setting) => setting.cells.map((cell) => makeCase(setting, cell))),
   async yardstick(_, quick) {
     const { httpsGain } = await import("../guide/https.ts");
