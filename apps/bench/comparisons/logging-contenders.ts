@@ -3,57 +3,65 @@ import { devNull, tmpdir } from "node:os";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Answer, Contender, Parameters } from "../harness/contender.ts";
+import { loggerMaker, type LoggerUnderTest, type MakeLogger } from "./loggers.ts";
 import {
-  BINDINGS,
   canonicalLine,
   expectedLines,
-  fieldsOf,
   lineKind,
-  MESSAGE,
+  LINES_A_TURN,
   VERIFIED_LINES,
   type LineKind,
 } from "./logging-workload.ts";
 
-/** A logger that writes to a file descriptor; `line` writes the line of one request. */
-interface Sink {
-  line(fields: Record<string, unknown>): void;
-  flush(): void | Promise<void>;
-}
-type MakeSink = (fd: number, kind: LineKind) => Sink;
-
 export async function createContender(name: string, parameters: Parameters): Promise<Contender> {
   const kind = lineKind(parameters["kind"]);
-  const makeSink = await sinkMaker(name);
+  const buffered = parameters["buffered"] === true;
+  const make = loggerMaker(name);
   // Every contender gets a descriptor that was opened in the same way, so none writes by a faster road.
   const fd = openSync(devNull, "w");
-  const sink = makeSink(fd, kind);
+  const logger = await make({ fd, kind, buffered });
+  // A disabled call takes less than a turn of the event loop would add to it.
+  const turn = kind === "off" ? Infinity : LINES_A_TURN;
   return {
-    verify: () => verifyLines(makeSink, kind),
+    verify: () => verifyLines(make, kind, buffered),
     async run(operations) {
-      for (let i = 0; i < operations; i++) sink.line(fieldsOf(kind, i));
-      await sink.flush();
+      await within(logger, () => write(logger, operations, turn));
+      await logger.flush();
       return { lines: operations };
     },
     close: () => closeSync(fd),
   };
 }
 
+function within<T>(logger: LoggerUnderTest, work: () => T): T {
+  return logger.within === undefined ? work() : logger.within(work);
+}
+
+async function write(logger: LoggerUnderTest, count: number, turn: number): Promise<void> {
+  for (let i = 0; i < count;) {
+    for (const end = Math.min(i + turn, count); i < end; i++) logger.line(i);
+    if (i < count) await new Promise((resume) => setImmediate(resume));
+  }
+}
+
 /** Writes a thousand lines to a file with the very logger that is measured, and reads them back. */
-async function verifyLines(makeSink: MakeSink, kind: LineKind): Promise<Answer> {
+async function verifyLines(make: MakeLogger, kind: LineKind, buffered: boolean): Promise<Answer> {
   const folder = mkdtempSync(join(tmpdir(), "vg-bench-"));
   try {
     const path = join(folder, "lines");
     const fd = openSync(path, "w");
-    const sink = makeSink(fd, kind);
-    for (let i = 0; i < VERIFIED_LINES; i++) sink.line(fieldsOf(kind, i));
+    const logger = await make({ fd, kind, buffered });
+    within(logger, () => {
+      for (let i = 0; i < VERIFIED_LINES; i++) logger.line(i);
+    });
     // What a crash at this point would lose shows whether a logger buffers; all of them must have the same habit.
     const linesBeforeFlush = linesOf(path).length;
-    await sink.flush();
+    await logger.flush();
     closeSync(fd);
     const expected = expectedLines(kind, VERIFIED_LINES);
     const lines = linesOf(path);
     const wrong = lines.find((line, i) => !isDeepStrictEqual(canonicalLine(line), expected[i]));
-    return { lines: lines.length, linesBeforeFlush, wrong: wrong ?? "" };
+    return { lines: lines.length, held: linesBeforeFlush < lines.length, wrong: wrong ?? "" };
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -61,46 +69,4 @@ async function verifyLines(makeSink: MakeSink, kind: LineKind): Promise<Answer> 
 
 function linesOf(path: string): string[] {
   return readFileSync(path, "utf8").split("\n").slice(0, -1);
-}
-
-async function sinkMaker(name: string): Promise<MakeSink> {
-  switch (name) {
-    case "@vg/logging":
-    case "@vg/logging (redact: false)": {
-      const { createLogger } = await import("@vg/logging");
-      return (destination, kind) => {
-        const redact = name === "@vg/logging" ? {} : { redact: false as const };
-        const root = createLogger({ level: "info", format: "json", destination, ...redact });
-        const logger = kind === "child" ? root.withFields(BINDINGS) : root;
-        const line =
-          kind === "off"
-            ? (fields: Record<string, unknown>) => logger.debug(MESSAGE, fields)
-            : (fields: Record<string, unknown>) => logger.info(MESSAGE, fields);
-        return { line, flush: () => root.flush() };
-      };
-    }
-    case "pino (as it comes)":
-    case "pino (same line)": {
-      const { pino, stdTimeFunctions } = await import("pino");
-      // The words, names and time that @vg/logging writes, by the cheapest means that pino has for each.
-      const sameLine = {
-        base: null,
-        messageKey: "message",
-        timestamp: stdTimeFunctions.isoTime,
-        formatters: { level: (label: string) => ({ level: label }) },
-      };
-      return (fd, kind) => {
-        const destination = pino.destination({ fd, sync: true });
-        const root = pino(name === "pino (same line)" ? sameLine : {}, destination);
-        const logger = kind === "child" ? root.child(BINDINGS) : root;
-        const line =
-          kind === "off"
-            ? (fields: Record<string, unknown>) => logger.debug(fields, MESSAGE)
-            : (fields: Record<string, unknown>) => logger.info(fields, MESSAGE);
-        return { line, flush: () => destination.flushSync() };
-      };
-    }
-    default:
-      throw new Error(`no logger ${name}`);
-  }
 }

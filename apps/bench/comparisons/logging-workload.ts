@@ -1,6 +1,6 @@
 /** What the logging comparison writes, and what must come out of every logger. */
 
-const KINDS = ["flat", "nested", "child", "off"] as const;
+export const KINDS = ["flat", "nested", "child", "special", "error", "context", "off"] as const;
 export type LineKind = (typeof KINDS)[number];
 
 export function lineKind(value: unknown): LineKind {
@@ -12,22 +12,40 @@ export function lineKind(value: unknown): LineKind {
 /** How many lines are read back before the rounds. */
 export const VERIFIED_LINES = 1000;
 
+/** After so many lines the program returns to the event loop, as a service does, and a buffer can be written. */
+export const LINES_A_TURN = 50;
+
 export const MESSAGE = "Request processed";
+export const EVENT = "http_request";
+export const FAILURE = "Query failed";
 
 /** The bindings of the child logger. */
-export const BINDINGS = { service: "localai", trace_id: "4bf92f3577b34da6a3ce929d0e0e4736" };
+export const BINDINGS = { service: "localai", region: "eu-west-1" };
+/** What the asynchronous context of the case `context` says. */
+export const CONTEXT = { trace_id: "4bf92f3577b34da6a3ce929d0e0e4736", span_id: "00f067aa0ba902b7" };
+
+/** The error of the case `error`: made once, so that no logger is charged for the capture of its stack. */
+export const ERROR: Error & { code: string } = Object.assign(new TypeError("connection refused"), {
+  code: "ECONNREFUSED",
+});
 
 /** The fields of the i-th line. Made for each line, as a program makes them. */
 export function fieldsOf(kind: LineKind, i: number): Record<string, unknown> {
-  if (kind === "nested") {
-    return {
-      user_id: "user_123",
-      latency_ms: i % 1000,
-      usage: { prompt_tokens: 40, completion_tokens: i % 512 },
-      tags: ["sql", "agent"],
-    };
+  switch (kind) {
+    case "nested":
+      return {
+        user_id: "user_123",
+        latency_ms: i % 1000,
+        usage: { prompt_tokens: 40, completion_tokens: i % 512 },
+        tags: ["sql", "agent"],
+      };
+    case "special":
+      return { method: "POST", path: "/v2/chat/completions", status_code: 200, latency_ms: i % 1000 };
+    case "error":
+      return { query_id: i % 1000 };
+    default:
+      return { user_id: "user_123", latency_ms: i % 1000, cache_hit: (i & 1) === 0 };
   }
-  return { user_id: "user_123", latency_ms: i % 1000, cache_hit: (i & 1) === 0 };
 }
 
 /** A line as everybody must have written it, whatever the loggers call their own keys. */
@@ -42,10 +60,13 @@ const PINO_LEVELS: Record<number, string> = { 20: "debug", 30: "info", 40: "warn
 
 export function canonicalLine(line: string): CanonicalLine {
   const document: Record<string, unknown> = JSON.parse(line);
-  const { level, time, msg, message, pid: _pid, hostname: _hostname, ...fields } = document;
-  const millis = typeof time === "number" ? time : Date.parse(String(time));
+  const { level, time, timestamp, "@timestamp": instant, msg, message, err, ...others } = document;
+  const { pid: _pid, hostname: _hostname, logger: _logger, caller: _caller, ...fields } = others;
+  const when = time ?? timestamp ?? instant;
+  const millis = typeof when === "number" ? when : Date.parse(String(when));
+  if (err !== undefined) fields["error"] = err;
   return {
-    level: typeof level === "number" ? (PINO_LEVELS[level] ?? String(level)) : String(level),
+    level: typeof level === "number" ? (PINO_LEVELS[level] ?? String(level)) : String(level).toLowerCase(),
     message: String(msg ?? message),
     hasTime: Math.abs(Date.now() - millis) < 60_000,
     fields,
@@ -54,10 +75,17 @@ export function canonicalLine(line: string): CanonicalLine {
 
 export function expectedLines(kind: LineKind, count: number): CanonicalLine[] {
   if (kind === "off") return [];
+  const carried = kind === "child" ? BINDINGS : kind === "context" ? CONTEXT : {};
   return Array.from({ length: count }, (_, i) => ({
-    level: "info",
-    message: MESSAGE,
+    level: kind === "error" ? "error" : "info",
+    message: kind === "special" ? EVENT : kind === "error" ? FAILURE : MESSAGE,
     hasTime: true,
-    fields: { ...(kind === "child" ? BINDINGS : {}), ...fieldsOf(kind, i) },
+    fields: { ...carried, ...fieldsOf(kind, i), ...(kind === "error" ? { error: shownError() } : {}) },
   }));
+}
+
+/** The error of the case `error`, as it has to be in a line. */
+export function shownError(): Record<string, unknown> {
+  const { name: type, message, stack, code } = ERROR;
+  return { type, message, stack, code };
 }
