@@ -14,6 +14,7 @@ import {
   faultServer,
   httpServer,
   listening,
+  poolClosedTo,
   rejection,
   reply,
   turns,
@@ -130,6 +131,7 @@ test("a dial that many wait for fails for all of them at once, and once", async 
   await using pool = h2({ maxRetries: 0 });
   const errors = await many(10, () => rejection(pool.get(`https://127.0.0.1:${port}/`)));
   expect(errors.map((error) => (error as { code?: string }).code)).toEqual(Array(10).fill("ERR_VG_HTTP_CONNECT"));
+  await poolClosedTo(pool, 0);
   expect(pool.getStats()).toMatchObject({ connect_failure_count: 1, open_connections: 0, queued: 0 });
 });
 

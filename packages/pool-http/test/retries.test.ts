@@ -3,7 +3,7 @@ import { channel } from "node:diagnostics_channel";
 import { Readable } from "node:stream";
 import { expect, test } from "vitest";
 import { HttpConnectError, HttpNetworkError, HttpPool } from "../src/index.ts";
-import { closedPort, faultServer, rejection, reply } from "./support/fault-server.ts";
+import { closedPort, faultServer, poolClosedTo, rejection, reply } from "./support/fault-server.ts";
 
 const fast = { retryBaseMs: 1, retryCapMs: 2 };
 
@@ -82,6 +82,7 @@ test("a POST to a closed port is retried, for it never left", async () => {
     /^http: POST http:\/\/127.0.0.1:\d+\/ failed while connecting after \d+ ms: ECONNREFUSED\..*Attempts: ECONNREFUSED after/,
   );
   expect((error.cause as NodeJS.ErrnoException).code).toBe("ECONNREFUSED");
+  await poolClosedTo(pool, 0);
   expect(pool.getStats()).toMatchObject({ error_count: 1, connect_failure_count: 3, open_connections: 0, queued: 0 });
 });
 

@@ -3,7 +3,7 @@ import type { PeerCertificate, TLSSocket } from "node:tls";
 import { beforeAll, expect, test } from "vitest";
 import { HttpPool, HttpPoolConfigError, type HttpPoolOptions } from "../src/index.ts";
 import { makeCertificates } from "./support/certificates.ts";
-import { deferred, httpServer, rejection, turns } from "./support/fault-server.ts";
+import { deferred, httpServer, poolClosedTo, rejection, turns } from "./support/fault-server.ts";
 import { answer, http2Server } from "./support/http2-server.ts";
 
 type Certificates = Awaited<ReturnType<typeof makeCertificates>>;
@@ -34,6 +34,7 @@ test("new connections present the new certificate, idle old ones go, busy old on
   const held = pool.get(`${server.url}/hold`);
   await turns(2);
   pool.setTls({ ca: old.ca, ...renewed.client });
+  await poolClosedTo(pool, 1);
   expect(pool.getStats()).toMatchObject({ open_connections: 1, idle_connections: 0 });
   const after = await (await pool.get(server.url)).text();
   expect(after).not.toBe(before);

@@ -123,6 +123,8 @@ export class Dial {
   #negotiating = false;
   /** Taken once: by success, failure, time-out or cancellation. */
   #open = true;
+  #socketClosed = false;
+  #onSocketClosed: (() => void) | undefined;
 
   constructor(dialer: Dialer, origin: URL, outcome: DialOutcome) {
     const { settings } = dialer;
@@ -170,11 +172,22 @@ export class Dial {
     this.#socket?.destroy();
   }
 
+  /** Calls `done` once its socket has closed; now, where there is none. For one that has ended without a connection. */
+  whenClosed(done: () => void): void {
+    if (this.#socketClosed || this.#socket === undefined) done();
+    else this.#onSocketClosed = done;
+  }
+
   #watch(socket: Socket): void {
     this.#socket = socket;
     // Stays for the whole life of the socket: an error without a listener would end the process.
     socket.on("error", this.#failed);
-    socket.once("close", this.#closed);
+    // The first to tell: a socket within another closes with it.
+    socket.once("close", () => {
+      this.#socketClosed = true;
+      this.#closed();
+      this.#onSocketClosed?.();
+    });
   }
 
   #keepSessions(socket: Socket): void {
