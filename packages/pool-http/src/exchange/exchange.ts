@@ -41,10 +41,10 @@ import type { RetryBudgets } from "./retry-budget.ts";
 import type { LeakWatch } from "./leak-watch.ts";
 import type { StreamOutcome, StreamOwner } from "./response-stream.ts";
 import {
+  forbiddenBy,
   isErrorStatus,
   isRepeatable,
   isRetryableStatus,
-  onlyBodyForbids,
   retryAfterOf,
   retryCauseOfFailure,
   retryCauseOfStatus,
@@ -331,9 +331,8 @@ export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked
   /** How long to wait before the next retry; `undefined` where there is none. */
   #retryDelay(cause: RetryCause | undefined, outcome: number | Failure, retryAfterMs?: number): number | undefined {
     if (cause === undefined) {
-      // Had it another body, it would be sent again: that is worth saying.
-      if (onlyBodyForbids(this.#request, outcome)) this.#journal.notRetried("one_shot_body");
-      return undefined;
+      const why = forbiddenBy(this.#request, outcome);
+      return why === undefined ? undefined : this.#journal.notRetried(why);
     }
     this.#retries ??= new Retries(this.#context, this.#journal);
     return this.#retries.delay(this.#request, this.#remainingMs(), retryAfterMs);
