@@ -19,6 +19,7 @@ import type { CallSite } from "../call-site.ts";
 import type { HttpPhase } from "../errors.ts";
 import type { Linked } from "../linked-list.ts";
 import type { Clock, ResolvedOptions } from "../options.ts";
+import { PatientTimer } from "../patient-timer.ts";
 import { HttpResponse, type StreamControl } from "../response.ts";
 import type { StatsRecorder } from "../stats.ts";
 import type { OriginCounters } from "../stats/counters.ts";
@@ -89,7 +90,7 @@ export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked
   #retries: Retries | undefined;
   #redirects = 0;
   #attempt: Attempt | undefined;
-  #attemptTimer: NodeJS.Timeout | undefined;
+  #attemptTimer: PatientTimer | undefined;
   /** Where it is. */
   #at: Place = QUEUE;
   #outcome: "success" | "error" | "canceled" | undefined;
@@ -259,7 +260,8 @@ export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked
     this.#at = QUEUE;
     const limit = this.#request.attemptTimeoutMs;
     if (limit !== undefined) {
-      this.#attemptTimer = setTimeout(() => this.#interruption.stop(this.#timedOut("attemptTimeoutMs", limit)), limit);
+      const passed = (): void => this.#interruption.stop(this.#timedOut("attemptTimeoutMs", limit));
+      this.#attemptTimer = new PatientTimer(limit, passed);
     }
     try {
       // Only now, so that no source is opened for a connection that never comes.
@@ -301,7 +303,7 @@ export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked
 
   /** The attempt is over, or stopped at its headers. */
   #sent(): void {
-    clearTimeout(this.#attemptTimer);
+    this.#attemptTimer?.cancel();
     this.#interruption.waited();
   }
 
