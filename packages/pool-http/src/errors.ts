@@ -49,8 +49,10 @@ export interface HttpAttempt {
  * - `deadline`: the wait before the next one would have passed `timeoutMs`.
  * - `budget`: `retryBudget` of this origin is used up.
  * - `one_shot_body`: the body can be read only once, and has been.
+ * - `not_idempotent`: the server may have acted on it. With an Idempotency-Key it would be repeated; on 429 and 503 also
+ *   with `retryOn: "rejected"`.
  */
-export type HttpNotRetried = "max_retries" | "deadline" | "budget" | "one_shot_body";
+export type HttpNotRetried = "max_retries" | "deadline" | "budget" | "one_shot_body" | "not_idempotent";
 
 /** Where the time of a request went, all attempts together; milliseconds. */
 export interface HttpPhaseTimes {

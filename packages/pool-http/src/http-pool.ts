@@ -301,6 +301,7 @@ export class HttpPool {
     this.#transport.closeIdle("pool_closed");
     if (begun > 0 && deadlineMs > 0) await this.#empty(deadlineMs);
     this.#kill(`the pool was closed and its deadline (${deadlineMs} ms) passed`);
+    await this.#transport.whenEmpty();
     const killed = alreadyClosed ? 0 : this.#killed;
     return Object.freeze({
       drained: begun - killed,

@@ -38,11 +38,12 @@ export function preconnect(
 
   const startedAt = options.clock.now();
   const connected = (): number => {
-    const { open, dialling } = transport.countsOf(origin);
-    return open - dialling;
+    const { open, dialling, leaving } = transport.countsOf(origin);
+    return open - dialling - leaving;
   };
   return new Promise((resolve, reject) => {
     let last: Failure | undefined;
+    let failed = 0;
     const end = (settle: () => void): void => {
       clearTimeout(timer);
       unwatch();
@@ -65,11 +66,17 @@ export function preconnect(
       end(() => reject(toError(failure, about) as Error));
     };
     const check = (): void => {
-      if (connected() >= count || transport.countsOf(origin).dialling === 0) finish(last);
+      const wanted = count - failed;
+      if (wanted > 0) transport.dialAhead(origin, wanted);
+      if (connected() >= count) return finish();
+      if (transport.countsOf(origin).dialling > 0) return;
+      // What is just closing makes room for another.
+      if (connected() >= wanted || transport.leavingCount === 0) finish(last);
     };
     const aborted = (): void => end(() => reject(signal?.reason as Error));
     const unwatch = transport.watchDials(origin, (failure) => {
       last = failure ?? last;
+      if (failure !== undefined) failed++;
       check();
     });
     const timer = setTimeout(() => {
@@ -84,7 +91,6 @@ export function preconnect(
       });
     }, timeoutMs);
     signal?.addEventListener("abort", aborted, { once: true });
-    transport.dialAhead(origin, count);
     check();
   });
 }

@@ -96,8 +96,11 @@ export class HttpResponse {
     return this.#stream;
   }
 
-  /** The whole body. A stream beyond `maxResponseBytes` rejects with HttpBodyTooLargeError. */
-  async bytes(): Promise<Uint8Array> {
+  /**
+   * The whole body. A stream beyond `maxResponseBytes` rejects with HttpBodyTooLargeError. `onPiece` is told the size of
+   * each piece of a stream as it comes.
+   */
+  async bytes(onPiece?: (sizeBytes: number) => void): Promise<Uint8Array> {
     const { body, pool } = this.#parts;
     if (Buffer.isBuffer(body)) return body;
     const { maxResponseBytes: maxBytes } = this.#parts.request;
@@ -122,6 +125,7 @@ export class HttpResponse {
         );
       }
       chunks.push(chunk);
+      onPiece?.(chunk.length);
     }
     return Buffer.concat(chunks);
   }

@@ -1,6 +1,7 @@
-import { createSecureContext, getCACertificates, type SecureContext } from "node:tls";
+import type { SecureContext } from "node:tls";
 import { checkOptions } from "@vg/internal";
 import { HttpPoolConfigError } from "./errors.ts";
+import { secureContextOf, type Pem, type TlsMaterial } from "./tls-material.ts";
 
 export interface HttpTlsOptions {
   /** Certificates (PEM) to trust instead of Node's own list. */
@@ -34,7 +35,7 @@ export function resolveTls(value: unknown, owner: string): ResolvedTls {
   // A text in their place may be a key.
   if (typeof value === "string") throw fail(`${owner}: the TLS options must be an object, got a string.`);
   const check = checkOptions(owner, value === undefined ? {} : value, fail);
-  const pem = (name: keyof Material): Pem | undefined => {
+  const pem = (name: keyof TlsMaterial): Pem | undefined => {
     const given = check.raw(name);
     const list = name === "ca" || name === "extraCa";
     const items: unknown[] = Array.isArray(given) && list ? given : [given];
@@ -58,44 +59,12 @@ export function resolveTls(value: unknown, owner: string): ResolvedTls {
     minVersion,
     servername: check.string("servername", { fallback: undefined }),
     insecureSkipVerify: check.boolean("insecureSkipVerify", { fallback: false }),
-    secureContext: secureContextOf(given, minVersion, owner),
+    secureContext: secureContextOf(given, minVersion, (message) => fail(`${owner}: ${message}`)),
   };
   check.noOthers();
   return resolved;
 }
 
-type Pem = string | Buffer | (string | Buffer)[];
-
-interface Material {
-  readonly ca: Pem | undefined;
-  readonly extraCa: Pem | undefined;
-  readonly cert: Pem | undefined;
-  readonly key: Pem | undefined;
-}
-
 function isPem(value: unknown): value is string | Buffer {
   return (typeof value === "string" || Buffer.isBuffer(value)) && value.includes("-----BEGIN ");
-}
-
-/** Without certificates of its own a pool uses what Node trusts at the time of each connection. */
-function secureContextOf(
-  { ca, extraCa, cert, key }: Material,
-  minVersion: "TLSv1.2" | "TLSv1.3",
-  owner: string,
-): SecureContext | undefined {
-  if (ca === undefined && extraCa === undefined && cert === undefined) return undefined;
-  const trusted = extraCa === undefined ? ca : [...getCACertificates("default"), ...[extraCa].flat()];
-  try {
-    return createSecureContext({
-      minVersion,
-      ...(trusted === undefined ? {} : { ca: trusted }),
-      ...(cert === undefined ? {} : { cert }),
-      ...(key === undefined ? {} : { key }),
-    });
-  } catch (error) {
-    const reason = (error as Error).message;
-    throw new HttpPoolConfigError(
-      `${owner}: ca, cert and key cannot be used: ${reason}. Check the files, and that cert and key match.`,
-    );
-  }
 }

@@ -153,3 +153,110 @@ test("an abort is axios's own cancellation, by signal and by token", async () =>
   await upstream.socketsDownTo(0);
   expect(pool.getStats()).toMatchObject({ canceled_count: 2, in_flight: 0 });
 });
+
+test("maxContentLength holds for every type of response, inflated and with a listener, and 0 is a limit", async () => {
+  await using upstream = await server();
+  await using pool = new HttpPool({ baseUrl: upstream.url, maxRetries: 0 });
+  const client = clientOf(pool);
+  const exceeded = { code: "ERR_BAD_RESPONSE", message: "maxContentLength size of 1000 exceeded" };
+  const limit = { maxContentLength: 1000 };
+  expect(await rejection(client.get("/big", limit))).toMatchObject(exceeded);
+  expect(await rejection(client.get("/big", { ...limit, onDownloadProgress: () => {} }))).toMatchObject(exceeded);
+  const { data } = await client.get<Readable>("/big", { ...limit, responseType: "stream" });
+  expect(await rejection(text(data))).toMatchObject(exceeded);
+  const nothing = { code: "ERR_BAD_RESPONSE", message: "maxContentLength size of 0 exceeded" };
+  expect(await rejection(client.get("/bom", { maxContentLength: 0 }))).toMatchObject(nothing);
+  expect((await client.head("/", { maxContentLength: 0 })).status).toBe(200);
+  const headers = { "accept-encoding": "gzip" };
+  expect(await rejection(client.get("/gzip", { headers, maxContentLength: 3 }))).toMatchObject({
+    code: "ERR_BAD_RESPONSE",
+  });
+  expect((await client.get("/big", { maxContentLength: -1 })).status).toBe(200);
+  await upstream.socketsDownTo(1);
+});
+
+test("maxBodyLength refuses what is in memory before anything is sent, and ends a stream that is longer", async () => {
+  await using upstream = await server();
+  await using pool = new HttpPool({ baseUrl: upstream.url });
+  const client = clientOf(pool, { maxBodyLength: 10 });
+  const refused = { code: "ERR_BAD_REQUEST", message: "Request body larger than maxBodyLength limit" };
+  const form = new FormData();
+  form.append("field", "some text");
+  const params = new URLSearchParams({ field: "some text" });
+  for (const body of ["x".repeat(11), "ü".repeat(6), Buffer.alloc(11), new Blob(["x".repeat(11)]), form, params]) {
+    expect(await rejection(client.post("/", body))).toMatchObject(refused);
+  }
+  expect(pool.getStats().request_count).toBe(0);
+  expect((await client.post<Echo>("/", "x".repeat(10))).data.body).toBe("x".repeat(10));
+  expect((await client.post<Echo>("/", Readable.from(["12345", "67890"]))).data.body).toBe("1234567890");
+  const source = Readable.from(["12345", "678901"]);
+  const error = await rejection(client.post("/", source));
+  expect(error).toMatchObject({ code: "ERR_FR_MAX_BODY_LENGTH_EXCEEDED", message: refused.message });
+  expect(error).toBeInstanceOf(AxiosError);
+  expect(source.destroyed).toBe(true);
+});
+
+test("a form and a Blob keep their types under a limit and with a listener", async () => {
+  await using upstream = await server();
+  await using pool = new HttpPool({ baseUrl: upstream.url });
+  const client = clientOf(pool, { maxBodyLength: 1000, onUploadProgress: () => {} });
+  const form = new FormData();
+  form.append("field", "some text");
+  const sent = await client.post<Echo>("/", form);
+  expect(sent.data.headers["content-type"]).toMatch(/^multipart\/form-data; boundary=/);
+  expect(sent.data.body).toContain("some text");
+  const typed = await client.post<Echo>("/", new Blob(["{}"], { type: "application/json" }));
+  expect([typed.data.headers["content-type"], typed.data.body]).toEqual(["application/json", "{}"]);
+  const plain = await client.post<Echo>("/", new Blob(["x"]));
+  expect(plain.data.headers["content-type"]).toBe("application/octet-stream");
+});
+
+test("a body whose encoding the caller has asked for is undone, but with decompress: false", async () => {
+  await using upstream = await server();
+  await using pool = new HttpPool({ baseUrl: upstream.url });
+  const client = clientOf(pool, { headers: { "Accept-Encoding": "gzip" } });
+  const whole = await client.get<string>("/gzip");
+  expect([whole.data, whole.headers["content-encoding"]]).toEqual(["inflated", undefined]);
+  const streamed = await client.get<Readable>("/gzip", { responseType: "stream" });
+  expect(await text(streamed.data)).toBe("inflated");
+  const raw = await client.get<Buffer>("/gzip", { responseType: "arraybuffer", decompress: false });
+  expect([raw.data, raw.headers["content-encoding"]]).toEqual([gzipSync("inflated"), "gzip"]);
+  await expectSettled(pool, upstream);
+});
+
+test("a listener of progress hears of every kind of body in memory, and what it throws ends no request", async () => {
+  await using upstream = await server();
+  await using pool = new HttpPool({ baseUrl: upstream.url });
+  const client = clientOf(pool);
+  for (const body of [
+    "x".repeat(9),
+    Buffer.alloc(9),
+    new Blob(["x".repeat(9)]),
+    new URLSearchParams({ a: "1234567" }),
+  ]) {
+    const up: AxiosProgressEvent[] = [];
+    await client.post("/", body, { onUploadProgress: (event) => up.push(event) });
+    expect(up).toHaveLength(1);
+    expect(up[0]).toMatchObject({ loaded: 9, total: 9, progress: 1, bytes: 9, lengthComputable: true, upload: true });
+    expect(up[0]?.rate).toBeGreaterThan(0);
+  }
+  const down: AxiosProgressEvent[] = [];
+  await client.get("/big", { onDownloadProgress: (event) => down.push(event) });
+  // The first piece and the last; in between no more than three a second.
+  expect(down.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(300_000);
+  expect(down.at(-1)).toMatchObject({ loaded: 300_000, total: 300_000, progress: 1, estimated: 0, download: true });
+  await expectSettled(pool, upstream);
+});
+
+test("a token that outlives its requests does not keep them", async () => {
+  await using upstream = await server();
+  await using pool = new HttpPool({ baseUrl: upstream.url });
+  const client = clientOf(pool);
+  const source = axios.CancelToken.source();
+  const token = source.token as typeof source.token & { _listeners?: unknown[] | null };
+  for (let i = 0; i < 3; i++) await client.get("/bom", { cancelToken: token });
+  const { data } = await client.get<Readable>("/big", { cancelToken: token, responseType: "stream" });
+  expect(token._listeners).toHaveLength(1);
+  await text(data);
+  await vi.waitFor(() => expect(token._listeners).toHaveLength(0));
+});

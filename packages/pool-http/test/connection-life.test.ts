@@ -3,7 +3,16 @@ import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
 import { HttpPool, type HttpPoolOptions } from "../src/index.ts";
-import { closedPort, deferred, faultServer, httpServer, rejection, reply, turns } from "./support/fault-server.ts";
+import {
+  closedPort,
+  deferred,
+  faultServer,
+  httpServer,
+  poolClosedTo,
+  rejection,
+  reply,
+  turns,
+} from "./support/fault-server.ts";
 import { http2Server } from "./support/http2-server.ts";
 
 const ok = (headers: Record<string, string> = {}) => faultServer((socket) => socket.write(reply(200, "ok", headers)));
@@ -175,6 +184,7 @@ test("preconnect rejects where nothing is open, with the reason", async () => {
   const error = await rejection(pool.preconnect(url, 2));
   expect(error).toMatchObject({ code: "ERR_VG_HTTP_CONNECT", request: `preconnect to ${url}` });
   expect(error.message).toContain("ECONNREFUSED");
+  await poolClosedTo(pool, 0);
   expect(pool.getStats()).toMatchObject({ open_connections: 0, connect_failure_count: 2, request_count: 0 });
 });
 

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createServer, type AddressInfo } from "node:net";
 import { expect, test } from "vitest";
 import { HttpPool, type HttpTimeoutError } from "../src/index.ts";
-import { deferred, faultServer, rejection, reply } from "./support/fault-server.ts";
+import { deferred, faultServer, poolClosedTo, rejection, reply } from "./support/fault-server.ts";
 
 test("a queued request rejects on its own deadline, not when the slot frees", async () => {
   const hold = deferred();
@@ -89,6 +89,7 @@ test("a dial that never ends is cut by connectTimeoutMs", async () => {
   await using pool = new HttpPool({ connectTimeoutMs: 20, maxRetries: 0, lookup: () => {} });
   const error = await rejection<HttpTimeoutError>(pool.get("http://stalled.test/"));
   expect(error).toMatchObject({ phase: "connect", limit: "connectTimeoutMs" });
+  await poolClosedTo(pool, 0);
   expect(pool.getStats()).toMatchObject({ open_connections: 0, queued: 0 });
 });
 

@@ -228,3 +228,40 @@ test("a response that nobody keeps gives its connection back when it is collecte
   }
   expect(pool.getStats()).toMatchObject({ in_flight: 0, request_count: 4 });
 });
+
+test.each(["text", "json", "arrayBuffer", "blob", "bytes", "formData", "clone"] as const)(
+  "Response.prototype.%s, borrowed for a response of the pool, fails and does not pass for an empty body",
+  async (name) => {
+    await using server = await faultServer((socket) => socket.write(reply(200, "hi")));
+    await using pool = new HttpPool();
+    const response = await pool.fetch(server.url);
+    const methods = Response.prototype as unknown as Record<string, (this: Response) => unknown>;
+    const borrowed = async (): Promise<unknown> => methods[name]?.call(response);
+    expect(await rejection(borrowed())).toBeInstanceOf(TypeError);
+    // It has taken nothing away.
+    expect(await response.text()).toBe("hi");
+  },
+);
+
+test.each(["body", "bodyUsed", "headers", "ok", "status", "url"] as const)(
+  "the getter of Response.prototype.%s, borrowed for a response of the pool, does not lie",
+  async (name) => {
+    await using server = await faultServer((socket) => socket.write(reply(201, "hi")));
+    await using pool = new HttpPool();
+    const response = await pool.fetch(server.url);
+    const getter = Object.getOwnPropertyDescriptor(Response.prototype, name)?.get as () => unknown;
+    expect(() => getter.call(response)).toThrow(TypeError);
+    await response.text();
+  },
+);
+
+test("a response of the pool is a Response to whoever looks", async () => {
+  await using server = await faultServer((socket) => socket.write(reply(201, "hi", { "x-a": "1" })));
+  await using pool = new HttpPool();
+  const response = await pool.fetch(server.url);
+  expect(response instanceof Response).toBe(true);
+  expect(Object.prototype.toString.call(response)).toBe("[object Response]");
+  expect(inspect(response)).toMatch(/status: 201/);
+  const copy = new Response(response.body, response);
+  expect([copy.status, copy.headers.get("x-a"), await copy.text()]).toEqual([201, "1", "hi"]);
+});

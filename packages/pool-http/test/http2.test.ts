@@ -14,6 +14,7 @@ import {
   faultServer,
   httpServer,
   listening,
+  poolClosedTo,
   rejection,
   reply,
   turns,
@@ -28,6 +29,7 @@ import {
   numbers,
   rawHttp2Server,
   RST_STREAM,
+  STATUS_103,
   STATUS_200,
 } from "./support/http2-frames.ts";
 import { answer, http2Server } from "./support/http2-server.ts";
@@ -130,6 +132,7 @@ test("a dial that many wait for fails for all of them at once, and once", async 
   await using pool = h2({ maxRetries: 0 });
   const errors = await many(10, () => rejection(pool.get(`https://127.0.0.1:${port}/`)));
   expect(errors.map((error) => (error as { code?: string }).code)).toEqual(Array(10).fill("ERR_VG_HTTP_CONNECT"));
+  await poolClosedTo(pool, 0);
   expect(pool.getStats()).toMatchObject({ connect_failure_count: 1, open_connections: 0, queued: 0 });
 });
 
@@ -299,6 +302,25 @@ test.each([
   expect(await rejection(pool.get(server.url))).toMatchObject({ code: "ERR_VG_HTTP_NETWORK" });
   const stream = await pool.get(server.url, { stream: true });
   expect(await rejection(stream.text())).toMatchObject({ code: "ERR_VG_HTTP_NETWORK" });
+});
+
+test.each<[string, (stream: number) => Buffer]>([
+  ["REFUSED_STREAM", (stream) => frame(RST_STREAM, 0, stream, numbers(constants.NGHTTP2_REFUSED_STREAM))],
+  ["GOAWAY", () => frame(GOAWAY, 0, 0, numbers(0, constants.NGHTTP2_NO_ERROR))],
+])("a POST whose headers came is not sent again, though a %s came with them and denies it", async (_what, denial) => {
+  let posted = 0;
+  await using server = await rawHttp2Server((socket, stream) => {
+    posted++;
+    // An answer, or only a sign of one: either way the server has looked at it.
+    const began = posted === 1 ? STATUS_200 : STATUS_103;
+    socket.write(Buffer.concat([frame(HEADERS, END_HEADERS, stream, began), denial(stream)]));
+  });
+  await using pool = h2({ http2: "on", maxRetries: 3 });
+  for (const expected of [1, 2]) {
+    const error = await rejection(pool.post(server.url, "x"));
+    expect(error).toMatchObject({ code: "ERR_VG_HTTP_NETWORK", sent: true });
+    expect(posted).toBe(expected);
+  }
 });
 
 test("a body that has come whole is whole, however late it is read", async () => {

@@ -24,7 +24,7 @@ test.each<[object, string]>([
   [{ headers: { authorization: "a\nb" } }, "authorization"],
   [{ tls: { cert: "-----BEGIN CERTIFICATE-----" } }, "cert and key belong together"],
   [{ tls: { cert: "/etc/ssl/client.pem", key: "/etc/ssl/client.key" } }, "pass its content, not its path"],
-  [{ tls: { cert: "-----BEGIN X-----", key: "-----BEGIN X-----" } }, "ca, cert and key cannot be used"],
+  [{ tls: { cert: "-----BEGIN X-----", key: "-----BEGIN X-----" } }, "cert cannot be used"],
   [{ tls: { ca: 5 } }, "Read the file and pass its content"],
   [{ tls: { minVersion: "TLSv1" } }, 'minVersion must be one of "TLSv1.2", "TLSv1.3"'],
   [{ tls: { rejectUnauthorized: false } }, 'unknown option "rejectUnauthorized"'],

@@ -3,7 +3,7 @@ import { channel } from "node:diagnostics_channel";
 import { Readable } from "node:stream";
 import { expect, test } from "vitest";
 import { HttpConnectError, HttpNetworkError, HttpPool } from "../src/index.ts";
-import { closedPort, faultServer, rejection, reply } from "./support/fault-server.ts";
+import { closedPort, faultServer, poolClosedTo, rejection, reply } from "./support/fault-server.ts";
 
 const fast = { retryBaseMs: 1, retryCapMs: 2 };
 
@@ -82,6 +82,7 @@ test("a POST to a closed port is retried, for it never left", async () => {
     /^http: POST http:\/\/127.0.0.1:\d+\/ failed while connecting after \d+ ms: ECONNREFUSED\..*Attempts: ECONNREFUSED after/,
   );
   expect((error.cause as NodeJS.ErrnoException).code).toBe("ECONNREFUSED");
+  await poolClosedTo(pool, 0);
   expect(pool.getStats()).toMatchObject({ error_count: 1, connect_failure_count: 3, open_connections: 0, queued: 0 });
 });
 
@@ -211,8 +212,26 @@ test("a failure that no body would have been repeated for does not blame the bod
   await using server = await faultServer((socket) => socket.resetAndDestroy());
   await using pool = new HttpPool(fast);
   const error = await rejection<HttpNetworkError>(pool.post(server.url, Readable.from([Buffer.from("once")])));
-  expect(error.attempts[0]).not.toHaveProperty("not_retried");
+  expect(error.attempts).toMatchObject([{ not_retried: "not_idempotent" }]);
   expect(error.message).not.toContain("read only once");
+});
+
+test("a plain POST that was answered with 429, or whose connection broke, says why it was not sent again", async () => {
+  await using server = await faultServer((socket, { line }) => {
+    if (line.includes("/busy")) socket.write(reply(429, "later"));
+    else if (line.includes("/wrong")) socket.write(reply(400, "no"));
+    else socket.resetAndDestroy();
+  });
+  await using pool = new HttpPool({ ...fast, maxRetries: 1 });
+  const busy = await pool.post(`${server.url}/busy`, "x");
+  expect(busy.attempts).toMatchObject([{ status: 429, not_retried: "not_idempotent" }]);
+  const error = await rejection<HttpNetworkError>(pool.post(`${server.url}/reset`, "x"));
+  expect(error.attempts).toMatchObject([{ not_retried: "not_idempotent" }]);
+  expect(error.message).toContain("Not retried: the server may have acted on it. An Idempotency-Key would");
+  // Where nothing forbids it, the reason is another.
+  const rejected = await pool.post(`${server.url}/busy`, "x", { retryOn: "rejected" });
+  expect(rejected.attempts.map(({ not_retried }) => not_retried)).toEqual([undefined, "max_retries"]);
+  expect((await pool.post(`${server.url}/wrong`, "x")).attempts[0]).not.toHaveProperty("not_retried");
 });
 
 test("the last response of exhausted retries is handed out as a stream, with the attempts and a body to read", async () => {

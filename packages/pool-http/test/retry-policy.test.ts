@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { Failure } from "../src/failure.ts";
 import {
   isRetryableStatus,
-  onlyBodyForbids,
+  forbiddenBy,
   parseRetryAfter,
   retryCauseOfFailure,
   retryAfterOf,
@@ -133,14 +133,17 @@ test.each<[object, number | undefined]>([
   expect(retryAfterOf(headers as Record<string, string>, 10_000)).toBe(expected);
 });
 
-test("a body that can be read only once is the reason where nothing else forbids a retry", () => {
+test("the body is the reason only where the method allows a retry, and the method only where another would", () => {
   fc.assert(
     fc.property(request, failure, fc.integer({ min: 200, max: 599 }), (given, failed, status) => {
       const replayable = { ...given, body: { replayable: true } };
       const retried = retryCauseOfFailure(replayable, failed) !== undefined;
-      expect(onlyBodyForbids(given, failed)).toBe(!given.body.replayable && retried);
+      expect(forbiddenBy(given, failed) === "one_shot_body").toBe(!given.body.replayable && retried);
       const repeated = retryCauseOfStatus(replayable, status) !== undefined;
-      expect(onlyBodyForbids(given, status)).toBe(!given.body.replayable && repeated);
+      expect(forbiddenBy(given, status) === "one_shot_body").toBe(!given.body.replayable && repeated);
+      const keyed = { ...replayable, keyed: true };
+      const forbidden = !repeated && retryCauseOfStatus(keyed, status) !== undefined;
+      expect(forbiddenBy(given, status) === "not_idempotent").toBe(forbidden);
     }),
   );
 });

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { reply, resetBeforeHeaders, startFaultServer } from "../src/testing.ts";
 import { HttpPool } from "../src/index.ts";
-import { httpServer, rejection, turns } from "./support/fault-server.ts";
+import { httpServer, poolClosedTo, rejection, turns } from "./support/fault-server.ts";
 
 const ok = () => httpServer((_request, response) => void setImmediate(() => response.end("ok")));
 
@@ -46,6 +46,7 @@ test("destroy takes dials off the books", async () => {
   expect(pool.getStats().open_connections).toBe(1);
   pool.destroy();
   await request;
+  await poolClosedTo(pool, 0);
   expect(pool.getStats()).toMatchObject({ open_connections: 0, queued: 0, in_flight: 0 });
 });
 

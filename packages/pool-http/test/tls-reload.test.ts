@@ -3,7 +3,7 @@ import type { PeerCertificate, TLSSocket } from "node:tls";
 import { beforeAll, expect, test } from "vitest";
 import { HttpPool, HttpPoolConfigError, type HttpPoolOptions } from "../src/index.ts";
 import { makeCertificates } from "./support/certificates.ts";
-import { deferred, httpServer, rejection, turns } from "./support/fault-server.ts";
+import { deferred, httpServer, poolClosedTo, rejection, turns } from "./support/fault-server.ts";
 import { answer, http2Server } from "./support/http2-server.ts";
 
 type Certificates = Awaited<ReturnType<typeof makeCertificates>>;
@@ -34,6 +34,7 @@ test("new connections present the new certificate, idle old ones go, busy old on
   const held = pool.get(`${server.url}/hold`);
   await turns(2);
   pool.setTls({ ca: old.ca, ...renewed.client });
+  await poolClosedTo(pool, 1);
   expect(pool.getStats()).toMatchObject({ open_connections: 1, idle_connections: 0 });
   const after = await (await pool.get(server.url)).text();
   expect(after).not.toBe(before);
@@ -55,8 +56,29 @@ test("an authority that is no longer trusted is refused from then on, without a 
   expect((await pool.get(server.url)).status).toBe(200);
 });
 
+/** Of the same form, and with another content. */
+const broken = (pem: string): string => pem.replace(/\n[^-]+\n/, "\nAAAA\n");
+
 test.each<[string, () => NonNullable<HttpPoolOptions["tls"]>, string]>([
-  ["a key of another certificate", () => ({ cert: renewed.client.cert, key: old.client.key }), "cannot be used"],
+  [
+    "a key of another certificate",
+    () => ({ cert: renewed.client.cert, key: old.client.key }),
+    "cert and key cannot be used together",
+  ],
+  ["a broken key", () => ({ cert: old.client.cert, key: broken(old.client.key) }), "setTls: key cannot be used: "],
+  [
+    "a broken certificate",
+    () => ({ cert: broken(old.client.cert), key: old.client.key }),
+    "setTls: cert cannot be used: ",
+  ],
+  ["a broken authority", () => ({ ca: broken(old.ca) }), "setTls: ca cannot be used: "],
+  [
+    "one broken authority of several",
+    () => ({ ca: [old.ca, renewed.ca + broken(old.ca)] }),
+    "ca[1], certificate 2 of 2, cannot",
+  ],
+  ["half an authority", () => ({ extraCa: old.ca.slice(0, 100) }), "extraCa cannot be used: it has no end"],
+  ["a key for an authority", () => ({ ca: old.client.key }), "ca cannot be used: there is no certificate in it"],
   ["half a pair", () => ({ cert: renewed.client.cert }), "cert and key belong together"],
   ["a path", () => ({ ca: "/etc/ssl/ca.pem" }), "pass its content, not its path"],
   ["an unknown option", () => ({ rejectUnauthorised: false }) as object, "unknown option"],

@@ -1,7 +1,7 @@
 /** What throws where nobody expects it: nothing of the request stays behind, and the error is one of ours. */
 import { expect, test } from "vitest";
 import { HttpPool, HttpRequestError, type HttpPoolOptions } from "../src/index.ts";
-import { faultServer, httpServer, rejection, reply } from "./support/fault-server.ts";
+import { faultServer, httpServer, poolClosedTo, rejection, reply } from "./support/fault-server.ts";
 
 const boom = (): never => {
   throw new Error("boom");
@@ -33,6 +33,7 @@ test("a lookup that throws fails its requests and costs no connection slot", asy
   for (let i = 0; i < 3; i++) {
     expect(await rejection(pool.get("http://api.example.test/"))).toMatchObject({ code: "ERR_VG_HTTP_CONNECT" });
   }
+  await poolClosedTo(pool, 0);
   expect(pool.getStats()).toMatchObject({ in_flight: 0, open_connections: 0 });
 });
 

@@ -36,6 +36,8 @@ export function describeEnd(why: HttpNotRetried | undefined, budget: string): st
       return " Not retried: the wait would have passed timeoutMs.";
     case "one_shot_body":
       return " Its body can be read only once, so it was not sent again; give a function that makes the body.";
+    case "not_idempotent":
+      return " Not retried: the server may have acted on it. An Idempotency-Key would allow to send it again.";
     case "max_retries":
     case undefined:
       return "";

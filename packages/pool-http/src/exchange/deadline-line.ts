@@ -9,6 +9,9 @@ export interface Limited extends Linked<Limited> {
   passDeadline(): void;
 }
 
+/** A timer that rings so late was held up by something: the event loop was blocked, or has much to do. */
+const LATE_MS = 5;
+
 /** A timer keeps the context in which it was made: not that of whoever came first, for all who come after. */
 const outside = new AsyncResource("vg:pool-http:deadlines");
 
@@ -26,6 +29,8 @@ export class DeadlineLine {
   /** How many want the process to stay alive. */
   #wanted = 0;
   #timer: NodeJS.Timeout | undefined;
+  /** It rang late, and what has arrived while the event loop was blocked is being looked at first. */
+  #looking = false;
   /** Nobody will look it up again. */
   #isLast = false;
 
@@ -77,8 +82,11 @@ export class DeadlineLine {
   }
 
   readonly #ring = (): void => {
-    this.#timer = undefined;
     const now = performance.now();
+    const due = this.#list.first?.deadline ?? now;
+    this.#looking = !this.#looking && now - due > LATE_MS;
+    if (this.#looking) return void setImmediate(this.#ring);
+    this.#timer = undefined;
     for (;;) {
       const { first } = this.#list;
       if (first === undefined) return;

@@ -19,6 +19,7 @@ import type { CallSite } from "../call-site.ts";
 import type { HttpPhase } from "../errors.ts";
 import type { Linked } from "../linked-list.ts";
 import type { Clock, ResolvedOptions } from "../options.ts";
+import { PatientTimer } from "../patient-timer.ts";
 import { HttpResponse, type StreamControl } from "../response.ts";
 import type { StatsRecorder } from "../stats.ts";
 import type { OriginCounters } from "../stats/counters.ts";
@@ -41,10 +42,10 @@ import type { RetryBudgets } from "./retry-budget.ts";
 import type { LeakWatch } from "./leak-watch.ts";
 import type { StreamOutcome, StreamOwner } from "./response-stream.ts";
 import {
+  forbiddenBy,
   isErrorStatus,
   isRepeatable,
   isRetryableStatus,
-  onlyBodyForbids,
   retryAfterOf,
   retryCauseOfFailure,
   retryCauseOfStatus,
@@ -89,7 +90,7 @@ export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked
   #retries: Retries | undefined;
   #redirects = 0;
   #attempt: Attempt | undefined;
-  #attemptTimer: NodeJS.Timeout | undefined;
+  #attemptTimer: PatientTimer | undefined;
   /** Where it is. */
   #at: Place = QUEUE;
   #outcome: "success" | "error" | "canceled" | undefined;
@@ -259,7 +260,8 @@ export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked
     this.#at = QUEUE;
     const limit = this.#request.attemptTimeoutMs;
     if (limit !== undefined) {
-      this.#attemptTimer = setTimeout(() => this.#interruption.stop(this.#timedOut("attemptTimeoutMs", limit)), limit);
+      const passed = (): void => this.#interruption.stop(this.#timedOut("attemptTimeoutMs", limit));
+      this.#attemptTimer = new PatientTimer(limit, passed);
     }
     try {
       // Only now, so that no source is opened for a connection that never comes.
@@ -301,7 +303,7 @@ export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked
 
   /** The attempt is over, or stopped at its headers. */
   #sent(): void {
-    clearTimeout(this.#attemptTimer);
+    this.#attemptTimer?.cancel();
     this.#interruption.waited();
   }
 
@@ -331,9 +333,8 @@ export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked
   /** How long to wait before the next retry; `undefined` where there is none. */
   #retryDelay(cause: RetryCause | undefined, outcome: number | Failure, retryAfterMs?: number): number | undefined {
     if (cause === undefined) {
-      // Had it another body, it would be sent again: that is worth saying.
-      if (onlyBodyForbids(this.#request, outcome)) this.#journal.notRetried("one_shot_body");
-      return undefined;
+      const why = forbiddenBy(this.#request, outcome);
+      return why === undefined ? undefined : this.#journal.notRetried(why);
     }
     this.#retries ??= new Retries(this.#context, this.#journal);
     return this.#retries.delay(this.#request, this.#remainingMs(), retryAfterMs);

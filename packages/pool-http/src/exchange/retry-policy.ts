@@ -1,4 +1,5 @@
 import { fullJitterDelay } from "@vg/internal";
+import type { HttpNotRetried } from "../errors.ts";
 import type { HttpRetryOn } from "../options.ts";
 import type { Failure } from "../failure.ts";
 import { headerText } from "./headers.ts";
@@ -59,13 +60,19 @@ export function retryCauseOfFailure(request: RetryRequest, failure: Failure): Re
   }
 }
 
-/** Whether it would be sent again, if only its body could be. */
-export function onlyBodyForbids(request: RetryRequest, outcome: number | Failure): boolean {
-  if (request.body.replayable) return false;
-  const { method, keyed, retryOn } = request;
-  const other = { method, keyed, retryOn, body: { replayable: true } };
-  const cause = typeof outcome === "number" ? retryCauseOfStatus(other, outcome) : retryCauseOfFailure(other, outcome);
-  return cause !== undefined;
+/** What forbids a repetition that the outcome would otherwise call for: the method before the body. */
+export function forbiddenBy(request: RetryRequest, outcome: number | Failure): HttpNotRetried | undefined {
+  // Most that come here are no failures at all.
+  if (typeof outcome === "number" && !RETRYABLE_STATUS.has(outcome)) return undefined;
+  const again = { ...request, body: REPLAYABLE };
+  if (wouldRetry(again, outcome) !== undefined) return request.body.replayable ? undefined : "one_shot_body";
+  return wouldRetry({ ...again, keyed: true }, outcome) === undefined ? undefined : "not_idempotent";
+}
+
+const REPLAYABLE = { replayable: true };
+
+function wouldRetry(request: RetryRequest, outcome: number | Failure): RetryCause | undefined {
+  return typeof outcome === "number" ? retryCauseOfStatus(request, outcome) : retryCauseOfFailure(request, outcome);
 }
 
 /**

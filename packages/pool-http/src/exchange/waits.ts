@@ -1,5 +1,6 @@
 /** What a request waits for between its attempts. An interruption ends every one of these waits at once. */
 import { Connection } from "../transport/connection.ts";
+import { PatientTimer } from "../patient-timer.ts";
 import type { Transport, Waiter } from "../transport/transport.ts";
 import type { Failure } from "../failure.ts";
 import type { Interruption } from "./interruption.ts";
@@ -16,9 +17,9 @@ export async function waitForConnection(
   const leave = (): void => {
     if (waiter.dial === undefined) transport.leave(waiter, queueLimit.passed());
   };
-  const timer = queueLimit.ms === undefined ? undefined : setTimeout(leave, queueLimit.ms);
+  const timer = queueLimit.ms === undefined ? undefined : new PatientTimer(queueLimit.ms, leave);
   const result = await waiter.result;
-  clearTimeout(timer);
+  timer?.cancel();
   interruption.waited();
   if (result instanceof Connection && interruption.failure !== undefined) {
     // Both happened in one turn; the connection serves somebody else.

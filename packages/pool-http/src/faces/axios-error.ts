@@ -1,5 +1,6 @@
 import type { InternalAxiosRequestConfig } from "axios";
 import { codeOf } from "../failure.ts";
+import { isLimit, tooLong } from "./axios-limits.ts";
 
 /** What axios's own Node adapter would say of a failure of the pool. The errors are told apart by their stable code. */
 export function axiosErrorCode(error: unknown, config: InternalAxiosRequestConfig): { code: string; message: string } {
@@ -14,7 +15,7 @@ export function axiosErrorCode(error: unknown, config: InternalAxiosRequestConfi
     case "ERR_VG_HTTP_REDIRECT":
       return { code: "ERR_FR_TOO_MANY_REDIRECTS", message };
     case "ERR_VG_HTTP_BODY_TOO_LARGE":
-      return { code: "ERR_BAD_RESPONSE", message };
+      return { code: "ERR_BAD_RESPONSE", message: isLimit(config.maxContentLength) ? tooLong(config) : message };
     case "ERR_VG_HTTP_REQUEST":
       return { code: codeOf(cause) ?? "ERR_BAD_OPTION_VALUE", message };
     default:

@@ -35,9 +35,14 @@ export function fetchResponse(
   return new made({ response, signal, hasBody }, body);
 }
 
-/** At the first use: Node loads its `Response` when it is first named, and pools without fetch need none. */
+/**
+ * At the first use: Node loads its `Response` when it is first named, and pools without fetch need none.
+ *
+ * It has the prototype of `Response` and not its inner state, for which it has no use. So what is borrowed from there,
+ * `Response.prototype.text.call(response)`, fails with a TypeError, where a `Response` without a body would give "".
+ */
 function defineResponse(): MadeResponse {
-  const Base: new () => object = Response;
+  const Base = baseOf(Response);
 
   return class PoolResponse extends Base {
     readonly #facts: Facts;
@@ -159,6 +164,13 @@ function defineResponse(): MadeResponse {
       return this.#real;
     }
   } satisfies MadeResponse;
+}
+
+/** The same prototype, without the constructor. */
+function baseOf({ prototype }: typeof Response): new () => object {
+  function Base(): void {}
+  Base.prototype = prototype;
+  return Base as unknown as new () => object;
 }
 
 /** A body with its type, which is what `blob` and `formData` go by. */

@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import { Client, type Dispatcher } from "undici";
 import type { Dialled, DialTimes } from "./dial.ts";
 import type { CloseReason } from "./connection-watcher.ts";
-import type { Host } from "./host.ts";
+import type { Host, Leaving } from "./host.ts";
 import type { Http2Session } from "./http2-session.ts";
 import type { Proxy } from "./proxy.ts";
 import { CONNECTION_GONE } from "./signals.ts";
@@ -22,7 +22,7 @@ export interface ConnectionSettings {
  * A connected socket and what speaks HTTP over it and no other: an undici Client with one request at a time, or an
  * HTTP/2 session with as many as the server allows.
  */
-export class Connection {
+export class Connection implements Leaving {
   readonly host: Host;
   readonly socket: Socket;
   readonly times: DialTimes;
@@ -50,8 +50,10 @@ export class Connection {
   broken = false;
   /** Why it is draining, where that was our wish. */
   closeReason: CloseReason | undefined;
-  /** The transport no longer counts it. */
+  /** Nobody gets it any more; it counts until its socket has closed. */
   retired = false;
+  /** The origin for which it is given up. */
+  heir: Host | undefined;
   readonly #transport: Transport;
   readonly #settings: ConnectionSettings;
   readonly #http2: Http2Session | undefined;

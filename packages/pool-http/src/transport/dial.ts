@@ -13,6 +13,7 @@ import { isIP, connect as connectTcp, type LookupFunction, type Socket } from "n
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from "node:tls";
 import type { Failure } from "../failure.ts";
 import type { Clock, HttpVersionMode } from "../options.ts";
+import { PatientTimer } from "../patient-timer.ts";
 import type { ResolvedTls } from "../tls-options.ts";
 import { connectFailure, connectTimeout, tunnelFailure } from "./dial-failure.ts";
 import { Http2Session } from "./http2-session.ts";
@@ -116,13 +117,15 @@ export class Dial {
   connectedAt: number | undefined;
   /** The outermost so far; `undefined` where not even the first could be made. */
   #socket: Socket | undefined;
-  #timer: NodeJS.Timeout;
+  #timer: PatientTimer;
   /** A TLS handshake is going on, the proxy's or the origin's. */
   #handshaking = false;
   /** Connected, and waits for HTTP/2's first SETTINGS. */
   #negotiating = false;
   /** Taken once: by success, failure, time-out or cancellation. */
   #open = true;
+  #socketClosed = false;
+  #onSocketClosed: (() => void) | undefined;
 
   constructor(dialer: Dialer, origin: URL, outcome: DialOutcome) {
     const { settings } = dialer;
@@ -135,7 +138,7 @@ export class Dial {
     this.#proxy = settings.proxy(origin);
     this.#tunnels = this.#proxy !== undefined && (this.#secure || settings.http2 === "on");
     this.startedAt = settings.clock.now();
-    this.#timer = setTimeout(() => this.#timedOut("connectTimeoutMs"), settings.connectTimeoutMs);
+    this.#timer = new PatientTimer(settings.connectTimeoutMs, () => this.#timedOut("connectTimeoutMs"));
     const hop = this.#proxy?.url ?? origin;
     const secureHop = hop.protocol === "https:";
     let socket: Socket;
@@ -161,8 +164,7 @@ export class Dial {
   setWanted(wanted: boolean): void {
     if (wanted) this.#socket?.ref();
     else this.#socket?.unref();
-    if (wanted) this.#timer.ref();
-    else this.#timer.unref();
+    this.#timer.setWanted(wanted);
   }
 
   cancel(): void {
@@ -170,11 +172,22 @@ export class Dial {
     this.#socket?.destroy();
   }
 
+  /** Calls `done` once its socket has closed; now, where there is none. For one that has ended without a connection. */
+  whenClosed(done: () => void): void {
+    if (this.#socketClosed || this.#socket === undefined) done();
+    else this.#onSocketClosed = done;
+  }
+
   #watch(socket: Socket): void {
     this.#socket = socket;
     // Stays for the whole life of the socket: an error without a listener would end the process.
     socket.on("error", this.#failed);
-    socket.once("close", this.#closed);
+    // The first to tell: a socket within another closes with it.
+    socket.once("close", () => {
+      this.#socketClosed = true;
+      this.#closed();
+      this.#onSocketClosed?.();
+    });
   }
 
   #keepSessions(socket: Socket): void {
@@ -238,10 +251,11 @@ export class Dial {
     if (!this.#open) return;
     this.connectedAt = this.#settings.clock.now();
     this.phase = "tls";
-    clearTimeout(this.#timer);
-    const wanted = this.#timer.hasRef();
-    this.#timer = setTimeout(() => this.#timedOut("tlsHandshakeTimeoutMs"), this.#settings.tlsHandshakeTimeoutMs);
-    if (!wanted) this.#timer.unref();
+    const { isWanted } = this.#timer;
+    this.#timer.cancel();
+    const { tlsHandshakeTimeoutMs } = this.#settings;
+    this.#timer = new PatientTimer(tlsHandshakeTimeoutMs, () => this.#timedOut("tlsHandshakeTimeoutMs"));
+    this.#timer.setWanted(isWanted);
   }
 
   /** Bytes can be sent to the origin; it remains to be seen which HTTP. */
@@ -343,7 +357,7 @@ export class Dial {
   #take(): boolean {
     if (!this.#open) return false;
     this.#open = false;
-    clearTimeout(this.#timer);
+    this.#timer.cancel();
     return true;
   }
 }

@@ -19,16 +19,18 @@ export interface DialOwner {
   readonly closed: boolean;
   /** Whether one more connection may be opened, without closing another. */
   hasPlace(): boolean;
-  /** Closes the connection that was idle longest, of whatever origin; returns whether there was one. */
-  evict(): boolean;
-  /** Counts a dial, or one that has failed. */
-  count(host: Host, change: 1 | -1): void;
+  /** Closes idle connections, of whatever origin, for one that may not dial; it is told when a place is free. */
+  makeRoom(host: Host): void;
+  /** Counts a dial. */
+  count(host: Host): void;
   /** Puts a connection on the books in the place of its dial. */
   enter(host: Host, dialled: Dialled): Connection;
   /** Gives a new connection out. */
   offer(connection: Connection): void;
-  /** A dial has failed and left a place. */
+  /** A dial has failed. */
   failed(host: Host, failure: Failure, durationMs: number): void;
+  /** A dial has ended without a connection. Its place is free when its socket has closed. */
+  leaves(host: Host, dial: Dial): void;
 }
 
 export class Dialling {
@@ -67,8 +69,9 @@ export class Dialling {
     if (host.share > 1) joinDials(host);
     while (!this.#owner.closed && coveredBy(host) < host.queue.size && host.open < this.#maxConnsPerHost) {
       if (host.unknown && host.dials.size > 0) break;
-      if (!this.#owner.hasPlace() && !this.#owner.evict()) {
+      if (!this.#owner.hasPlace()) {
         this.#shares.add(host);
+        this.#owner.makeRoom(host);
         return;
       }
       const dial = this.#start(host);
@@ -85,7 +88,8 @@ export class Dialling {
   /** Dials that nobody has asked for yet, until `count` are open in all; takes no place from anybody. */
   ahead(host: Host, count: number): void {
     const most = Math.min(count, this.#maxConnsPerHost);
-    while (!this.#owner.closed && host.open < most && this.#owner.hasPlace() && !this.#shares.anyoneWaits) {
+    while (!this.#owner.closed && host.open - host.leaving < most && host.open < this.#maxConnsPerHost) {
+      if (!this.#owner.hasPlace() || this.#shares.anyoneWaits) break;
       this.#start(host).setWanted(host.queue.size > 0);
     }
   }
@@ -107,15 +111,18 @@ export class Dialling {
     if (host.queue.size === 0) for (const pending of host.dials.keys()) pending.setWanted(false);
   }
 
-  /** Ends all dials to a host, which are off the books already. */
+  /** Ends all dials to a host. */
   cancel(host: Host): void {
-    for (const dial of host.dials.keys()) dial.cancel();
+    for (const dial of host.dials.keys()) {
+      dial.cancel();
+      this.#owner.leaves(host, dial);
+    }
     host.dials.clear();
     tellWatchers(host, undefined);
   }
 
   #start(host: Host): Dial {
-    this.#owner.count(host, 1);
+    this.#owner.count(host);
     const dial: Dial = this.#dialer.dial(host.url, {
       connected: (dialled) => this.#connected(host, dial, dialled),
       failed: (failure) => this.#failed(host, dial, failure),
@@ -158,7 +165,7 @@ export class Dialling {
   #failed(host: Host, dial: Dial, failure: Failure): void {
     const owner = host.dials.get(dial);
     host.dials.delete(dial);
-    this.#owner.count(host, -1);
+    this.#owner.leaves(host, dial);
     // Only those who waited for it hear of it: the others have dials of their own, or get one now.
     const concerned = dial.sharers > 0 ? [...host.queue].filter((waiter) => waiter.dial === dial) : [owner];
     for (const waiter of concerned) {
@@ -167,11 +174,11 @@ export class Dialling {
       this.left(waiter);
       waiter.settle(failure);
     }
-    tellWatchers(host, failure);
     this.#owner.failed(host, failure, this.#clock.now() - dial.startedAt);
+    tellWatchers(host, failure);
   }
 }
 
-function tellWatchers(host: Host, failure: Failure | undefined): void {
+export function tellWatchers(host: Host, failure: Failure | undefined): void {
   if (host.watchers !== undefined) for (const watcher of host.watchers) watcher(failure);
 }

@@ -1,25 +1,31 @@
 /**
- * How origins share `maxTotalConns`. An origin that may not dial because of it, and finds no idle connection to close,
- * is starved: the next connection that nobody of its own origin waits for is closed for it; so is one of an origin that
- * has more, or, where the starved one has none at all, whose first waiter came later. That leads to equal shares and
- * stops there: two busy origins do not take connections from each other for ever.
+ * How origins share `maxTotalConns`. An origin that may not dial because of it is starved, until a place is free. The
+ * longest idle connection is closed for it; where none is idle, the next connection that nobody of its own origin waits
+ * for; or one of an origin that has more, or, where the starved one has none at all, whose first waiter came later. That
+ * leads to equal shares and stops there: two busy origins do not take connections from each other for ever.
+ *
+ * A place is free when its socket has closed, and not before. Until then it is promised to whom it was given up for, so
+ * that nobody closes two connections for the want of one.
  */
-import type { Connection } from "./connection.ts";
-import type { Host, Waiter } from "./host.ts";
+import { lacking, type Host, type Leaving, type Waiter } from "./host.ts";
 
 export class FairShares {
+  readonly #maxConnsPerHost: number;
   /** In the order in which they came. */
   readonly #starved = new Set<Host>();
-  /** HTTP/2 connections that take no more requests, so that they can be closed for somebody. */
-  readonly #emptied = new Set<Connection>();
+  readonly #leaving = new Set<Leaving>();
+
+  constructor(maxConnsPerHost: number) {
+    this.#maxConnsPerHost = maxConnsPerHost;
+  }
 
   get anyoneWaits(): boolean {
     return this.#starved.size > 0;
   }
 
-  /** Nobody whom a connection is being emptied for already. */
-  get anyoneWaitsForMore(): boolean {
-    return this.#starved.size > this.#emptied.size;
+  /** Places that will be free. */
+  get leavingCount(): number {
+    return this.#leaving.size;
   }
 
   add(host: Host): void {
@@ -30,33 +36,70 @@ export class FairShares {
     this.#starved.delete(host);
   }
 
-  emptying(connection: Connection): void {
-    this.#emptied.add(connection);
-  }
-
-  closed(connection: Connection): void {
-    this.#emptied.delete(connection);
-  }
-
   clear(): void {
     this.#starved.clear();
-    this.#emptied.clear();
+    this.#leaving.clear();
   }
 
   [Symbol.iterator](): IterableIterator<Host> {
     return this.#starved.values();
   }
 
+  /** Its place will be free soon. Without effect where that is known. */
+  leaves(leaving: Leaving): void {
+    if (this.#leaving.has(leaving)) return;
+    this.#leaving.add(leaving);
+    leaving.host.leaving++;
+  }
+
+  /** It leaves for the sake of `heir`. */
+  promise(leaving: Leaving, heir: Host): void {
+    this.leaves(leaving);
+    leaving.heir = heir;
+    heir.promised++;
+  }
+
+  /** Its place is free; returns for whom, if that one still wants it. */
+  left(leaving: Leaving): Host | undefined {
+    if (!this.#leaving.delete(leaving)) return undefined;
+    leaving.host.leaving--;
+    const { heir } = leaving;
+    if (heir === undefined) return undefined;
+    heir.promised--;
+    return this.#starved.has(heir) ? heir : undefined;
+  }
+
+  /** Whether it wants more than it was promised, with all that leaves anyway. */
+  wantsMore(host: Host): boolean {
+    if (!this.#lacks(host)) return false;
+    for (const leaving of this.#leaving) {
+      if (leaving.heir !== undefined) continue;
+      this.promise(leaving, host);
+      if (!this.#lacks(host)) return false;
+    }
+    return true;
+  }
+
   /** The starved origin for which a connection of `host` is closed, instead of going to `waiter`. */
   yieldsTo(host: Host, waiter: Waiter | undefined): Host | undefined {
     for (const starved of this.#starved) {
-      if (starved === host) continue;
+      if (starved === host || !this.#lacks(starved)) continue;
       if (waiter === undefined) return starved;
       const first = starved.queue.first;
       const longer = first !== undefined && first.turn < waiter.turn;
-      if (starved.open === 0) return longer ? starved : undefined;
-      if (longer && starved.open + 1 < host.open) return starved;
+      const has = shareOf(starved);
+      if (has === 0) return longer ? starved : undefined;
+      if (longer && has + 1 < shareOf(host)) return starved;
     }
     return undefined;
   }
+
+  #lacks(host: Host): boolean {
+    return host.promised < lacking(host, this.#maxConnsPerHost);
+  }
+}
+
+/** What it has when everything that is under way has happened. */
+function shareOf({ open, leaving, promised }: Host): number {
+  return open - leaving + promised;
 }

@@ -16,14 +16,25 @@ export interface Host {
   readonly shared: Connection[];
   /** Dials in flight and for whom each was started, if that waiter still waits. */
   readonly dials: Map<Dial, Waiter | undefined>;
-  /** Connections and dials. */
+  /** Connections and dials, until their sockets have closed. */
   open: number;
+  /** Those of them that will be gone soon: the socket is closing, or they end with their last request for another origin. */
+  leaving: number;
+  /** Places of others that will be its own as soon as they are free. */
+  promised: number;
   /** How many waiters one dial will serve: 1 with HTTP/1.1, more with HTTP/2. */
   share: number;
   /** Nobody knows yet which of the two it speaks: one dial finds out, and the others wait for it. */
   unknown: boolean;
   /** Told of every dial that ends. */
   watchers: Set<(failure: Failure | undefined) => void> | undefined;
+}
+
+/** A connection, or a dial that has failed, whose place is free when its socket has closed. */
+export interface Leaving {
+  readonly host: Host;
+  /** The origin that gets the place, if it still wants it then. */
+  heir: Host | undefined;
 }
 
 export function makeHost(origin: string, share: number, unknown: boolean): Host {
@@ -34,6 +45,8 @@ export function makeHost(origin: string, share: number, unknown: boolean): Host 
     shared: [],
     dials: new Map(),
     open: 0,
+    leaving: 0,
+    promised: 0,
     share,
     unknown,
     watchers: undefined,
@@ -43,6 +56,13 @@ export function makeHost(origin: string, share: number, unknown: boolean): Host 
 /** How many waiters the dials in flight will serve. */
 export function coveredBy({ dials, share }: Host): number {
   return dials.size * share;
+}
+
+/** How many more dials its waiters want, as far as `maxConnsPerHost` allows. */
+export function lacking(host: Host, maxConnsPerHost: number): number {
+  const waiting = host.queue.size - coveredBy(host);
+  if (host.unknown) return waiting > 0 && host.dials.size === 0 ? 1 : 0;
+  return Math.min(Math.ceil(Math.max(0, waiting) / host.share), maxConnsPerHost - host.open);
 }
 
 /** HTTP/2: those whom no dial was started for wait together for the dials in flight, as far as these will serve them. */

@@ -26,6 +26,8 @@ export class Http2Exchange implements Dispatcher.DispatchController {
   readonly #head: boolean;
   #reason: Error | null = null;
   #status = 0;
+  /** Headers have come, if only interim ones: the server has looked at it, whatever it says of that afterwards. */
+  #lookedAt = false;
   #declared: number | undefined;
   #received = 0;
   /** The server has ended the stream, as opposed to having reset it. */
@@ -49,6 +51,7 @@ export class Http2Exchange implements Dispatcher.DispatchController {
       if (chunk === null && !stream.closed) this.#complete = true;
       return push.call(stream, chunk, encoding);
     };
+    stream.on("headers", this.#onInterim);
     stream.on("response", this.#onResponse);
     stream.on("end", this.#onEnd);
     stream.once("close", this.#onClose);
@@ -94,8 +97,13 @@ export class Http2Exchange implements Dispatcher.DispatchController {
     this.#handler.onResponseError?.(this, error);
   }
 
+  readonly #onInterim = (): void => {
+    this.#lookedAt = true;
+  };
+
   readonly #onResponse = (headers: Record<string, unknown>): void => {
     if (this.ended) return;
+    this.#lookedAt = true;
     this.#status = Number(headers[":status"]);
     const plain: Record<string, string | string[]> = {};
     let bytes = 0;
@@ -141,10 +149,10 @@ export class Http2Exchange implements Dispatcher.DispatchController {
   #failure(): Error {
     const stream = this.#stream;
     const code = stream.rstCode;
-    if (this.#status === 0 && this.#session.passedOver(stream.id)) {
+    if (!this.#lookedAt && this.#session.passedOver(stream.id)) {
       return withCode("the server closed the connection (GOAWAY) before it took the request", CONNECTION_GONE);
     }
-    if (this.#status === 0 && code === constants.NGHTTP2_REFUSED_STREAM) {
+    if (!this.#lookedAt && code === constants.NGHTTP2_REFUSED_STREAM) {
       return withCode("the server refused the request before it looked at it (REFUSED_STREAM)", STREAM_REFUSED);
     }
     if (this.#session.socketClosed) return withCode("the connection closed", codeOf(this.#error) ?? "ECONNRESET");

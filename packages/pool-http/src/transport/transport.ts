@@ -11,14 +11,15 @@
  * - HTTP/1.1 carries one request at a time and HTTP/2 no more than the server allows, so nothing ever queues inside
  *   undici or the session, where it could not be called back or timed.
  * - A connection whose life is over, whose server leaves (GOAWAY), or whose TLS settings were replaced takes no new
- *   request, and closes when its last one has ended. Until then it counts.
+ *   request, and closes when its last one has ended.
+ * - A place is free when its socket has closed: by then the end of the old connection is on its way ahead of the new one.
  * - `maxTotalConns` is kept by closing an idle connection of another origin; else by the rules of fair-shares.ts.
  *
- * Invariants: `open` counts dials and connections until they are retired; a queue that is not empty means that no
- * connection of that origin has room; a connection is idle, or has requests, or is retired, and is in the idle lists only
- * while idle and in `shared` only while it has requests and room; in a queue, those whom a dial was started for come
+ * Invariants: `open` counts dials and connections until their sockets have closed; a queue that is not empty means that
+ * no connection of that origin has room; a connection is idle, or has requests, or is retired, and is in the idle lists
+ * only while idle and in `shared` only while it has requests and room; in a queue, those whom a dial was started for come
  * before those without; an origin is starved only while it has more waiters than its dials serve and room under
- * `maxConnsPerHost`, and while anyone is, no connection is idle.
+ * `maxConnsPerHost`, and while anyone is who was not promised all that it wants, no connection is idle.
  */
 import type { Failure } from "../failure.ts";
 import type { ResolvedOptions } from "../options.ts";
@@ -26,9 +27,9 @@ import type { ResolvedTls } from "../tls-options.ts";
 import { Connection } from "./connection.ts";
 import type { CloseReason, ConnectionWatcher } from "./connection-watcher.ts";
 import type { Dialled } from "./dial.ts";
-import { Dialling, type DialOwner } from "./dialling.ts";
+import { Dialling, tellWatchers, type DialOwner } from "./dialling.ts";
 import { FairShares } from "./fair-shares.ts";
-import { coveredBy, makeHost, queueFull, Waiter, type Host } from "./host.ts";
+import { coveredBy, makeHost, queueFull, Waiter, type Host, type Leaving } from "./host.ts";
 import { expiry, IdleConnections } from "./idle-connections.ts";
 
 export { Waiter } from "./host.ts";
@@ -43,13 +44,17 @@ export class Transport {
   readonly #hosts = new Map<string, Host>();
   readonly #idle: IdleConnections;
   readonly #connections = new Set<Connection>();
-  readonly #shares = new FairShares();
+  readonly #shares: FairShares;
+  /** Hosts with watchers, which want to know when there is room. */
+  readonly #watched = new Set<Host>();
   #open = 0;
   #turns = 0;
   #closed = false;
+  #onEmpty: (() => void) | undefined;
 
   constructor(options: ResolvedOptions) {
     this.#options = options;
+    this.#shares = new FairShares(options.maxConnsPerHost);
     this.#dialling = new Dialling(options, this.#shares, this.#dialOwner());
     this.#idle = new IdleConnections(options, (connection, reason) => this.#retire(connection, reason));
   }
@@ -68,22 +73,29 @@ export class Transport {
     return count;
   }
 
-  countsOf(origin: string): { open: number; idle: number; queued: number; dialling: number } {
+  /** Places that will be free by themselves. */
+  get leavingCount(): number {
+    return this.#shares.leavingCount;
+  }
+
+  countsOf(origin: string): { open: number; idle: number; queued: number; dialling: number; leaving: number } {
     const host = this.#hosts.get(origin);
     return {
       open: host?.open ?? 0,
       idle: host?.idle.length ?? 0,
       queued: host?.queue.size ?? 0,
       dialling: host?.dials.size ?? 0,
+      leaving: host?.leaving ?? 0,
     };
   }
 
-  /** Whether the next request would get a connection with room, or a dial. */
+  /** Whether the next request would get a connection with room, or a dial as soon as what is just closing has closed. */
   hasRoom(origin: string): boolean {
     const { maxConnsPerHost, maxTotalConns } = this.#options;
     const host = this.#hosts.get(origin);
     if (host !== undefined && (host.idle.length > 0 || host.shared.length > 0)) return true;
-    return (host?.open ?? 0) < maxConnsPerHost && (this.#open < maxTotalConns || this.#idle.size > 0);
+    if (host !== undefined && host.open - host.leaving >= maxConnsPerHost) return false;
+    return this.#open - this.#shares.leavingCount < maxTotalConns || this.#idle.size > 0;
   }
 
   /**
@@ -99,7 +111,9 @@ export class Transport {
     host.queue.push(waiter);
     if (host.queue.size === 1) this.#dialling.wanted(host);
     this.#dialling.pump(host);
-    if (waiter.dial === undefined && host.queue.size - coveredBy(host) > this.#options.maxQueue) {
+    // One that waits for a place that is just getting free is as good as one with a dial.
+    const covered = coveredBy(host) + (host.leaving + host.promised) * host.share;
+    if (waiter.dial === undefined && host.queue.size - covered > this.#options.maxQueue) {
       this.leave(waiter, queueFull(host, this.#options));
     }
     return waiter;
@@ -122,8 +136,8 @@ export class Transport {
 
   /** The socket has closed, for whatever reason. */
   connectionClosed(connection: Connection): void {
-    this.#remove(connection, connection.streams > 0 ? "request_failed" : "server");
-    this.#slotFreed(connection.host);
+    this.#retire(connection, connection.streams > 0 ? "request_failed" : "server");
+    this.#placeFreed(connection);
   }
 
   /** HTTP/2: the server allows more or fewer requests, or leaves. */
@@ -140,13 +154,18 @@ export class Transport {
     this.#dropIfEmpty(host);
   }
 
-  /** Calls `watcher` after each dial to an origin, with its failure if it failed; returns how to stop that. */
+  /**
+   * Calls `watcher` after each dial to an origin, with its failure if it failed, and whenever there may be room for another;
+   * returns how to stop that.
+   */
   watchDials(origin: string, watcher: (failure: Failure | undefined) => void): () => void {
     const host = this.#hostOf(origin);
     host.watchers ??= new Set();
     host.watchers.add(watcher);
+    this.#watched.add(host);
     return () => {
       host.watchers?.delete(watcher);
+      if (host.watchers?.size === 0) this.#watched.delete(host);
       this.#dropIfEmpty(host);
     };
   }
@@ -177,12 +196,7 @@ export class Transport {
   close(): void {
     this.#closed = true;
     this.closeIdle("pool_closed");
-    for (const host of this.#hosts.values()) {
-      const dials = host.dials.size;
-      this.#open -= dials;
-      host.open -= dials;
-      this.#dialling.cancel(host);
-    }
+    for (const host of this.#hosts.values()) this.#dialling.cancel(host);
     this.#hosts.clear();
     this.#shares.clear();
     this.#idle.stop();
@@ -191,7 +205,15 @@ export class Transport {
   /** Closes every connection now. */
   destroy(): void {
     this.close();
-    for (const connection of this.#connections) this.#remove(connection, "pool_closed");
+    for (const connection of this.#connections) this.#retire(connection, "pool_closed");
+  }
+
+  /** Resolves when the last socket has closed, after `destroy`. */
+  whenEmpty(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#open === 0) resolve();
+      else this.#onEmpty = resolve;
+    });
   }
 
   #hostOf(origin: string): Host {
@@ -224,8 +246,7 @@ export class Transport {
         if (connection.capacity > 1) this.#share(connection);
         return connection;
       }
-      // Its "close" event, which wakes those who wait for a slot, is yet to come.
-      this.#remove(connection, connection.socket.destroyed ? "server" : expiry(connection, this.#options.clock.now()));
+      this.#retire(connection, connection.socket.destroyed ? "server" : expiry(connection, this.#options.clock.now()));
     }
   }
 
@@ -305,19 +326,14 @@ export class Transport {
     if (waiter !== undefined && isFresh(connection)) return false;
     const starved = this.#shares.yieldsTo(host, waiter);
     if (starved === undefined) return false;
+    this.#shares.promise(connection, starved);
     if (connection.streams > 0) {
-      if (!this.#shares.anyoneWaitsForMore) return false;
-      this.#shares.emptying(connection);
       connection.draining = true;
       connection.closeReason = "max_total";
       this.#unshare(connection);
       return true;
     }
-    this.#remove(connection, "max_total");
-    this.#shares.delete(starved);
-    this.#dialling.pump(starved);
-    this.#dialling.pump(host);
-    this.#dropIfEmpty(host);
+    this.#retire(connection, "max_total");
     return true;
   }
 
@@ -329,16 +345,20 @@ export class Transport {
         return isClosed();
       },
       hasPlace: () => this.#open < this.#options.maxTotalConns,
-      evict: () => this.#evictLongestIdle(),
-      count: (host, change) => {
-        host.open += change;
-        this.#open += change;
+      makeRoom: (host) => this.#makeRoom(host),
+      count: (host) => {
+        host.open++;
+        this.#open++;
       },
       enter: (host, dialled) => this.#enter(host, dialled),
       offer: (connection) => this.#offer(connection),
       failed: (host, failure, durationMs) => {
         for (const watcher of this.watchers) watcher.failed(host.url.origin, failure, durationMs);
-        this.#slotFreed(host);
+      },
+      leaves: (host, dial) => {
+        const leaving: Leaving = { host, heir: undefined };
+        this.#shares.leaves(leaving);
+        dial.whenClosed(() => this.#placeFreed(leaving));
       },
     };
   }
@@ -362,26 +382,29 @@ export class Transport {
     return clock.now() + maxConnLifetimeMs * (1 - LIFETIME_JITTER * random());
   }
 
+  /** Closes it. Its place is free when its socket has closed. */
   #retire(connection: Connection, reason: CloseReason): void {
-    if (this.#remove(connection, reason)) this.#slotFreed(connection.host);
-  }
-
-  #remove(connection: Connection, reason: CloseReason): boolean {
-    if (connection.retired) return false;
+    if (connection.retired) return;
     connection.retired = true;
     this.#connections.delete(connection);
     this.#idle.delete(connection);
     this.#unshare(connection);
-    this.#shares.closed(connection);
-    connection.host.open--;
-    this.#open--;
+    this.#shares.leaves(connection);
     connection.socket.destroy();
     const { origin } = connection.host.url;
     for (const watcher of this.watchers) watcher.closed(origin, connection, reason);
-    return true;
   }
 
-  #slotFreed(host: Host): void {
+  /** Once for each connection and each dial without one. */
+  #placeFreed(leaving: Leaving): void {
+    const { host } = leaving;
+    host.open--;
+    this.#open--;
+    const heir = this.#shares.left(leaving);
+    if (heir !== undefined) {
+      this.#shares.delete(heir);
+      this.#dialling.pump(heir);
+    }
     for (const starved of this.#shares) {
       if (this.#open >= this.#options.maxTotalConns) break;
       // Where it wants more than it gets, the others come first.
@@ -389,7 +412,9 @@ export class Transport {
       this.#dialling.pump(starved);
     }
     this.#dialling.pump(host);
+    for (const watched of this.#watched) tellWatchers(watched, undefined);
     this.#dropIfEmpty(host);
+    if (this.#open === 0) this.#onEmpty?.();
   }
 
   #dropIfEmpty(host: Host): void {
@@ -399,12 +424,13 @@ export class Transport {
     }
   }
 
-  #evictLongestIdle(): boolean {
-    const connection = this.#idle.longest();
-    if (connection === undefined) return false;
-    this.#remove(connection, "max_total");
-    this.#dropIfEmpty(connection.host);
-    return true;
+  #makeRoom(host: Host): void {
+    while (this.#shares.wantsMore(host)) {
+      const connection = this.#idle.longest();
+      if (connection === undefined) return;
+      this.#shares.promise(connection, host);
+      this.#retire(connection, "max_total");
+    }
   }
 }
 

@@ -143,6 +143,11 @@ export async function rejection<T = Error>(promise: Promise<unknown>): Promise<T
   throw new Error("expected a rejection, got a result");
 }
 
+/** Until the pool's sockets have closed, which they do by themselves; the statistics count them until then. */
+export async function poolClosedTo(pool: { getStats(): { open_connections: number } }, count: number): Promise<void> {
+  while (pool.getStats().open_connections > count) await turns(1);
+}
+
 export async function turns(count: number): Promise<void> {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
 }

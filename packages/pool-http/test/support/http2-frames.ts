@@ -12,6 +12,8 @@ export const END_STREAM = 1;
 export const END_HEADERS = 4;
 /** HPACK: ":status: 200", the static table's entry 8. */
 export const STATUS_200: Buffer = Buffer.from([0x88]);
+/** The same entry's name with a value of its own, without an index: ":status: 103". */
+export const STATUS_103: Buffer = Buffer.from([0x08, 3, 0x31, 0x30, 0x33]);
 
 export function frame(type: number, flags: number, stream: number, payload: Buffer = Buffer.alloc(0)): Buffer {
   const head = Buffer.alloc(9);
