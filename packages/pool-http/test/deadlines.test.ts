@@ -2,13 +2,15 @@ import { once } from "node:events";
 import { createServer, type AddressInfo } from "node:net";
 import { expect, test } from "vitest";
 import { HttpPool, type HttpTimeoutError } from "../src/index.ts";
-import { deferred, faultServer, poolClosedTo, rejection, reply } from "./support/fault-server.ts";
+import { deferred, faultServer, poolClosedTo, rejection, reply, turns } from "./support/fault-server.ts";
+import { withFakeTime } from "./support/fake-time.ts";
 
 test("a queued request rejects on its own deadline, not when the slot frees", async () => {
   const hold = deferred();
   await using server = await faultServer((socket) => void hold.promise.then(() => socket.write(reply(200))));
   await using pool = new HttpPool({ maxConnsPerHost: 1 });
   const first = pool.get(`${server.url}/first`);
+  while (server.requests.length === 0) await turns(1);
   const error = await rejection<HttpTimeoutError>(pool.get(`${server.url}/queued`, { timeoutMs: 20 }));
   expect(error).toMatchObject({ code: "ERR_VG_HTTP_TIMEOUT", phase: "queue", limit: "timeoutMs" });
   expect(error.message).toMatch(
@@ -180,9 +182,13 @@ test("a full backlog that accepts nothing does not hold the deadline", async () 
   server.close();
 });
 
-test("attemptTimeoutMs does not run while an attempt waits for its connection", async () => {
-  await using server = await faultServer((socket) => void setTimeout(() => socket.write(reply(200)), 30));
-  await using pool = new HttpPool({ maxConnsPerHost: 1, attemptTimeoutMs: 100, timeoutMs: 5000, maxRetries: 0 });
-  const responses = await Promise.all([1, 2, 3, 4, 5, 6].map(() => pool.post(server.url, "x")));
-  expect(responses.map(({ status }) => status)).toEqual(Array(6).fill(200));
-});
+test("attemptTimeoutMs does not run while an attempt waits for its connection", () =>
+  withFakeTime(async (pass) => {
+    await using server = await faultServer((socket) => {
+      pass(30);
+      socket.write(reply(200));
+    });
+    await using pool = new HttpPool({ maxConnsPerHost: 1, attemptTimeoutMs: 100, timeoutMs: 5000, maxRetries: 0 });
+    const responses = await Promise.all([1, 2, 3, 4, 5, 6].map(() => pool.post(server.url, "x")));
+    expect(responses.map(({ status }) => status)).toEqual(Array(6).fill(200));
+  }));

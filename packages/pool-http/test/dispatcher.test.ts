@@ -3,7 +3,17 @@ import { errors, FormData as UndiciFormData, interceptors, type Dispatcher } fro
 import { expect, test } from "vitest";
 import { HttpPool } from "../src/index.ts";
 import { echoServer, expectSettled, type Echo } from "./support/echo-server.ts";
-import { closedPort, deferred, faultServer, httpServer, rejection, reply, turns } from "./support/fault-server.ts";
+import {
+  closedPort,
+  deferred,
+  faultServer,
+  httpServer,
+  rejection,
+  reply,
+  settled,
+  turns,
+} from "./support/fault-server.ts";
+import { withFakeTime } from "./support/fake-time.ts";
 
 type Options = Parameters<Dispatcher["request"]>[0];
 type Heard = [string, ...unknown[]];
@@ -266,11 +276,7 @@ test("pause and resume reach the server", async () => {
     answered.resolve();
   });
   await answered.promise;
-  let before = -1;
-  while (before !== written) {
-    before = written;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  await settled(() => written);
   expect(controller.paused).toBe(true);
   expect(pool.getStats().bytes_received).toBeLessThan(1024 * 1024);
   controller.resume();
@@ -360,24 +366,32 @@ test("silence in a body is undici's BodyTimeoutError, and a source's error is it
   expect(await rejection(failed)).toBe(gone);
 });
 
-test("headersTimeout begins when the request has been sent, and may be followed by a retry", async () => {
-  await using server = await faultServer((socket, { number }) => {
-    if (number !== 1) socket.write(reply(200, "late"));
-  });
-  await using pool = new HttpPool({ retryBaseMs: 1 });
-  async function* slow(): AsyncGenerator<Buffer> {
-    yield Buffer.from("ab");
-    await new Promise((resolve) => setTimeout(resolve, 60));
-    yield Buffer.from("cd");
-  }
-  const options = { origin: server.url, path: "/", headersTimeout: 30 } as const;
-  const headers = { "content-length": "4" };
-  const uploaded = await pool.dispatcher.request({ ...options, method: "PUT", headers, body: Readable.from(slow()) });
-  expect(await uploaded.body.text()).toBe("late");
-  const { body } = await pool.dispatcher.request({ ...options, method: "GET" });
-  expect(await body.text()).toBe("late");
-  expect(pool.getStats()).toMatchObject({ retries_by_cause: { timeout: 1 }, success_count: 2 });
-});
+test("headersTimeout begins when the request has been sent, and may be followed by a retry", () =>
+  withFakeTime(async (pass) => {
+    await using server = await faultServer((socket, { number }) => {
+      if (number !== 1) socket.write(reply(200, "late"));
+      else setImmediate(pass, 30);
+    });
+    await using pool = new HttpPool({ retryBaseMs: 0 });
+    async function* slow(): AsyncGenerator<Buffer> {
+      yield Buffer.from("ab");
+      await turns(2);
+      pass(60);
+      yield Buffer.from("cd");
+    }
+    const options = { origin: server.url, path: "/", headersTimeout: 30 } as const;
+    const headers = { "content-length": "4" };
+    const uploaded = await pool.dispatcher.request({ ...options, method: "PUT", headers, body: Readable.from(slow()) });
+    expect(await uploaded.body.text()).toBe("late");
+    const got = pool.dispatcher.request({ ...options, method: "GET" });
+    // The retry waits for a timer, too, of no length.
+    while (server.requests.length < 3) {
+      await turns(1);
+      pass(0);
+    }
+    expect(await (await got).body.text()).toBe("late");
+    expect(pool.getStats()).toMatchObject({ retries_by_cause: { timeout: 1 }, success_count: 2 });
+  }));
 
 test("retries are the pool's own policy, and redirects the caller's", async () => {
   await using server = await faultServer((socket, { line, number }) => {

@@ -33,6 +33,7 @@ import {
   STATUS_200,
 } from "./support/http2-frames.ts";
 import { answer, http2Server } from "./support/http2-server.ts";
+import { withFakeTime } from "./support/fake-time.ts";
 
 let certificates: Awaited<ReturnType<typeof makeCertificates>>;
 beforeAll(async () => {
@@ -517,21 +518,25 @@ test("headers above maxHeaderBytes are refused, and the connection stays", async
   expect((await pool.get(server.url)).status).toBe(200);
 });
 
-test("an idle HTTP/2 connection leaves after idleConnTimeoutMs, a busy one does not", async () => {
-  const hold = deferred();
-  await using server = await http2Server(
-    (stream, headers) => void (headers[":path"] === "/hold" ? hold.promise : turns(0)).then(() => answer(stream)),
-    secure(),
-  );
-  await using pool = h2({ idleConnTimeoutMs: 20 });
-  const held = pool.get(`${server.url}/hold`);
-  await pool.get(server.url);
-  await new Promise((resolve) => setTimeout(resolve, 60));
-  expect(server.sockets.size).toBe(1);
-  hold.resolve();
-  await held;
-  await server.socketsDownTo(0);
-});
+test("an idle HTTP/2 connection leaves after idleConnTimeoutMs, a busy one does not", () =>
+  withFakeTime(async (pass) => {
+    const hold = deferred();
+    await using server = await http2Server(
+      (stream, headers) => void (headers[":path"] === "/hold" ? hold.promise : turns(0)).then(() => answer(stream)),
+      secure(),
+    );
+    await using pool = h2({ idleConnTimeoutMs: 20 });
+    const held = pool.get(`${server.url}/hold`);
+    await pool.get(server.url);
+    pass(60);
+    await turns(5);
+    expect(server.sockets.size).toBe(1);
+    hold.resolve();
+    await held;
+    await turns(5);
+    pass(20);
+    await server.socketsDownTo(0);
+  }));
 
 test("a connection whose life has ended takes no more requests, and ends after those that it has", async () => {
   const hold = deferred();

@@ -1,7 +1,8 @@
 import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { HttpNetworkError, HttpPool } from "../src/index.ts";
-import { deferred, faultServer, httpServer, rejection, reply, turns } from "./support/fault-server.ts";
+import { deferred, faultServer, httpServer, rejection, reply, settled, turns } from "./support/fault-server.ts";
+import { withFakeTime } from "./support/fake-time.ts";
 
 const HEAD = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 const chunk = (text: string) => `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`;
@@ -27,17 +28,20 @@ test("a stream resolves at its headers and hands out chunks as they come", async
   expect(pool.getStats().idle_connections).toBe(1);
 });
 
-test("a stream outlives timeoutMs once its first byte has come", async () => {
-  const next = deferred();
-  await using server = await faultServer((socket) => {
-    socket.write(HEAD + chunk("first"));
-    void next.promise.then(() => socket.end(chunk("last") + END));
-  });
-  await using pool = new HttpPool();
-  const response = await pool.get(server.url, { stream: true, timeoutMs: 400 });
-  setTimeout(next.resolve, 450);
-  expect(await response.text()).toBe("firstlast");
-});
+test("a stream outlives timeoutMs once its first byte has come", () =>
+  withFakeTime(async (pass) => {
+    const next = deferred();
+    await using server = await faultServer((socket) => {
+      socket.write(HEAD + chunk("first"));
+      void next.promise.then(() => socket.end(chunk("last") + END));
+    });
+    await using pool = new HttpPool();
+    const response = await pool.get(server.url, { stream: true, timeoutMs: 400 });
+    await settled(() => pool.getStats().bytes_received);
+    pass(450);
+    next.resolve();
+    expect(await response.text()).toBe("firstlast");
+  }));
 
 test("a stream whose first byte does not come in time ends with the deadline", async () => {
   await using server = await faultServer((socket) => socket.write(HEAD));
@@ -56,18 +60,20 @@ test("silence within a stream ends it after bodyGapTimeoutMs", async () => {
   await server.socketsDownTo(0);
 });
 
-test("a reader that takes its time is not taken for silence", async () => {
-  const big = "x".repeat(1024 * 1024);
-  await using server = await faultServer((socket) => socket.write(reply(200, big)));
-  await using pool = new HttpPool({ bodyGapTimeoutMs: 20 });
-  const response = await pool.get(server.url, { stream: true });
-  const iterator = response.body[Symbol.asyncIterator]();
-  const first = (await iterator.next()) as { value: Buffer };
-  await new Promise((resolve) => setTimeout(resolve, 60));
-  let size = first.value.length;
-  for await (const part of { [Symbol.asyncIterator]: () => iterator }) size += (part as Buffer).length;
-  expect(size).toBe(big.length);
-});
+test("a reader that takes its time is not taken for silence", () =>
+  withFakeTime(async (pass) => {
+    const big = "x".repeat(1024 * 1024);
+    await using server = await faultServer((socket) => socket.write(reply(200, big)));
+    await using pool = new HttpPool({ bodyGapTimeoutMs: 20 });
+    const response = await pool.get(server.url, { stream: true });
+    const iterator = response.body[Symbol.asyncIterator]();
+    const first = (await iterator.next()) as { value: Buffer };
+    await settled(() => pool.getStats().bytes_received);
+    pass(60);
+    let size = first.value.length;
+    for await (const part of { [Symbol.asyncIterator]: () => iterator }) size += (part as Buffer).length;
+    expect(size).toBe(big.length);
+  }));
 
 test("no stream lasts longer than bodyTimeoutMs, whether anybody reads or not", async () => {
   await using server = await faultServer((socket) => {
@@ -174,11 +180,7 @@ test("back-pressure reaches the server: an unread stream is not read into memory
   });
   await using pool = new HttpPool();
   const response = await pool.get(server.url, { stream: true });
-  let before = -1;
-  while (before !== written) {
-    before = written;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  await settled(() => written);
   expect(pool.getStats().bytes_received).toBeLessThan(1024 * 1024);
   await response.discard();
 });

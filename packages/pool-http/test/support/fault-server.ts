@@ -151,3 +151,11 @@ export async function poolClosedTo(pool: { getStats(): { open_connections: numbe
 export async function turns(count: number): Promise<void> {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
 }
+
+/** Until the number stays as it is, however often the event loop comes round: what could happen by itself has happened. */
+export async function settled(count: () => number): Promise<void> {
+  for (let before = Number.NaN; before !== count();) {
+    before = count();
+    await turns(25);
+  }
+}

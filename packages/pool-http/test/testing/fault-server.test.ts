@@ -38,6 +38,7 @@ import {
   type FaultServerOptions,
 } from "../../src/testing.ts";
 import { heldNow, heldSince } from "../support/resources.ts";
+import { settled } from "../support/fault-server.ts";
 
 const agent = new Agent({ keepAlive: true, maxSockets: 1 });
 afterEach(() => agent.destroy());
@@ -185,7 +186,7 @@ test("a client that is not read any more cannot go on sending", async () => {
   socket.write(`POST / HTTP/1.1\r\nhost: x\r\ncontent-length: ${100 * chunk.length}\r\n\r\n`);
   await server.reached("never", 0);
   for (let i = 0; i < 100; i++) socket.write(chunk);
-  await new Promise((resolve) => setTimeout(resolve, 30));
+  await settled(() => socket.writableLength);
   expect(server.requests[0]?.bodyBytes ?? 0).toBeLessThan(20 * chunk.length);
   socket.destroy();
 });
@@ -232,7 +233,7 @@ test("an oversize body is never in memory as a whole", async () => {
   const response = await ask(server);
   expect(response.headers["content-length"]).toBe(String(size));
   const before = process.memoryUsage().arrayBuffers;
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await settled(() => response.readableLength);
   expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(50_000_000);
   response.destroy();
   await server.connectionsDownTo(0);
