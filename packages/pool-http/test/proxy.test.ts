@@ -137,6 +137,8 @@ test("connectTimeoutMs covers the proxy's answer, and tlsHandshakeTimeoutMs begi
   expect(late).toMatchObject({ code: "ERR_VG_HTTP_TIMEOUT", limit: "tlsHandshakeTimeoutMs", phase: "tls" });
   await silent.socketsDownTo(0);
   await dumb.socketsDownTo(0);
+  // The tunnel's socket closes inside the one that was to speak TLS: one place, freed once.
+  expect(other.getStats().open_connections).toBe(0);
 });
 
 test("a proxy that is down is named", async () => {

@@ -182,11 +182,13 @@ export class Dial {
     this.#socket = socket;
     // Stays for the whole life of the socket: an error without a listener would end the process.
     socket.on("error", this.#failed);
-    // The first to tell: a socket within another closes with it.
     socket.once("close", () => {
       this.#socketClosed = true;
       this.#closed();
-      this.#onSocketClosed?.();
+      // Once: a socket within another closes with it.
+      const told = this.#onSocketClosed;
+      this.#onSocketClosed = undefined;
+      told?.();
     });
   }
 
