@@ -58,6 +58,8 @@ test("a closed pipe does not kill the service, and what it lost is counted", asy
   expect(JSON.parse(stderr)).toEqual({
     lines_total: { trace: 0, debug: 0, info: 101, warn: 0, error: 1, fatal: 0 },
     dropped_total: 101,
+    dropped_by_level: { trace: 0, debug: 0, info: 100, warn: 0, error: 1, fatal: 0 },
+    buffered_bytes: 0,
     truncated_total: 0,
     last_failure: "EPIPE",
   });
