@@ -89,7 +89,6 @@ export class DescriptorSink implements Sink, HoldsLines {
   #gathers = false;
   #waiting: (() => void)[] = [];
   #closing: Promise<FlushReport> | undefined;
-  #duplicate: number | undefined;
   #isGone = false;
   ended = false;
   lastFailure: string | null = null;
@@ -104,9 +103,7 @@ export class DescriptorSink implements Sink, HoldsLines {
 
   /** Standard output and error only: others may be closed by those who opened them, and then their reader must see it. */
   stopWaiting(): void {
-    if (this.#duplicate !== undefined || (this.#fd !== 1 && this.#fd !== 2)) return;
-    this.#duplicate = withoutWaiting(this.#fd);
-    this.#fd = this.#duplicate ?? this.#fd;
+    if (this.#fd === 1 || this.#fd === 2) this.#fd = withoutWaiting(this.#fd);
   }
 
   get bufferedBytes(): number {

@@ -4,7 +4,10 @@ import { isMainThread } from "node:worker_threads";
 export interface HoldsLines {
   /** Writes what is held, as far as that goes without the event loop. @param last it is the last chance */
   flushAtEnd(last: boolean): void;
-  /** What only the event loop can finish; `undefined` where there is nothing of that kind. Never rejects. */
+  /**
+   * Flushes with the event loop, where that is the better way: a stream's write may be on its way, and what is written
+   * past it would come before it. `undefined` where there is nothing of that kind. Never rejects.
+   */
   settle(deadlineMs: number): Promise<unknown> | undefined;
 }
 
@@ -72,13 +75,16 @@ class SharedProcessEnd implements ProcessEnd {
   }
 
   #onSignal(signal: EndSignal): void {
-    if (this.#othersListen(signal)) {
-      this.#flush(false);
-      return;
+    const isOurs = !this.#othersListen(signal);
+    const settling: Promise<unknown>[] = [];
+    for (const holder of [...this.#holders]) {
+      const settled = holder.settle(SETTLE_MS);
+      if (settled === undefined) holder.flushAtEnd(isOurs);
+      else settling.push(settled);
     }
-    this.#flush(true);
-    const settling = [...this.#holders].flatMap((holder) => holder.settle(SETTLE_MS) ?? []);
+    if (!isOurs) return;
     if (settling.length === 0 || this.#isSettling) {
+      this.#flush(true);
       this.#end(signal);
       return;
     }

@@ -42,14 +42,19 @@ export const realSystem: System = {
 };
 
 /**
- * A descriptor for the same pipe that does not wait for the reader, for this process only: to set that for the pipe
- * itself would set it for the others that write to it. `undefined` where it is no pipe or the system has no such way.
+ * Standard output or error such that a write does not wait for a reader that is behind, where the system has a way. A
+ * pipe gets another descriptor, of this process only: to change the pipe itself would change it for all that write to
+ * it. A socket can only be changed itself, as Node does when `process.stdout` is first used.
  */
-export function withoutWaiting(fd: number): number | undefined {
+export function withoutWaiting(fd: 1 | 2): number {
   try {
-    if (process.platform !== "linux" || !fstatSync(fd).isFIFO()) return undefined;
-    return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK);
+    const kind = fstatSync(fd);
+    if (kind.isSocket()) void (fd === 1 ? process.stdout : process.stderr).writable;
+    if (process.platform === "linux" && kind.isFIFO()) {
+      return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK);
+    }
   } catch {
-    return undefined;
+    // Then it waits, as all other writers do.
   }
+  return fd;
 }
