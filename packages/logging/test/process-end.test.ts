@@ -108,7 +108,9 @@ test("a reader that stops reading loses whole lines only, and they are counted",
   const { dropped_total, last_failure } = JSON.parse(stats) as { dropped_total: number; last_failure: string };
   expect(last_failure).toBe("EAGAIN");
   expect(dropped_total).toBeGreaterThan(0);
-  expect(parseLines(stdout)).toHaveLength(2000 - dropped_total);
+  const lines = parseLines(stdout);
+  expect(lines.filter((line) => line["message"] === "m")).toHaveLength(2000 - dropped_total);
+  expect(lines.at(-1)).toMatchObject({ "log.dropped": { info: dropped_total }, "log.dropped_reason": "EAGAIN" });
 });
 
 test("a logger keeps no process alive", async () => {

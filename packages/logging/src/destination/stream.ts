@@ -1,6 +1,7 @@
 import type { LogDestination } from "../config.ts";
 import { processEnd, type HoldsLines } from "./process-end.ts";
 import { codeOf, Droppers, type FlushReport, METADATA, type LineOwner, type Sink } from "./sink.ts";
+import { realSystem } from "./system.ts";
 
 const shared = new WeakMap<LogDestination, Sink>();
 
@@ -14,6 +15,8 @@ export function sharedStream(stream: LogDestination): Sink {
 /** A stream that takes lines more slowly than they come must not fill the memory. */
 const MAX_BUFFERED_BYTES = 16 * 1024 * 1024;
 
+const IN_FLIGHT_MS = 10;
+
 interface KnownStream extends LogDestination {
   write(line: string, done?: (error?: Error | null) => void): unknown;
   on?(event: "error", listener: (error: unknown) => void): unknown;
@@ -22,6 +25,7 @@ interface KnownStream extends LogDestination {
   reopen?(): void;
   once?(event: "drain" | "error", listener: () => void): unknown;
   readonly writableLength?: number;
+  readonly destroyed?: boolean;
   /** Of pino's own streams: a write is on its way. */
   readonly _writing?: boolean;
   /** Of `pino.multistream`. */
@@ -112,7 +116,7 @@ class StreamSink implements Sink, HoldsLines {
   }
 
   async close(deadlineMs: number): Promise<FlushReport> {
-    if (!this.#droppers.isEmpty) this.#droppers.report(true);
+    if (!this.#droppers.isEmpty && this.#stream.destroyed !== true) this.#droppers.report(true);
     const left = await this.flush(deadlineMs);
     if (this.#isWatched) processEnd().delete(this);
     this.#isWatched = false;
@@ -130,7 +134,9 @@ class StreamSink implements Sink, HoldsLines {
     }
   }
 
-  flushAtEnd(): void {
+  flushAtEnd(last: boolean): void {
+    // What another thread is writing comes out first, if it gets the time.
+    if (last && this.#stream._writing === true) realSystem.pause(IN_FLIGHT_MS);
     this.flushSync();
   }
 
