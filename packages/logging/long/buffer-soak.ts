@@ -80,10 +80,8 @@ async function read(): Promise<void> {
     }
   });
   const reading = once(lines, "close");
-  let isOver = false;
-  void ended.then(() => (isOver = true));
   let stalls = 0;
-  while (!isOver && child.exitCode === null) {
+  while (child.exitCode === null) {
     child.stdout.pause();
     await pause(random() * 100);
     child.stdout.resume();

@@ -71,13 +71,15 @@ class SharedProcessEnd implements ProcessEnd {
   }
 
   #flush(last: boolean): void {
-    for (const holder of [...this.#holders]) holder.flushAtEnd(last);
+    const holders = [...this.#holders];
+    for (const holder of holders) holder.flushAtEnd(last);
   }
 
   #onSignal(signal: EndSignal): void {
     const isOurs = !this.#othersListen(signal);
     const settling: Promise<unknown>[] = [];
-    for (const holder of [...this.#holders]) {
+    const holders = [...this.#holders];
+    for (const holder of holders) {
       const settled = holder.settle(SETTLE_MS);
       if (settled === undefined) holder.flushAtEnd(isOurs);
       else settling.push(settled);

@@ -64,9 +64,10 @@ export class Droppers {
 
   /** Lets the owners say what was lost: the destination takes lines again. */
   report(now = false): void {
-    for (const owner of [...this.#owners]) {
-      // Its report may be dropped, too, and then it is one of them again.
-      this.#owners.delete(owner);
+    const owners = [...this.#owners];
+    // A report may be dropped, too, and then its owner is one of them again.
+    this.#owners.clear();
+    for (const owner of owners) {
       if (!owner.reportDrops(now)) this.#owners.add(owner);
     }
   }
