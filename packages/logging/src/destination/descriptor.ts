@@ -143,6 +143,8 @@ export class DescriptorSink implements Sink, HoldsLines {
           resume();
         });
       });
+      // Who had lost lines has just said so.
+      this.#drain(NONE);
     }
     return this.#left();
   }
@@ -196,9 +198,10 @@ export class DescriptorSink implements Sink, HoldsLines {
   }
 
   async #leave(deadlineMs: number): Promise<FlushReport> {
-    const left = await this.flush(deadlineMs);
+    await this.flush(deadlineMs);
     if (!this.ended) this.#droppers.report(true);
     this.#drain(NONE);
+    const left = this.#left();
     this.#gathers = false;
     this.#unwatchIfIdle();
     return left;

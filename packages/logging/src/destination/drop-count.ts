@@ -11,7 +11,7 @@ const NAMES: ReadonlyMap<number, string> = new Map(Object.entries(LEVEL_NUMBERS)
 /** Counts what one logger lost, and keeps what it has to say about it when lines are taken again. */
 export class DropCount {
   readonly #clock: Clock;
-  readonly byLevel = new Map<number, number>();
+  readonly byLevel: Map<number, number> = new Map();
   total = 0;
   #untold: { readonly since: number; readonly reason: string; readonly byLevel: Map<number, number> } | undefined;
   #toldAt: number | undefined;
