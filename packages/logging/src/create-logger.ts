@@ -26,7 +26,7 @@ export function createLogger(config: LoggerConfig = {}): Logger {
  */
 export function createLoggerThatWarns(config: LoggerConfig, warnings: readonly string[]): Logger {
   const settings = resolveConfig(config);
-  const destination = openDestination(settings.destination);
+  const destination = openDestination(settings);
   const lines = new LineWriter(settings.limits, createRedactor(settings.redact));
   const present =
     settings.format === "console" ? createConsoleFormat(wantsColor(settings.color, settings.destination)) : undefined;
@@ -34,6 +34,14 @@ export function createLoggerThatWarns(config: LoggerConfig, warnings: readonly s
   const hooks: LineHooks = { gate: undefined, ambient: undefined };
   const core = createPinoCore({ settings, lines, timestamp, destination, hooks, present });
   if (settings.level !== "silent") {
+    destination.reportDropsWith(({ dropped, since, reason }) => {
+      const fields = {
+        "log.dropped": dropped,
+        "log.dropped_since": new Date(since).toISOString(),
+        "log.dropped_reason": reason,
+      };
+      core.write(core.root, LEVEL_NUMBERS.warn, undefined, "log lines were dropped", undefined, fields, undefined);
+    });
     for (const warning of warnings) {
       core.write(core.root, LEVEL_NUMBERS.warn, undefined, warning, undefined, undefined, undefined);
     }

@@ -1,52 +1,74 @@
-import { openSync } from "node:fs";
-import type { LogDestination } from "./config.ts";
+import { describeValue } from "@vg/internal";
+import type { Settings } from "./config.ts";
+import type { Buffering } from "./destination/buffering.ts";
 import { closingDescriptor, sharedDescriptor } from "./destination/descriptor.ts";
-import { codeOf, METADATA, type LineOwner, type Sink } from "./destination/sink.ts";
+import { DropCount, type DropReport } from "./destination/drop-count.ts";
+import { codeOf, type FlushReport, METADATA, type LineOwner, type Sink } from "./destination/sink.ts";
 import { sharedStream } from "./destination/stream.ts";
-import { LoggerDestinationError } from "./errors.ts";
+import { LoggerConfigError, LoggerDestinationError } from "./errors.ts";
+import { LEVEL_NUMBERS } from "./levels.ts";
+
+/** `deadlineMs`: how long to wait for a destination that is behind. Default: 5,000. */
+export interface FlushOptions {
+  readonly deadlineMs?: number | undefined;
+}
 
 /**
  * Where the lines of one logger and its children go. Nothing here throws once it is open: a line that can't be written
  * is dropped and counted.
  */
 export interface Destination {
-  write(line: string): void;
+  /** @param level pino's number; who writes without one is taken to inform */
+  write(line: string, level?: number): void;
   /** Writes what is still held back, as far as that goes without waiting for others. */
   flushSync(): void;
-  /** Settles when all lines have been taken or dropped. Never rejects. */
-  flush(): Promise<void>;
+  /** Settles when all lines have been taken or dropped, or at the deadline. Rejects only for options that make no sense. */
+  flush(options?: FlushOptions): Promise<FlushReport>;
   /** Flushes, and releases what was opened here. Idempotent. */
-  close(): Promise<void>;
-  readonly dropped: number;
+  close(options?: FlushOptions): Promise<FlushReport>;
+  /** Opens the file of a path anew, after a rotation. */
+  reopen(): boolean;
+  /** Takes what logs a line about lines that were dropped. */
+  reportDropsWith(log: (report: DropReport) => void): void;
+  readonly drops: DropCount;
+  readonly bufferedBytes: number;
   /** The code of the last failure, as "EPIPE". */
   readonly lastFailure: string | null;
 }
 
 /** @throws LoggerDestinationError */
-export function openDestination(target: string | number | LogDestination): Destination {
-  if (typeof target === "number") return new SharedDestination(sharedDescriptor(target));
-  if (typeof target === "object") return new SharedDestination(sharedStream(target));
+export function openDestination(settings: Settings): Destination {
+  return new SharedDestination(openSink(settings), settings);
+}
+
+function openSink({ destination, buffering }: Settings): Sink {
+  if (typeof destination === "number") return sharedDescriptor(destination, buffering !== undefined);
+  if (typeof destination === "object") return sharedStream(destination);
   try {
-    return new SharedDestination(closingDescriptor(openSync(target, "a")));
+    return closingDescriptor(destination);
   } catch (error) {
     const code = codeOf(error);
     const remedy = code === "ENOENT" ? "Create its folder first." : "Check that this user may write there.";
     throw new LoggerDestinationError(
-      `createLogger: cannot open ${JSON.stringify(target)} for the log (${code}). ${remedy}`,
+      `createLogger: cannot open ${JSON.stringify(destination)} for the log (${code}). ${remedy}`,
       { cause: error },
     );
   }
 }
 
+const DEFAULT_DEADLINE_MS = 5000;
+
 /**
- * Several loggers may write to one descriptor or stream. What is of that one thing (the rest of a line that was taken
- * in part, the listener for its errors) is in the sink that they share; what they count is each one's own.
+ * Several loggers may write to one descriptor or stream. What is of that one thing (the lines that wait for it, the
+ * listener for its errors) is in the sink that they share; what they count is each one's own.
  */
 class SharedDestination implements Destination, LineOwner {
   readonly #sink: Sink;
-  dropped = 0;
+  #log: ((report: DropReport) => void) | undefined;
+  readonly buffering: Buffering | undefined;
+  readonly drops: DropCount;
 
-  // Set by pino before each write where METADATA is true.
+  // Set before each write where METADATA is true.
   lastLevel?: number;
   lastObj?: unknown;
   lastMsg?: unknown;
@@ -54,28 +76,61 @@ class SharedDestination implements Destination, LineOwner {
   lastLogger?: unknown;
   readonly [METADATA]: boolean;
 
-  constructor(sink: Sink) {
+  constructor(sink: Sink, { buffering, clock }: Settings) {
     this.#sink = sink;
+    this.buffering = buffering;
+    this.drops = new DropCount(clock);
     this[METADATA] = sink.wantsMetadata;
   }
 
-  write(line: string): void {
-    this.#sink.write(line, this);
+  write(line: string, level: number = LEVEL_NUMBERS.info): void {
+    this.#sink.write(line, level, this);
+  }
+
+  drop(level: number, reason: string): void {
+    this.drops.add(level, reason);
+  }
+
+  reportDropsWith(log: (report: DropReport) => void): void {
+    this.#log = log;
+  }
+
+  reportDrops(now: boolean): boolean {
+    if (this.#log === undefined) return true;
+    const report = this.drops.take(now);
+    if (report !== undefined) this.#log(report);
+    return report !== undefined;
   }
 
   flushSync(): void {
     this.#sink.flushSync();
   }
 
-  flush(): Promise<void> {
-    return this.#sink.flush();
+  async flush(options?: FlushOptions): Promise<FlushReport> {
+    return this.#sink.flush(deadlineOf("flush", options));
   }
 
-  close(): Promise<void> {
-    return this.#sink.close();
+  async close(options?: FlushOptions): Promise<FlushReport> {
+    return this.#sink.close(deadlineOf("close", options));
+  }
+
+  reopen(): boolean {
+    return this.#sink.reopen();
+  }
+
+  get bufferedBytes(): number {
+    return this.#sink.bufferedBytes;
   }
 
   get lastFailure(): string | null {
     return this.#sink.lastFailure;
   }
+}
+
+function deadlineOf(method: string, options: unknown): number {
+  const given = (options ?? {}) as { deadlineMs?: unknown };
+  const deadlineMs = given.deadlineMs ?? DEFAULT_DEADLINE_MS;
+  if (typeof deadlineMs === "number" && deadlineMs >= 0 && deadlineMs < 2 ** 31) return deadlineMs;
+  const allowed = `a number of milliseconds from 0 to ${2 ** 31 - 1}`;
+  throw new LoggerConfigError(`Logger: ${method}: deadlineMs must be ${allowed}, got ${describeValue(deadlineMs)}.`);
 }

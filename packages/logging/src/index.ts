@@ -11,5 +11,9 @@ export type {
   LogTimeFormat,
   RedactOptions,
 } from "./config.ts";
+export type { FlushOptions } from "./destination.ts";
+export type { BufferOptions } from "./destination/buffering.ts";
+export type { FlushReport } from "./destination/sink.ts";
+export type { LogDroppedMessage } from "./diagnostics.ts";
 export type { LogLevel } from "./levels.ts";
 export { LoggerConfigError, LoggerDestinationError, LoggerError } from "./errors.ts";

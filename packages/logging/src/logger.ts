@@ -1,4 +1,6 @@
 import type { Logger as PinoLogger } from "pino";
+import type { FlushOptions } from "./destination.ts";
+import type { FlushReport } from "./destination/sink.ts";
 import type { LogLevel } from "./levels.ts";
 
 /** The fields of a line: an object whose own enumerable properties are written. */
@@ -34,6 +36,10 @@ export interface LoggerStats {
   readonly lines_total: Readonly<Record<Exclude<LogLevel, "silent">, number>>;
   /** Of these, the lines that the destination did not take. */
   readonly dropped_total: number;
+  /** The same by level; levels of your own (`customLevels`) are only in the total. */
+  readonly dropped_by_level: Readonly<Record<Exclude<LogLevel, "silent">, number>>;
+  /** Bytes that wait in this process for the destination to take them, of all loggers that share it. */
+  readonly buffered_bytes: number;
   /** Lines that left something out to keep within `maxLineBytes`. */
   readonly truncated_total: number;
   /** The code of the destination's last failure, as "EPIPE"; null before the first. */
@@ -92,12 +98,23 @@ export interface Logger {
   readonly pino: PinoLogger;
 
   getStats(): LoggerStats;
-  /** Settles when the destination has taken or dropped every line so far. Never rejects. */
-  flush(): Promise<void>;
   /**
-   * Flushes and closes the file that `destination` named; later lines for it are dropped and counted. Standard output,
-   * descriptors and streams of yours stay open and go on taking lines. Idempotent; for all loggers that share it.
+   * Settles when the destination has taken or dropped every line so far, or at the deadline, and says what is left.
+   * Rejects only for a deadline that makes no sense (LoggerConfigError).
    */
-  close(): Promise<void>;
+  flush(options?: FlushOptions): Promise<FlushReport>;
+  /**
+   * Flushes and closes the file that `destination` named; later lines for it, and those that are left at the deadline,
+   * are dropped and counted. Standard output, descriptors and streams of yours stay open and go on taking lines.
+   * Idempotent; for all loggers that share it.
+   */
+  close(options?: FlushOptions): Promise<FlushReport>;
+  /**
+   * Opens the file that `destination` named anew, by the same path: to be called when it was moved away (logrotate). Each
+   * line is whole in one of the two. A stream of yours that has a `reopen` has it called. Never throws.
+   *
+   * @returns false where there is nothing to open or it can't be opened (see `last_failure`): the old file goes on
+   */
+  reopen(): boolean;
   [Symbol.asyncDispose](): Promise<void>;
 }

@@ -133,7 +133,7 @@ export function createPinoCore(parts: CoreParts): PinoCore {
       const lastTime = time.slice(time.indexOf(":") + 1);
       Object.assign(destination, { lastLevel: level, lastObj: said, lastMsg: text, lastTime, lastLogger: instance });
     }
-    destination.write(line);
+    destination.write(line, level);
   };
 
   /** A line that comes from pino, as pino itself passes it on: an error may take the place of fields or of the message. */

@@ -1,7 +1,8 @@
 import type { Logger as PinoLogger } from "pino";
 import { describeValue } from "@vg/internal";
 import { sortArguments } from "./arguments.ts";
-import type { Destination } from "./destination.ts";
+import type { Destination, FlushOptions } from "./destination.ts";
+import type { FlushReport } from "./destination/sink.ts";
 import { LoggerConfigError } from "./errors.ts";
 import { cellOf, type LevelCell, MOVED, startCell } from "./level-cell.ts";
 import { LEVEL_NUMBERS, LOG_LEVELS, type LogLevel } from "./levels.ts";
@@ -134,32 +135,30 @@ export class VgLogger implements Logger {
 
   getStats(): LoggerStats {
     const { core, destination, lines } = this.#shared;
-    const count = (level: number): number => core.counts.get(level) ?? 0;
     return Object.freeze({
-      lines_total: Object.freeze({
-        trace: count(LEVEL_NUMBERS.trace),
-        debug: count(LEVEL_NUMBERS.debug),
-        info: count(LEVEL_NUMBERS.info),
-        warn: count(LEVEL_NUMBERS.warn),
-        error: count(LEVEL_NUMBERS.error),
-        fatal: count(LEVEL_NUMBERS.fatal),
-      }),
-      dropped_total: destination.dropped,
+      lines_total: Object.freeze(byLevel(core.counts)),
+      dropped_total: destination.drops.total,
+      dropped_by_level: Object.freeze(byLevel(destination.drops.byLevel)),
+      buffered_bytes: destination.bufferedBytes,
       truncated_total: lines.truncated,
       last_failure: destination.lastFailure,
     });
   }
 
-  flush(): Promise<void> {
-    return this.#shared.destination.flush();
+  flush(options?: FlushOptions): Promise<FlushReport> {
+    return this.#shared.destination.flush(options);
   }
 
-  close(): Promise<void> {
-    return this.#shared.destination.close();
+  close(options?: FlushOptions): Promise<FlushReport> {
+    return this.#shared.destination.close(options);
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
+  reopen(): boolean {
+    return this.#shared.destination.reopen();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 
   /** @param method the public function that was called; what called that is the caller of the line */
@@ -190,4 +189,16 @@ function knownLevel(level: LogLevel): LogLevel {
   if (LOG_LEVELS.includes(level)) return level;
   const known = LOG_LEVELS.map((word) => JSON.stringify(word)).join(", ");
   throw new LoggerConfigError(`Logger: level must be one of ${known}, got ${describeValue(level)}.`);
+}
+
+function byLevel(counts: ReadonlyMap<number, number>): Record<Exclude<LogLevel, "silent">, number> {
+  const count = (level: number): number => counts.get(level) ?? 0;
+  return {
+    trace: count(LEVEL_NUMBERS.trace),
+    debug: count(LEVEL_NUMBERS.debug),
+    info: count(LEVEL_NUMBERS.info),
+    warn: count(LEVEL_NUMBERS.warn),
+    error: count(LEVEL_NUMBERS.error),
+    fatal: count(LEVEL_NUMBERS.fatal),
+  };
 }

@@ -16,7 +16,7 @@ function make() {
     settings,
     lines: new LineWriter(settings.limits, createRedactor(settings.redact)),
     timestamp: () => ',"time":0',
-    destination: openDestination(settings.destination),
+    destination: openDestination(settings),
     hooks,
     present: undefined,
   });

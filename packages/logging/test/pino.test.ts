@@ -143,7 +143,7 @@ describe.each([
       settings,
       lines: new LineWriter(settings.limits, createRedactor(settings.redact)),
       timestamp: createTimestamp(settings.timeFormat, settings.clock),
-      destination: openDestination(settings.destination),
+      destination: openDestination(settings),
       hooks: { gate: undefined, ambient: undefined },
       present: undefined,
       symbols,

@@ -58,6 +58,8 @@ test("a closed pipe does not kill the service, and what it lost is counted", asy
   expect(JSON.parse(stderr)).toEqual({
     lines_total: { trace: 0, debug: 0, info: 101, warn: 0, error: 1, fatal: 0 },
     dropped_total: 101,
+    dropped_by_level: { trace: 0, debug: 0, info: 100, warn: 0, error: 1, fatal: 0 },
+    buffered_bytes: 0,
     truncated_total: 0,
     last_failure: "EPIPE",
   });
@@ -106,7 +108,9 @@ test("a reader that stops reading loses whole lines only, and they are counted",
   const { dropped_total, last_failure } = JSON.parse(stats) as { dropped_total: number; last_failure: string };
   expect(last_failure).toBe("EAGAIN");
   expect(dropped_total).toBeGreaterThan(0);
-  expect(parseLines(stdout)).toHaveLength(2000 - dropped_total);
+  const lines = parseLines(stdout);
+  expect(lines.filter((line) => line["message"] === "m")).toHaveLength(2000 - dropped_total);
+  expect(lines.at(-1)).toMatchObject({ "log.dropped": { info: dropped_total }, "log.dropped_reason": "EAGAIN" });
 });
 
 test("a logger keeps no process alive", async () => {

@@ -1,167 +1,454 @@
-import { closeSync, fstatSync, writeSync } from "node:fs";
-import { codeOf, type LineOwner, type Sink } from "./sink.ts";
+import { openSync } from "node:fs";
+import { Backlog, Chunk, LineBatch } from "./held-lines.ts";
+import { processEnd, type HoldsLines } from "./process-end.ts";
+import { codeOf, Droppers, type FlushReport, type LineOwner, type Sink } from "./sink.ts";
+import { realSystem, withoutWaiting, type System, type Timer } from "./system.ts";
 
 /** The numbers that loggers were given, and what was open under them then. */
 const shared = new Map<number, { readonly file: string; readonly sink: DescriptorSink }>();
 
 /** The sink of a descriptor of the user's; all loggers for the same open file share it. */
-export function sharedDescriptor(fd: number): Sink {
+export function sharedDescriptor(fd: number, isBuffered: boolean): Sink {
   // A number is used again after its file was closed: what is left of the one before must not get into the next.
-  const file = identityOf(fd);
+  const file = realSystem.identityOf(fd);
   const known = shared.get(fd);
-  if (known !== undefined && known.file === file && !known.sink.ended) return known.sink;
-  const sink = new DescriptorSink(fd, false);
+  if (known !== undefined && known.file === file && !known.sink.ended) {
+    if (isBuffered) known.sink.stopWaiting();
+    return known.sink;
+  }
+  const sink = new DescriptorSink(fd, { file: fd > 2 ? file : undefined });
+  if (isBuffered) sink.stopWaiting();
   shared.set(fd, { file, sink });
   return sink;
 }
 
-/** The sink of a descriptor that was opened for one logger, and is closed by it. */
-export function closingDescriptor(fd: number): Sink {
-  return new DescriptorSink(fd, true);
-}
-
-function identityOf(fd: number): string {
-  try {
-    const { dev, ino } = fstatSync(fd, { bigint: true });
-    return `${dev}:${ino}`;
-  } catch {
-    return "closed";
-  }
+/** The sink of a file that is opened for one logger, and closed by it. @throws what the system does */
+export function closingDescriptor(path: string): Sink {
+  const open = (): number => openSync(path, "a");
+  return new DescriptorSink(open(), { open });
 }
 
 /** How long a line may wait for a reader that is behind, before lines are dropped until it has caught up. */
 const STALL_LIMIT_MS = 100;
 const STALL_STEP_MS = 5;
+/** The same at the end of the process, where nothing else waits; and how long that may take as a whole. */
+const END_STALL_LIMIT_MS = 1000;
+const END_LIMIT_MS = 5000;
+/** A reader that is behind is tried again after this, then more and more seldom. */
+const FIRST_RETRY_MS = 5;
+const LAST_RETRY_MS = { behind: 100, broken: 1000 };
+/** How often it is checked that a number still means the same file. */
+const IDENTITY_EVERY_MS = 50;
+/** A write of that size to a pipe is not mixed with those of other processes (PIPE_BUF). */
+const CHUNK_BYTES = 4096;
 /** After these the descriptor will never take another line. */
 const FINAL = new Set(["EPIPE", "EBADF", "ECONNRESET", "ENXIO"]);
 
-interface Rest {
-  readonly bytes: Buffer;
-  readonly owner: LineOwner;
+/** How long may be waited for a reader: at a stretch, and altogether. */
+interface Patience {
+  readonly stallMs: number;
+  readonly totalMs: number;
+}
+const NONE: Patience = { stallMs: 0, totalMs: STALL_LIMIT_MS };
+const SOME: Patience = { stallMs: STALL_LIMIT_MS, totalMs: STALL_LIMIT_MS };
+const LAST: Patience = { stallMs: END_STALL_LIMIT_MS, totalMs: END_LIMIT_MS };
+
+interface DescriptorOptions {
+  /** Opens the file of a descriptor that is the sink's own. */
+  readonly open?: () => number;
+  /** What must still be open under the number; `undefined`: that is not checked. */
+  readonly file?: string | undefined;
+  readonly system?: System;
 }
 
 /**
- * A file descriptor that is written to before the log call returns, so that a line is out before whatever ends the
- * process: return, exit, throw or signal.
+ * A file descriptor. A line is written before the log call returns, so that it is out before whatever ends the process;
+ * or, for a logger that buffers, with others, when enough have come, some time has passed, or the process ends.
  *
- * Invariant: the descriptor only ever gets whole lines. Of a line that was taken in part, the rest is kept and is the
- * first thing written next.
+ * Invariants: the descriptor only ever gets whole lines, in the order in which they were logged. What was handed to it
+ * first is what it takes first: the rest of a chunk that it took in part, the backlog, the batch that is gathered now.
  */
-class DescriptorSink implements Sink {
-  readonly #fd: number;
-  readonly #owned: boolean;
-  #rest: Rest | undefined;
+export class DescriptorSink implements Sink, HoldsLines {
+  #fd: number;
+  readonly #open: (() => number) | undefined;
+  readonly #file: string | undefined;
+  readonly #system: System;
+  #checkedAt = -Infinity;
+
+  #chunk: Chunk | undefined;
+  readonly #backlog = new Backlog();
+  readonly #batch = new LineBatch();
+  readonly #droppers = new Droppers();
+
+  #timer: Timer | undefined;
+  #isRetrying = false;
+  #retryMs = 0;
   /** The reader is behind: don't wait for it again until it has taken something. */
   #stalled = false;
-  #watchesExit = false;
+  #isWatched = false;
+  #gathers = false;
+  #waiting: (() => void)[] = [];
+  #closing: Promise<FlushReport> | undefined;
+  #isGone = false;
   ended = false;
   lastFailure: string | null = null;
   readonly wantsMetadata = false;
 
-  constructor(fd: number, owned: boolean) {
+  constructor(fd: number, { open, file, system = realSystem }: DescriptorOptions = {}) {
     this.#fd = fd;
-    this.#owned = owned;
+    this.#open = open;
+    this.#file = file;
+    this.#system = system;
   }
 
-  write(line: string, owner: LineOwner): void {
-    if (this.ended || (this.#rest !== undefined && !this.#writeRest())) {
-      owner.dropped++;
+  /** Standard output and error only: others may be closed by those who opened them, and then their reader must see it. */
+  stopWaiting(): void {
+    if (this.#fd === 1 || this.#fd === 2) this.#fd = withoutWaiting(this.#fd);
+  }
+
+  get bufferedBytes(): number {
+    return (this.#chunk?.rest.length ?? 0) + this.#backlog.bytes + Buffer.byteLength(this.#batch.text);
+  }
+
+  write(line: string, level: number, owner: LineOwner): void {
+    const { buffering } = owner;
+    if (buffering === undefined || this.ended || this.#closing !== undefined) {
+      this.#writeNow(line, level, owner);
       return;
     }
-    const size = Buffer.byteLength(line);
-    try {
-      const written = writeSync(this.#fd, line);
-      this.#stalled = false;
-      if (written === size) return;
-      this.#rest = { bytes: Buffer.from(line).subarray(written), owner };
-    } catch (error) {
-      if (!this.#retryLater(error)) {
-        owner.dropped++;
-        return;
-      }
-      this.#rest = { bytes: Buffer.from(line), owner };
+    const batch = this.#batch;
+    if (batch.count > 0 && batch.text.length + line.length > buffering.sizeBytes) this.#drain(NONE);
+    // Which may have found that there is nothing to write to any more.
+    if (this.ended) {
+      this.#drop(level, owner);
+      return;
     }
-    if (this.#writeRest()) return;
-    if (this.#rest?.bytes.length === size) {
-      // Not a byte of it went out, so it need not be finished.
-      this.#rest = undefined;
-      owner.dropped++;
-    } else {
-      this.#finishAtExit();
-    }
+    batch.add(line, level, owner);
+    if (batch.text.length >= buffering.sizeBytes) this.#drain(NONE);
+    else if (this.#timer === undefined) this.#gather(buffering.flushIntervalMs);
   }
 
   flushSync(): void {
-    if (this.#rest === undefined) return;
     this.#stalled = false;
-    this.#writeRest();
+    this.#drain(SOME);
   }
 
-  flush(): Promise<void> {
-    this.flushSync();
-    return Promise.resolve();
-  }
-
-  close(): Promise<void> {
-    this.flushSync();
-    if (this.#owned && !this.ended) {
-      this.#end();
-      try {
-        closeSync(this.#fd);
-      } catch (error) {
-        this.lastFailure = codeOf(error);
-      }
+  async flush(deadlineMs: number): Promise<FlushReport> {
+    this.#stalled = false;
+    if (!this.#drain(NONE) && !this.ended && deadlineMs > 0) {
+      await new Promise<void>((resume) => {
+        const deadline = this.#system.startTimer(resume, deadlineMs, true);
+        this.#waiting.push(() => {
+          deadline.cancel();
+          resume();
+        });
+      });
+      // Who had lost lines has just said so.
+      this.#drain(NONE);
     }
-    return Promise.resolve();
+    return this.#left();
   }
 
-  /** Whether the descriptor has taken all of `#rest`. */
-  #writeRest(): boolean {
-    let waited = 0;
-    while (this.#rest !== undefined) {
-      const { bytes, owner } = this.#rest;
-      try {
-        const written = writeSync(this.#fd, bytes);
-        this.#stalled = false;
-        this.#rest = written >= bytes.length ? undefined : { bytes: bytes.subarray(written), owner };
-      } catch (error) {
-        if (!this.#retryLater(error)) return false;
-        if (this.#stalled || waited >= STALL_LIMIT_MS) {
-          this.#stalled = true;
-          return false;
-        }
-        pause(STALL_STEP_MS);
-        waited += STALL_STEP_MS;
-      }
+  close(deadlineMs: number): Promise<FlushReport> {
+    if (this.#open === undefined) return this.#leave(deadlineMs);
+    return (this.#closing ??= this.#close(deadlineMs));
+  }
+
+  reopen(): boolean {
+    if (this.#open === undefined || this.#closing !== undefined) return false;
+    if (!this.ended) this.#drain(SOME);
+    let fd: number;
+    try {
+      fd = this.#open();
+    } catch (error) {
+      this.lastFailure = codeOf(error);
+      return false;
     }
+    // A line of which a part is in the old file can't be finished in the new one.
+    const left = this.#chunk;
+    this.#chunk = undefined;
+    if (left !== undefined) {
+      const [first, ...others] = left.unfinished();
+      if (first !== undefined && left.isTorn) this.#droppers.drop(first.owner, first.level, this.#reason());
+      else if (first !== undefined) others.unshift(first);
+      if (others.length > 0) this.#chunk = new Chunk(others);
+    }
+    this.#closeDescriptor();
+    this.#fd = fd;
+    this.#isGone = false;
+    this.ended = false;
+    this.#retryMs = 0;
+    this.#drain(NONE);
+    this.#droppers.report();
     return true;
+  }
+
+  flushAtEnd(last: boolean): void {
+    this.#stalled = false;
+    if (last) this.#stopTimer();
+    const patience = last ? LAST : SOME;
+    this.#drain(patience);
+    if (this.ended || this.#droppers.isEmpty) return;
+    this.#droppers.report(true);
+    this.#drain(patience);
+  }
+
+  settle(): undefined {
+    return undefined;
+  }
+
+  async #leave(deadlineMs: number): Promise<FlushReport> {
+    await this.flush(deadlineMs);
+    if (!this.ended) this.#droppers.report(true);
+    this.#drain(NONE);
+    const left = this.#left();
+    this.#gathers = false;
+    this.#unwatchIfIdle();
+    return left;
+  }
+
+  async #close(deadlineMs: number): Promise<FlushReport> {
+    // Before it first waits, so that no line that comes later is taken.
+    if (!this.ended) {
+      this.#drain(NONE);
+      this.#droppers.report(true);
+    }
+    const left = this.#drain(NONE) || this.ended ? this.#left() : await this.flush(deadlineMs);
+    if (!this.ended) this.#end();
+    this.#closeDescriptor();
+    return left;
+  }
+
+  #writeNow(line: string, level: number, owner: LineOwner): void {
+    if (this.ended || this.#closing !== undefined || (this.#holdsSome && !this.#drain(SOME))) {
+      this.#drop(level, owner);
+      return;
+    }
+    const size = Buffer.byteLength(line);
+    let chunk: Chunk;
+    try {
+      const written = this.#system.write(this.#fd, line);
+      this.#stalled = false;
+      if (written === size) {
+        if (!this.#droppers.isEmpty) this.#report();
+        return;
+      }
+      chunk = Chunk.ofLine(line, level, owner, written);
+    } catch (error) {
+      if (!this.#retryLater(error)) {
+        this.#drop(level, owner);
+        return;
+      }
+      chunk = Chunk.ofLine(line, level, owner, 0);
+    }
+    this.#chunk = chunk;
+    if (this.#drain(SOME) || this.ended || !chunk.isUntouched) return;
+    // Not a byte of it went out, so it need not be finished.
+    this.#chunk = undefined;
+    this.#drop(level, owner);
+    this.#stopTimer();
+  }
+
+  get #holdsSome(): boolean {
+    return this.#chunk !== undefined || this.#backlog.count > 0 || this.#batch.count > 0;
+  }
+
+  /**
+   * Writes what is held. What the descriptor doesn't take now waits, within the limit, and is tried again later.
+   *
+   * @returns whether it has taken all
+   */
+  #drain(patience: Patience): boolean {
+    if (this.ended) return false;
+    if (this.#file !== undefined && !this.#isSameFile()) return false;
+    if (this.#chunk === undefined && this.#backlog.count === 0) {
+      const batch = this.#batch;
+      if (batch.count === 0) return true;
+      const size = Buffer.byteLength(batch.text);
+      let written = 0;
+      try {
+        written = this.#system.write(this.#fd, batch.text);
+      } catch (error) {
+        this.#retryLater(error);
+        if (this.ended) return false;
+      }
+      if (written === size) {
+        batch.clear();
+        this.#stalled = false;
+        if (!this.#droppers.isEmpty) this.#report();
+        return true;
+      }
+      this.#chunk = new Chunk(batch.take(), written);
+    }
+    return this.#drainHeld(patience);
+  }
+
+  #drainHeld({ stallMs, totalMs }: Patience): boolean {
+    const system = this.#system;
+    const end = system.now() + totalMs;
+    let waited = 0;
+    let isTaking = false;
+    while ((this.#chunk ??= this.#nextChunk()) !== undefined) {
+      let written = 0;
+      let canWait = true;
+      try {
+        written = system.write(this.#fd, this.#chunk.rest);
+      } catch (error) {
+        canWait = this.#retryLater(error);
+        if (this.ended) return false;
+      }
+      if (written > 0) {
+        isTaking = true;
+        waited = 0;
+        this.#stalled = false;
+        this.#retryMs = 0;
+        this.#chunk.advance(written);
+        if (this.#chunk.rest.length === 0) this.#chunk = undefined;
+        if (system.now() < end) continue;
+      } else if (canWait && !this.#stalled && waited < stallMs && system.now() < end) {
+        system.pause(STALL_STEP_MS);
+        waited += STALL_STEP_MS;
+        continue;
+      }
+      if (written === 0) this.#stalled = true;
+      this.#keepBatch();
+      this.#retry(canWait);
+      if (isTaking && this.#chunk === undefined) this.#droppers.report();
+      return false;
+    }
+    this.#caughtUp();
+    return true;
+  }
+
+  /** The oldest lines that wait: of the backlog, else of the batch. */
+  #nextChunk(): Chunk | undefined {
+    if (this.#backlog.count > 0) return new Chunk(this.#backlog.take(CHUNK_BYTES));
+    return this.#batch.count > 0 ? new Chunk(this.#batch.take()) : undefined;
+  }
+
+  #keepBatch(): void {
+    if (this.#batch.count === 0) return;
+    for (const held of this.#batch.take()) {
+      const { limitBytes = 0, sizeBytes = 0 } = held.owner.buffering ?? {};
+      // The chunk, and the next batch, count too.
+      const room = Math.max(limitBytes - (this.#chunk?.rest.length ?? 0) - Math.min(sizeBytes, limitBytes / 2), 0);
+      this.#backlog.add(held, room, ({ owner, level }) => this.#droppers.drop(owner, level, this.#reason()));
+    }
+  }
+
+  #caughtUp(): void {
+    if (this.#isRetrying) this.#stopTimer();
+    for (const resume of this.#waiting.splice(0)) resume();
+    this.#report();
+  }
+
+  /** The descriptor has taken lines: so it may take word of those that it didn't. */
+  #report(): void {
+    this.#droppers.report();
+    this.#unwatchIfIdle();
+  }
+
+  #drop(level: number, owner: LineOwner): void {
+    this.#droppers.drop(owner, level, this.#reason());
+    // The process should not end without a word about it, should there be room by then.
+    if (!this.ended && this.#closing === undefined) this.#watch();
+  }
+
+  #reason(): string {
+    return this.#closing === undefined ? (this.lastFailure ?? "closed") : "closed";
   }
 
   /** Notes a failure; whether it is only that the reader is behind. */
   #retryLater(error: unknown): boolean {
     const code = codeOf(error);
     this.lastFailure = code;
+    if (code === "EBADF") this.#isGone = true;
     if (FINAL.has(code)) this.#end();
     return code === "EAGAIN" || code === "EBUSY";
   }
 
+  #isSameFile(): boolean {
+    const now = this.#system.now();
+    if (this.#batch.count === 0 || now < this.#checkedAt + IDENTITY_EVERY_MS) return true;
+    this.#checkedAt = now;
+    if (this.#system.identityOf(this.#fd) === this.#file) return true;
+    // Somebody closed it, and the number may be another's file or connection by now.
+    this.#isGone = true;
+    this.lastFailure = "EBADF";
+    this.#end();
+    return false;
+  }
+
+  /** Nothing more is written; what is held is dropped. */
   #end(): void {
     this.ended = true;
-    if (this.#rest !== undefined) this.#rest.owner.dropped++;
-    this.#rest = undefined;
+    const left = [...(this.#chunk?.unfinished() ?? []), ...this.#backlog.take(Infinity), ...this.#batch.take()];
+    this.#chunk = undefined;
+    for (const { owner, level } of left) this.#droppers.drop(owner, level, this.#reason());
+    this.#stopTimer();
+    for (const resume of this.#waiting.splice(0)) resume();
+    this.#gathers = false;
+    this.#unwatchIfIdle();
   }
 
-  /** The last line before the end of the process may be waiting for its other half. */
-  #finishAtExit(): void {
-    if (this.#watchesExit) return;
-    this.#watchesExit = true;
-    process.once("exit", () => this.flushSync());
+  #closeDescriptor(): void {
+    // The number may be another's by now.
+    if (this.#isGone) return;
+    try {
+      this.#system.close(this.#fd);
+    } catch (error) {
+      this.lastFailure = codeOf(error);
+    }
   }
-}
 
-const idle = new Int32Array(new SharedArrayBuffer(4));
+  #left(): FlushReport {
+    const lines = (this.#chunk?.unfinished().length ?? 0) + this.#backlog.count + this.#batch.count;
+    return Object.freeze({ lines_left: lines, bytes_left: this.bufferedBytes });
+  }
 
-/** Blocks this thread. The reader is another process, so it goes on meanwhile. */
-function pause(ms: number): void {
-  Atomics.wait(idle, 0, 0, ms);
+  /** The first line since the timer went off. */
+  #gather(flushIntervalMs: number): void {
+    this.#gathers = true;
+    this.#watch();
+    if (processEnd().isEnding) this.#drain(LAST);
+    else this.#startTimer(flushIntervalMs);
+  }
+
+  #retry(isBehind: boolean): void {
+    this.#watch();
+    const longest = isBehind ? LAST_RETRY_MS.behind : LAST_RETRY_MS.broken;
+    this.#retryMs = Math.min(Math.max(FIRST_RETRY_MS, this.#retryMs * 2), longest);
+    if ((this.#isRetrying && this.#timer !== undefined) || processEnd().isEnding) return;
+    this.#stopTimer();
+    this.#startTimer(this.#retryMs);
+    this.#isRetrying = true;
+  }
+
+  #startTimer(ms: number): void {
+    const goOff = (): void => {
+      this.#timer = undefined;
+      this.#isRetrying = false;
+      this.#drain(NONE);
+    };
+    this.#timer = this.#system.startTimer(goOff, ms, false);
+  }
+
+  #stopTimer(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#isRetrying = false;
+  }
+
+  #watch(): void {
+    if (this.#isWatched) return;
+    this.#isWatched = true;
+    processEnd().add(this);
+  }
+
+  #unwatchIfIdle(): void {
+    const hasSomething = this.#gathers || this.#holdsSome || !this.#droppers.isEmpty;
+    if (!this.#isWatched || (hasSomething && !this.ended)) return;
+    this.#isWatched = false;
+    processEnd().delete(this);
+  }
 }

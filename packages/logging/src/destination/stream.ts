@@ -1,5 +1,7 @@
 import type { LogDestination } from "../config.ts";
-import { codeOf, METADATA, type LineOwner, type Sink } from "./sink.ts";
+import { processEnd, type HoldsLines } from "./process-end.ts";
+import { codeOf, Droppers, type FlushReport, METADATA, type LineOwner, type Sink } from "./sink.ts";
+import { realSystem } from "./system.ts";
 
 const shared = new WeakMap<LogDestination, Sink>();
 
@@ -13,19 +15,32 @@ export function sharedStream(stream: LogDestination): Sink {
 /** A stream that takes lines more slowly than they come must not fill the memory. */
 const MAX_BUFFERED_BYTES = 16 * 1024 * 1024;
 
+const IN_FLIGHT_MS = 10;
+
 interface KnownStream extends LogDestination {
   write(line: string, done?: (error?: Error | null) => void): unknown;
   on?(event: "error", listener: (error: unknown) => void): unknown;
   flush?(done: () => void): unknown;
   flushSync?(): void;
+  reopen?(): void;
+  once?(event: "drain" | "error", listener: () => void): unknown;
   readonly writableLength?: number;
+  readonly destroyed?: boolean;
+  /** Of pino's own streams: a write is on its way. */
+  readonly _writing?: boolean;
+  /** Of `pino.multistream`. */
+  readonly streams?: readonly { readonly stream: KnownStream }[];
   [METADATA]?: boolean;
 }
 
 /** A stream of the user's, who also ends it. Its errors are counted here instead of ending the process. */
-class StreamSink implements Sink {
+class StreamSink implements Sink, HoldsLines {
   readonly #stream: KnownStream;
   readonly #isNodeStream: boolean;
+  /** Whether a line may be lost when the process ends: what Node does with its own two streams is done at once. */
+  readonly #canLose: boolean;
+  readonly #droppers = new Droppers();
+  #isWatched = false;
   #inFlight = 0;
   #waiting: (() => void)[] = [];
   lastFailure: string | null = null;
@@ -34,6 +49,9 @@ class StreamSink implements Sink {
   constructor(stream: LogDestination) {
     this.#stream = stream;
     this.#isNodeStream = typeof this.#stream.writableLength === "number" && typeof this.#stream.flush !== "function";
+    this.#canLose =
+      (this.#isNodeStream && stream !== process.stdout && stream !== process.stderr) ||
+      typeof this.#stream.flushSync === "function";
     this.wantsMetadata = this.#stream[METADATA] === true;
     if (typeof this.#stream.on === "function") {
       this.#stream.on("error", (error) => {
@@ -42,12 +60,17 @@ class StreamSink implements Sink {
     }
   }
 
-  write(line: string, owner: LineOwner): void {
+  get bufferedBytes(): number {
+    return this.#stream.writableLength ?? 0;
+  }
+
+  write(line: string, level: number, owner: LineOwner): void {
     const stream = this.#stream;
     if ((stream.writableLength ?? 0) > MAX_BUFFERED_BYTES) {
-      this.#drop(owner, "EAGAIN");
+      this.#drop(owner, level, "EAGAIN");
       return;
     }
+    if (this.#canLose && !this.#isWatched) this.#watch();
     try {
       if (this.wantsMetadata) {
         const { lastLevel, lastObj, lastMsg, lastTime, lastLogger } = owner;
@@ -55,21 +78,24 @@ class StreamSink implements Sink {
       }
       if (this.#isNodeStream) {
         this.#inFlight++;
-        stream.write(line, (error) => this.#settle(owner, error));
+        stream.write(line, (error) => this.#settle(owner, level, error));
         return;
       }
       const taken = stream.write(line);
       if (isThenable(taken)) {
         this.#inFlight++;
+        this.#watch();
         // Left alone, its rejection would end the process.
         taken.then(
-          () => this.#settle(owner, undefined),
-          (error: unknown) => this.#settle(owner, error ?? new Error("rejected without a reason")),
+          () => this.#settle(owner, level, undefined),
+          (error: unknown) => this.#settle(owner, level, error ?? new Error("rejected without a reason")),
         );
+      } else if (!this.#droppers.isEmpty) {
+        this.#droppers.report();
       }
     } catch (error) {
       if (this.#isNodeStream) this.#inFlight--;
-      this.#drop(owner, codeOf(error));
+      this.#drop(owner, level, codeOf(error));
     }
   }
 
@@ -81,12 +107,61 @@ class StreamSink implements Sink {
     }
   }
 
-  async flush(): Promise<void> {
+  async flush(deadlineMs: number): Promise<FlushReport> {
+    let timer: NodeJS.Timeout | undefined;
+    const deadline = new Promise<void>((resume) => (timer = setTimeout(resume, deadlineMs)));
+    await Promise.race([this.#flushed(), deadline]);
+    clearTimeout(timer);
+    return Object.freeze({ lines_left: this.#inFlight, bytes_left: this.#inFlight === 0 ? 0 : this.bufferedBytes });
+  }
+
+  async close(deadlineMs: number): Promise<FlushReport> {
+    if (!this.#droppers.isEmpty && this.#stream.destroyed !== true) this.#droppers.report(true);
+    const left = await this.flush(deadlineMs);
+    if (this.#isWatched) processEnd().delete(this);
+    this.#isWatched = false;
+    return left;
+  }
+
+  reopen(): boolean {
+    if (typeof this.#stream.reopen !== "function") return false;
+    try {
+      this.#stream.reopen();
+      return true;
+    } catch (error) {
+      this.lastFailure = codeOf(error);
+      return false;
+    }
+  }
+
+  flushAtEnd(last: boolean): void {
+    // What another thread is writing comes out first, if it gets the time.
+    if (last && this.#stream._writing === true) realSystem.pause(IN_FLIGHT_MS);
+    this.flushSync();
+  }
+
+  settle(deadlineMs: number): Promise<unknown> | undefined {
+    const canSettle = this.#inFlight > 0 || typeof this.#stream.flush === "function" || this.#stream.streams;
+    return canSettle ? this.flush(deadlineMs) : undefined;
+  }
+
+  async #flushed(): Promise<void> {
     if (this.#inFlight > 0) await new Promise<void>((resume) => this.#waiting.push(resume));
-    if (typeof this.#stream.flush !== "function") return;
-    await new Promise<void>((resume) => {
+    const streams = Array.isArray(this.#stream.streams) ? this.#stream.streams : [{ stream: this.#stream }];
+    await Promise.all(streams.map(({ stream }) => this.#flushOne(stream as KnownStream)));
+  }
+
+  #flushOne(stream: KnownStream): Promise<void> {
+    return new Promise((resume) => {
+      const onceWritten = (): void => {
+        // The flush of pino's own stream does not wait for a write that is on its way, unless it gathers lines.
+        if (stream._writing !== true || typeof stream.once !== "function") return resume();
+        stream.once("drain", resume);
+        stream.once("error", resume);
+      };
+      if (typeof stream.flush !== "function") return resume();
       try {
-        this.#stream.flush?.(() => resume());
+        stream.flush(onceWritten);
       } catch (error) {
         this.lastFailure = codeOf(error);
         resume();
@@ -94,13 +169,16 @@ class StreamSink implements Sink {
     });
   }
 
-  close(): Promise<void> {
-    return this.flush();
+  #watch(): void {
+    if (this.#isWatched) return;
+    this.#isWatched = true;
+    processEnd().add(this);
   }
 
-  #settle(owner: LineOwner, error: unknown): void {
+  #settle(owner: LineOwner, level: number, error: unknown): void {
     this.#inFlight--;
-    if (error !== undefined && error !== null) this.#drop(owner, codeOf(error));
+    if (error !== undefined && error !== null) this.#drop(owner, level, codeOf(error));
+    else if (!this.#droppers.isEmpty) this.#droppers.report();
     if (this.#inFlight === 0 && this.#waiting.length > 0) {
       const waiting = this.#waiting;
       this.#waiting = [];
@@ -108,9 +186,9 @@ class StreamSink implements Sink {
     }
   }
 
-  #drop(owner: LineOwner, code: string): void {
-    owner.dropped++;
+  #drop(owner: LineOwner, level: number, code: string): void {
     this.lastFailure = code;
+    this.#droppers.drop(owner, level, code);
   }
 }
 
