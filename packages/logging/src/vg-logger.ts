@@ -3,17 +3,20 @@ import { describeValue } from "@vg/internal";
 import { sortArguments } from "./arguments.ts";
 import type { Destination } from "./destination.ts";
 import { LoggerConfigError } from "./errors.ts";
+import { INTERNALS, type LoggerInternals } from "./internals.ts";
 import { cellOf, type LevelCell, MOVED, startCell } from "./level-cell.ts";
 import { LEVEL_NUMBERS, LOG_LEVELS, type LogLevel } from "./levels.ts";
 import { isError } from "./line/error.ts";
 import type { LineWriter } from "./line/line-writer.ts";
-import type { Fields, Logger, LoggerStats, LogMethod, TraceContext } from "./logger.ts";
+import type { Redactor } from "./line/redact.ts";
+import type { ChildOptions, Fields, Logger, LoggerStats, LogMethod, TraceContext } from "./logger.ts";
 import type { PinoCore } from "./pino-core.ts";
 
 /** What a logger and its children share. */
 export interface Shared {
   readonly core: PinoCore;
   readonly lines: LineWriter;
+  readonly redactor: Redactor;
   readonly destination: Destination;
 }
 
@@ -33,6 +36,7 @@ export class VgLogger implements Logger {
   readonly warn: LogMethod;
   readonly error: LogMethod;
   readonly fatal: LogMethod;
+  readonly silent: LogMethod = () => undefined;
 
   constructor(shared: Shared, pino: PinoLogger) {
     this.#shared = shared;
@@ -111,11 +115,13 @@ export class VgLogger implements Logger {
     return this.withFields({ ...(trace_id ? { trace_id } : {}), ...(span_id ? { span_id } : {}) });
   }
 
-  child(bindings: Fields, options?: { level?: LogLevel | undefined }): Logger {
-    const instance = this.pino.child(bindings);
-    if (options?.level !== undefined) {
+  child(bindings: Fields, options?: ChildOptions): Logger {
+    const { level, ...others } = options ?? {};
+    const instance = this.pino.child(bindings, others);
+    // Fastify says "" where a route has no level of its own.
+    if (level) {
       startCell(instance);
-      instance.level = knownLevel(options.level);
+      instance.level = knownLevel(level);
     }
     return loggerOn(this.#shared, instance);
   }
@@ -160,6 +166,25 @@ export class VgLogger implements Logger {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  get [INTERNALS](): LoggerInternals {
+    const { core, redactor } = this.#shared;
+    return {
+      redactor,
+      event: (level, message, error, fixed, fields) => {
+        if (this.pino.levelVal <= level) core.write(this.pino, level, undefined, message, error, fixed, fields);
+      },
+    };
+  }
+
+  // What frameworks look for in the logger that they are given, and find in pino's.
+  get levels(): PinoLogger["levels"] {
+    return this.pino.levels;
+  }
+
+  get [SERIALIZERS](): Serializers {
+    return serializersOf(this.pino);
   }
 
   /** @param method the public function that was called; what called that is the caller of the line */
