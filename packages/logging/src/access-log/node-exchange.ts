@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Session } from "node:http2";
 import type { AccessLines, Headers } from "./access-lines.ts";
 import { doneOn, openOn } from "./connections.ts";
 import { admit, CLIENT_CLOSED_REQUEST, Exchange } from "./exchange.ts";
@@ -105,7 +105,7 @@ export class NodeExchange extends Exchange {
   #statusOfAborted(): number {
     if (this.#isHttp2) {
       const { stream } = this.response as Http2ServerResponse;
-      const isClients = stream.rstCode === CANCEL || stream.session?.destroyed !== false;
+      const isClients = stream.rstCode === CANCEL || (this.#connection as ServerHttp2Session).destroyed;
       return isClients ? CLIENT_CLOSED_REQUEST : 500;
     }
     const { socket } = this.request as IncomingMessage;
