@@ -88,6 +88,8 @@ export interface Logger {
   withContext(context: TraceContext | null | undefined): Logger;
   /** pino's name for `withFields`, with its options. @throws LoggerConfigError on an unknown level or a bad path */
   child(bindings: Fields, options?: ChildOptions): Logger;
+  // Fastify's type of a logger can't be met by options that may be `undefined`.
+  child(bindings: Fields, options: { level?: LogLevel | undefined }): Logger;
 
   /**
    * Lines below it are not written. A child follows its parent until its own level is set.

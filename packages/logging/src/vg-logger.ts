@@ -7,10 +7,10 @@ import { INTERNALS, type LoggerInternals } from "./internals.ts";
 import { cellOf, type LevelCell, MOVED, startCell } from "./level-cell.ts";
 import { LEVEL_NUMBERS, LOG_LEVELS, type LogLevel } from "./levels.ts";
 import { isError } from "./line/error.ts";
-import type { LineWriter } from "./line/line-writer.ts";
+import type { LineWriter, Serializers } from "./line/line-writer.ts";
 import type { Redactor } from "./line/redact.ts";
 import type { ChildOptions, Fields, Logger, LoggerStats, LogMethod, TraceContext } from "./logger.ts";
-import type { PinoCore } from "./pino-core.ts";
+import { type PinoCore, SERIALIZERS, serializersOf } from "./pino-core.ts";
 
 /** What a logger and its children share. */
 export interface Shared {
@@ -115,7 +115,7 @@ export class VgLogger implements Logger {
     return this.withFields({ ...(trace_id ? { trace_id } : {}), ...(span_id ? { span_id } : {}) });
   }
 
-  child(bindings: Fields, options?: ChildOptions): Logger {
+  child(bindings: Fields, options?: Omit<ChildOptions, "level"> & { level?: LogLevel | undefined }): Logger {
     const { level, ...others } = options ?? {};
     const instance = this.pino.child(bindings, others);
     // Fastify says "" where a route has no level of its own.
@@ -173,7 +173,7 @@ export class VgLogger implements Logger {
     return {
       redactor,
       event: (level, message, error, fixed, fields) => {
-        if (this.pino.levelVal <= level) core.write(this.pino, level, undefined, message, error, fixed, fields);
+        if (this.#isEnabled(level)) core.write(this.pino, level, undefined, message, error, fixed, fields);
       },
     };
   }

@@ -31,12 +31,11 @@ describe.each<[string, (logs: CapturedLogs) => FastifyBaseLogger]>([
     expect(JSON.stringify(logs.lines)).not.toContain("s3cr3t");
   });
 
-  test("request.log takes both orders of arguments, and children with serialisers", async () => {
+  test("request.log takes pino's order of arguments, and has children with serialisers", async () => {
     const { app, logs } = start({ disableRequestLogging: true });
     app.get("/", async (request) => {
       request.log.info({ order: "pino's" }, "fields first");
-      (request.log.info as (message: string, fields: object) => void)("message first", { order: "ours" });
-      request.log.info("filled in: %s", "x");
+      request.log.info({ order: "pino's" }, "filled in: %s", "x");
       const child = request.log.child({ part: "db", user: { id: 1 } }, { serializers: { user: () => "someone" } });
       child.warn({ user: { id: 2 } }, "from a child");
       return "ok";
@@ -45,8 +44,7 @@ describe.each<[string, (logs: CapturedLogs) => FastifyBaseLogger]>([
     await app.close();
     expect(logs.lines.map(({ message, reqId, order }) => [message, reqId, order])).toEqual([
       ["fields first", "req-1", "pino's"],
-      ["message first", "req-1", "ours"],
-      ["filled in: x", "req-1", undefined],
+      ["filled in: x", "req-1", "pino's"],
       ["from a child", "req-1", undefined],
     ]);
     expect(logs.find("from a child")).toMatchObject({ level: "warn", part: "db", user: "someone" });
@@ -79,7 +77,23 @@ describe.each<[string, (logs: CapturedLogs) => FastifyBaseLogger]>([
     app.log.warn("to be seen");
     expect(app.log.level).toBe("warn");
     expect(logs.lines.map((line) => line.message)).toEqual(["to be seen"]);
-    expect(() => app.get("/", { logLevel: "loud" as "info" }, async () => "")).toThrow(/level/);
+    expect(() => app.get("/", { logLevel: "loud" as "info" }, async () => "")).toThrow(
+      /FST_ERR_ROUTE_LOG_LEVEL_INVALID|loud/,
+    );
     await app.close();
   });
+});
+
+test("with the logger itself, request.log also takes the message first", async () => {
+  const { logger, find } = captureLogs();
+  const app = Fastify({ loggerInstance: logger, disableRequestLogging: true });
+  app.get("/", async (request) => {
+    request.log.info("message first", { order: "ours" });
+    request.log.error("failed", new Error("boom"), { query_id: 7 });
+    return "ok";
+  });
+  await app.inject("/");
+  await app.close();
+  expect(find("message first")).toMatchObject({ reqId: "req-1", order: "ours" });
+  expect(find("failed")).toMatchObject({ reqId: "req-1", query_id: 7, error: { message: "boom" } });
 });
