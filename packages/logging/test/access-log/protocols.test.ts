@@ -196,7 +196,7 @@ test("a process that dies of a handler logs the requests that were under way, on
   `);
   expect(code).toBe(1);
   const lines = parseLines(stdout);
-  expect(lines.map((line) => line["path"]).toSorted()).toEqual(["/a", "/b", "/throw"]);
+  expect(lines.map((line) => String(line["path"])).toSorted()).toEqual(["/a", "/b", "/throw"]);
   expect(lines.find((line) => line["path"] === "/throw")).toMatchObject({
     status_code: 500,
     aborted: true,

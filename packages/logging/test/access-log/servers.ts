@@ -205,7 +205,8 @@ export const KINDS: readonly Kind[] = [
       org.get("/users/:id", (context) => context.text(`user ${context.req.param("id")}`));
       app.route("/orgs/:org", org);
       app.get("/users/:id", (context) => context.text(`user ${context.req.param("id")}`));
-      return { server: createServer(getRequestListener(app.fetch)) };
+      const listener = getRequestListener(app.fetch);
+      return { server: createServer((request, response) => void listener(request, response)) };
     },
   },
 ];

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createLogger } from "@vg/logging";
 import { pino } from "pino";
+import type { PrettyOptions } from "pino-pretty";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { parseLines, runProgram } from "../support/run.ts";
 
@@ -35,14 +36,11 @@ test("a transport in a worker thread writes every line to its file", async () =>
 test("several targets at once, with the levels as words that pino itself refuses there", async () => {
   const all = join(folder, "all.log");
   const pretty = join(folder, "pretty.log");
+  const prettily: PrettyOptions = { destination: pretty, colorize: false, messageKey: "message" };
   const destination = pino.transport({
     targets: [
       { target: "pino/file", options: { destination: all }, level: "trace" },
-      {
-        target: "pino-pretty",
-        options: { destination: pretty, colorize: false, messageKey: "message" },
-        level: "trace",
-      },
+      { target: "pino-pretty", options: prettily, level: "trace" },
     ],
   });
   await once(destination, "ready");
