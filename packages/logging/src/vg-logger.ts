@@ -168,7 +168,8 @@ export class VgLogger implements Logger {
     return this.close();
   }
 
-  get [INTERNALS](): LoggerInternals {
+  /** What the other entries of this package see; see internals.ts. */
+  internals(): LoggerInternals {
     const { core, redactor } = this.#shared;
     return {
       redactor,
@@ -181,10 +182,6 @@ export class VgLogger implements Logger {
   // What frameworks look for in the logger that they are given, and find in pino's.
   get levels(): PinoLogger["levels"] {
     return this.pino.levels;
-  }
-
-  get [SERIALIZERS](): Serializers {
-    return serializersOf(this.pino);
   }
 
   /** @param method the public function that was called; what called that is the caller of the line */
@@ -216,3 +213,17 @@ function knownLevel(level: LogLevel): LogLevel {
   const known = LOG_LEVELS.map((word) => JSON.stringify(word)).join(", ");
   throw new LoggerConfigError(`Logger: level must be one of ${known}, got ${describeValue(level)}.`);
 }
+
+// Not in the class, where declarations can't have names from other files.
+Object.defineProperties(VgLogger.prototype, {
+  [INTERNALS]: {
+    get(this: VgLogger): LoggerInternals {
+      return this.internals();
+    },
+  },
+  [SERIALIZERS]: {
+    get(this: VgLogger): Serializers {
+      return serializersOf(this.pino);
+    },
+  },
+});
