@@ -27,7 +27,8 @@ export function createLogger(config: LoggerConfig = {}): Logger {
 export function createLoggerThatWarns(config: LoggerConfig, warnings: readonly string[]): Logger {
   const settings = resolveConfig(config);
   const destination = openDestination(settings);
-  const lines = new LineWriter(settings.limits, createRedactor(settings.redact));
+  const redactor = createRedactor(settings.redact);
+  const lines = new LineWriter(settings.limits, redactor);
   const present =
     settings.format === "console" ? createConsoleFormat(wantsColor(settings.color, settings.destination)) : undefined;
   const timestamp = createTimestamp(settings.timeFormat, settings.clock);
@@ -46,5 +47,5 @@ export function createLoggerThatWarns(config: LoggerConfig, warnings: readonly s
       core.write(core.root, LEVEL_NUMBERS.warn, undefined, warning, undefined, undefined, undefined);
     }
   }
-  return new VgLogger({ core, lines, destination }, core.root);
+  return new VgLogger({ core, lines, redactor, destination }, core.root);
 }

@@ -1,5 +1,5 @@
 export { createLogger } from "./create-logger.ts";
-export type { Fields, Logger, LoggerStats, LogMethod, TraceContext } from "./logger.ts";
+export type { ChildOptions, Fields, Logger, LoggerStats, LogMethod, TraceContext } from "./logger.ts";
 export { getGlobalLogger, initGlobalLogger } from "./global-logger.ts";
 export { loggerConfigFromEnv } from "./environment.ts";
 export type {

@@ -1,4 +1,4 @@
-import type { Logger as PinoLogger } from "pino";
+import type { ChildLoggerOptions, Logger as PinoLogger } from "pino";
 import type { FlushOptions } from "./destination.ts";
 import type { FlushReport } from "./destination/sink.ts";
 import type { LogLevel } from "./levels.ts";
@@ -46,6 +46,12 @@ export interface LoggerStats {
   readonly last_failure: string | null;
 }
 
+/** pino's options of a child; of `formatters` nothing comes, as the line has one layout. */
+export interface ChildOptions extends Omit<ChildLoggerOptions, "level"> {
+  /** A level of its own. */
+  level?: LogLevel;
+}
+
 export interface Logger {
   readonly trace: LogMethod;
   readonly debug: LogMethod;
@@ -54,6 +60,8 @@ export interface Logger {
   readonly error: LogMethod;
   /** Also flushes. It does not end the process. */
   readonly fatal: LogMethod;
+  /** Writes nothing. pino has it, and so Fastify's type of a logger. */
+  readonly silent: LogMethod;
 
   /** `http_request` at info. Extra fields that repeat a name of these are shown as `field.<name>`; so below. */
   logHttpRequest(method: string, path: string, status: number, latencyMs: number, fields?: Fields | null): void;
@@ -84,8 +92,10 @@ export interface Logger {
   withFields(fields: Fields): Logger;
   /** A logger whose lines carry `trace_id` and `span_id`, those that are given; without a context, none. */
   withContext(context: TraceContext | null | undefined): Logger;
-  /** pino's name for `withFields`, with a level of its own if wanted. @throws LoggerConfigError on an unknown level */
-  child(bindings: Fields, options?: { level?: LogLevel | undefined }): Logger;
+  /** pino's name for `withFields`, with its options. @throws LoggerConfigError on an unknown level or a bad path */
+  child(bindings: Fields, options?: ChildOptions): Logger;
+  // Fastify's type of a logger can't be met by options that may be `undefined`.
+  child(bindings: Fields, options: { level?: LogLevel | undefined }): Logger;
 
   /**
    * Lines below it are not written. A child follows its parent until its own level is set.

@@ -19,7 +19,7 @@ import { LEVEL_NUMBERS } from "./levels.ts";
 import { type Bindings, NO_BINDINGS, withBindings } from "./line/bindings.ts";
 import { isError } from "./line/error.ts";
 import { HiddenPaths } from "./line/hidden-paths.ts";
-import { type LineWriter, type Serializers, SUPPRESSED } from "./line/line-writer.ts";
+import { type LineWriter, type Serializers, SUPPRESSED, wholeError } from "./line/line-writer.ts";
 import type { Border, LineHooks } from "./line-hooks.ts";
 import { fromPinoArguments, messageOf } from "./message.ts";
 
@@ -64,7 +64,8 @@ type Symbols = {
   readonly [name in "asJsonSym" | "writeSym" | "formatOptsSym" | "mixinSym"]?: symbol | undefined;
 };
 
-const SERIALIZERS = Symbol.for("pino.serializers");
+/** Where pino keeps them, and frameworks look for them. */
+export const SERIALIZERS: unique symbol = Symbol.for("pino.serializers");
 /** The fields that an instance carries; inherited from its parent by way of the prototype. */
 const BINDINGS = Symbol("vg.logging.bindings");
 /** What `redact` of a child hides besides; inherited likewise, the last added first. */
@@ -156,7 +157,7 @@ export function createPinoCore(parts: CoreParts): PinoCore {
       messageKey: "message",
       errorKey: "error",
       // pino's own serialiser for errors would come before ours.
-      serializers: Object.create(null) as Record<string, never>,
+      serializers: Object.assign(Object.create(null) as object, { err: wholeError }),
       hooks: {
         logMethod(args, method, level) {
           const instance = this as Instance;
@@ -232,6 +233,10 @@ export function createPinoCore(parts: CoreParts): PinoCore {
   keepCells(root);
 
   return { root, write, counts };
+}
+
+export function serializersOf(instance: PinoLogger): Serializers {
+  return (instance as Instance)[SERIALIZERS];
 }
 
 /** The function on the stack when a line comes by pino's own method of that level. */

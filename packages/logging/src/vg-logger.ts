@@ -4,17 +4,20 @@ import { sortArguments } from "./arguments.ts";
 import type { Destination, FlushOptions } from "./destination.ts";
 import type { FlushReport } from "./destination/sink.ts";
 import { LoggerConfigError } from "./errors.ts";
+import { INTERNALS, type LoggerInternals } from "./internals.ts";
 import { cellOf, type LevelCell, MOVED, startCell } from "./level-cell.ts";
 import { LEVEL_NUMBERS, LOG_LEVELS, type LogLevel } from "./levels.ts";
 import { isError } from "./line/error.ts";
-import type { LineWriter } from "./line/line-writer.ts";
-import type { Fields, Logger, LoggerStats, LogMethod, TraceContext } from "./logger.ts";
-import type { PinoCore } from "./pino-core.ts";
+import type { LineWriter, Serializers } from "./line/line-writer.ts";
+import type { Redactor } from "./line/redact.ts";
+import type { ChildOptions, Fields, Logger, LoggerStats, LogMethod, TraceContext } from "./logger.ts";
+import { type PinoCore, SERIALIZERS, serializersOf } from "./pino-core.ts";
 
 /** What a logger and its children share. */
 export interface Shared {
   readonly core: PinoCore;
   readonly lines: LineWriter;
+  readonly redactor: Redactor;
   readonly destination: Destination;
 }
 
@@ -34,6 +37,7 @@ export class VgLogger implements Logger {
   readonly warn: LogMethod;
   readonly error: LogMethod;
   readonly fatal: LogMethod;
+  readonly silent: LogMethod = () => undefined;
 
   constructor(shared: Shared, pino: PinoLogger) {
     this.#shared = shared;
@@ -112,11 +116,13 @@ export class VgLogger implements Logger {
     return this.withFields({ ...(trace_id ? { trace_id } : {}), ...(span_id ? { span_id } : {}) });
   }
 
-  child(bindings: Fields, options?: { level?: LogLevel | undefined }): Logger {
-    const instance = this.pino.child(bindings);
-    if (options?.level !== undefined) {
+  child(bindings: Fields, options?: Omit<ChildOptions, "level"> & { level?: LogLevel | undefined }): Logger {
+    const { level, ...others } = options ?? {};
+    const instance = this.pino.child(bindings, others);
+    // Fastify says "" where a route has no level of its own.
+    if (level) {
       startCell(instance);
-      instance.level = knownLevel(options.level);
+      instance.level = knownLevel(level);
     }
     return loggerOn(this.#shared, instance);
   }
@@ -161,6 +167,22 @@ export class VgLogger implements Logger {
     await this.close();
   }
 
+  /** What the other entries of this package see; see internals.ts. */
+  internals(): LoggerInternals {
+    const { core, redactor } = this.#shared;
+    return {
+      redactor,
+      event: (level, message, error, fixed, fields) => {
+        if (this.#isEnabled(level)) core.write(this.pino, level, undefined, message, error, fixed, fields);
+      },
+    };
+  }
+
+  // What frameworks look for in the logger that they are given, and find in pino's.
+  get levels(): PinoLogger["levels"] {
+    return this.pino.levels;
+  }
+
   /** @param method the public function that was called; what called that is the caller of the line */
   #log(level: number, method: LogMethod, a: unknown, b: unknown, c: unknown): void {
     if (this.#level.value === MOVED && !this.#isEnabled(level)) return;
@@ -202,3 +224,17 @@ function byLevel(counts: ReadonlyMap<number, number>): Record<Exclude<LogLevel, 
     fatal: count(LEVEL_NUMBERS.fatal),
   };
 }
+
+// Not in the class, where declarations can't have names from other files.
+Object.defineProperties(VgLogger.prototype, {
+  [INTERNALS]: {
+    get(this: VgLogger): LoggerInternals {
+      return this.internals();
+    },
+  },
+  [SERIALIZERS]: {
+    get(this: VgLogger): Serializers {
+      return serializersOf(this.pino);
+    },
+  },
+});

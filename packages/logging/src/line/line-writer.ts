@@ -8,6 +8,12 @@ import { DistinctNames, isPairs, ValueWriter, Walk } from "./value.ts";
 export type Serializers = Readonly<Record<string, ((value: unknown) => unknown) | undefined>>;
 
 const NO_SERIALIZERS: Serializers = Object.freeze(Object.create(null) as Serializers);
+/**
+ * In the place of pino's serialiser for errors. Fastify and pino-http take over those of the logger that they are given,
+ * and so leave errors whole, where they would put in one that drops the cause.
+ */
+export const wholeError = (error: unknown): unknown => error;
+
 const LEFT_OUT = "log.left_out";
 /** How many lines like this one were not written before it. */
 export const SUPPRESSED = "log.suppressed";
@@ -247,7 +253,8 @@ export class LineWriter {
         const text =
           secret && value !== undefined && value !== null ? this.#values.redacted : this.#values.value(value, walk);
         // pino's habit is { err }: here an error has one name.
-        const isTheError = name === "err" && !hasError && (isError(value) || serializers["err"] !== undefined);
+        const isShaped = serializers["err"] !== undefined && serializers["err"] !== wholeError;
+        const isTheError = name === "err" && !hasError && (isShaped || isError(value));
         put(isTheError ? "error" : shown, text);
       }
       if (names.length > limit) laid.set(LEFT_OUT, String(names.length - limit));

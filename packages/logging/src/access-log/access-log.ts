@@ -1,0 +1,128 @@
+import { describeValue } from "@vg/internal";
+import { LoggerConfigError } from "../errors.ts";
+import type { Logger } from "../logger.ts";
+import { AccessLines } from "./access-lines.ts";
+import {
+  expressErrorMiddleware,
+  type ExpressErrorMiddleware,
+  expressMiddleware,
+  type ExpressMiddleware,
+} from "./express.ts";
+import { fastifyPlugin, type FastifyPlugin } from "./fastify.ts";
+import { honoMiddleware, type HonoMiddleware } from "./hono.ts";
+import { exchangeOf } from "./node-exchange.ts";
+import {
+  attachTo,
+  type NodeListener,
+  type NodeRequest,
+  type NodeResponse,
+  type NodeServer,
+  wrapListener,
+} from "./node-http.ts";
+import { type AccessLogOptions, resolveAccessLogOptions } from "./options.ts";
+
+/** A frozen snapshot; counts since the access log was made, exact. */
+export interface AccessLogStats {
+  /** Requests that came in, skipped ones included. */
+  readonly requests_total: number;
+  /** Of these, the ones that `skip` left out. */
+  readonly skipped_total: number;
+  /** Of these, the ones whose answer was not sent to its end. */
+  readonly aborted_total: number;
+  /** Requests that are being handled now. */
+  readonly in_flight: number;
+}
+
+/** One line a request, whichever of these is used; where two are, the outer one writes it. */
+export interface AccessLog {
+  /** For `createServer`: the listener with its requests logged. What it throws or rejects with reaches the caller. */
+  wrap<Request extends NodeRequest, Response extends NodeResponse>(
+    listener: NodeListener<Request, Response>,
+  ): NodeListener<Request, Response>;
+  /**
+   * For a server of node:http, https or http2 whose listeners are others': also logs upgraded connections and CONNECT,
+   * when they end. Lines logged by those listeners don't carry the request's ids by themselves; see `loggerOf`.
+   *
+   * @returns a function that ends it; requests under way still get their line
+   */
+  attach(server: NodeServer): () => void;
+  /** `app.use(access.express)`, before everything else. */
+  readonly express: ExpressMiddleware;
+  /** `app.use(access.expressErrors)`, after the routes and before your own error handler: lines then have the error. */
+  readonly expressErrors: ExpressErrorMiddleware;
+  /** `app.register(access.fastify)`, before other plugins. */
+  readonly fastify: FastifyPlugin;
+  /** `app.use(access.hono)`, before everything else. */
+  readonly hono: HonoMiddleware;
+  /**
+   * A logger whose lines carry the ids of the request: of node:http, Express, Fastify (its request or `raw`), or Hono
+   * on Node (its context or `env.incoming`). The plain logger for a request that is not logged here.
+   */
+  loggerOf(request: object): Logger;
+  /** The id of a request, likewise; `undefined` for one that is not logged here. */
+  requestIdOf(request: object): string | undefined;
+  getStats(): AccessLogStats;
+}
+
+/**
+ * Makes an access log: one line a request, `http_request`, when its answer is complete or has been given up.
+ *
+ * @throws LoggerConfigError for a logger that is none, or an option that makes no sense
+ */
+export function accessLog(logger: Logger, options: AccessLogOptions = {}): AccessLog {
+  if (typeof (logger as Partial<Logger> | undefined)?.logHttpRequest !== "function") {
+    throw new LoggerConfigError(
+      `accessLog: logger must be a logger of createLogger, got ${describeValue(logger)}. A pino instance is none.`,
+    );
+  }
+  return new NodeAccessLog(new AccessLines(logger, resolveAccessLogOptions(options)));
+}
+
+class NodeAccessLog implements AccessLog {
+  readonly #lines: AccessLines;
+  readonly express: ExpressMiddleware;
+  readonly expressErrors: ExpressErrorMiddleware = expressErrorMiddleware();
+  readonly fastify: FastifyPlugin;
+  readonly hono: HonoMiddleware;
+
+  constructor(lines: AccessLines) {
+    this.#lines = lines;
+    this.express = expressMiddleware(lines);
+    this.fastify = fastifyPlugin(lines);
+    this.hono = honoMiddleware(lines);
+  }
+
+  wrap<Request extends NodeRequest, Response extends NodeResponse>(
+    listener: NodeListener<Request, Response>,
+  ): NodeListener<Request, Response> {
+    return wrapListener(this.#lines, listener);
+  }
+
+  attach(server: NodeServer): () => void {
+    return attachTo(this.#lines, server);
+  }
+
+  loggerOf(request: object): Logger {
+    return findExchange(request)?.logger ?? this.#lines.logger;
+  }
+
+  requestIdOf(request: object): string | undefined {
+    return findExchange(request)?.requestId;
+  }
+
+  getStats(): AccessLogStats {
+    const { requests, skipped, aborted, inFlight } = this.#lines;
+    return Object.freeze({
+      requests_total: requests,
+      skipped_total: skipped,
+      aborted_total: aborted,
+      in_flight: inFlight,
+    });
+  }
+}
+
+/** Of a request of node:http, or of what frameworks put around one. */
+function findExchange(request: object) {
+  const { raw, env } = request as { raw?: object; env?: { incoming?: object } };
+  return exchangeOf(request) ?? exchangeOf(raw ?? {}) ?? exchangeOf(env?.incoming ?? {});
+}

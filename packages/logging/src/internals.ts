@@ -1,0 +1,17 @@
+import type { Redactor } from "./line/redact.ts";
+
+/**
+ * Where the other entries of this package find what a logger doesn't show in public. Registered, so that two copies of
+ * the package in one process understand each other; the number changes with the shape of `LoggerInternals`.
+ */
+export const INTERNALS: unique symbol = Symbol.for("@vg/logging.internals.1");
+
+export interface LoggerInternals {
+  readonly redactor: Redactor;
+  /** A line of a special method, unless the level says no: without a caller. Never throws. */
+  event(level: number, message: string, error: unknown, fixed: object, fields: object | undefined): void;
+}
+
+export function internalsOf(logger: object): LoggerInternals | undefined {
+  return (logger as { readonly [INTERNALS]?: LoggerInternals })[INTERNALS];
+}
