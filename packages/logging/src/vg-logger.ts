@@ -1,14 +1,15 @@
 import type { Logger as PinoLogger } from "pino";
 import { describeValue } from "@vg/internal";
 import { sortArguments } from "./arguments.ts";
+import type { TraceContext } from "./context/trace-context.ts";
 import type { Destination } from "./destination.ts";
 import { LoggerConfigError } from "./errors.ts";
 import { cellOf, type LevelCell, MOVED, startCell } from "./level-cell.ts";
 import { LEVEL_NUMBERS, LOG_LEVELS, type LogLevel } from "./levels.ts";
 import { isError } from "./line/error.ts";
 import type { LineWriter } from "./line/line-writer.ts";
-import type { Fields, Logger, LoggerStats, LogMethod, TraceContext } from "./logger.ts";
-import type { PinoCore } from "./pino-core.ts";
+import type { Fields, Logger, LoggerStats, LogMethod, Wrapper } from "./logger.ts";
+import { type PinoCore, withWrappers } from "./pino-core.ts";
 
 /** What a logger and its children share. */
 export interface Shared {
@@ -107,8 +108,20 @@ export class VgLogger implements Logger {
   }
 
   withContext(context: TraceContext | null | undefined): Logger {
-    const { trace_id, span_id } = context ?? {};
-    return this.withFields({ ...(trace_id ? { trace_id } : {}), ...(span_id ? { span_id } : {}) });
+    const { trace_id, span_id, trace_flags } = context ?? {};
+    return this.withFields({
+      ...(trace_id ? { trace_id } : {}),
+      ...(span_id ? { span_id } : {}),
+      ...(trace_flags ? { trace_flags } : {}),
+    });
+  }
+
+  withWrapper(...wrappers: readonly Wrapper[]): Logger {
+    const odd = wrappers.find((wrapper) => typeof wrapper !== "function");
+    if (wrappers.length === 0 || odd !== undefined) {
+      throw new LoggerConfigError(`withWrapper: every argument must be a function, got ${describeValue(odd)}.`);
+    }
+    return loggerOn(this.#shared, withWrappers(this.pino, wrappers));
   }
 
   child(bindings: Fields, options?: { level?: LogLevel | undefined }): Logger {
