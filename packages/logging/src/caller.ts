@@ -160,6 +160,8 @@ function originOf(file: string, line: number, column: number): Origin | undefine
 }
 
 const AT = /^\s+at (?:.*\()?(.+):(\d+):\d+\)?$/m;
+/** `at name (eval at other (file:///srv/app/server/chat.ts:245:9), <anonymous>:1:1)` */
+const MADE_AT = /^\s+at .*\(eval at .*\(([^()]+):(\d+):\d+\)+, /;
 
 /** By whoever formats stacks in this process, as `source-map-support` does. */
 function formattedFrame(border: Border, index: number): Origin | undefined {
@@ -171,9 +173,12 @@ function formattedFrame(border: Border, index: number): Origin | undefined {
 
 /** The places of a stack that is a text, `at name (file:///srv/app/server/chat.ts:245:9)`. */
 function placesOfText(stack: string): Place[] {
-  return Array.from(stack.matchAll(new RegExp(AT, "gm")), ([, file = "", line = ""]) =>
-    file.startsWith("node:") ? NOWHERE : { text: `${shortPath(file)}:${line}`, packageName: packageOf(file) },
-  );
+  return stack.split("\n").flatMap((line) => {
+    const frame = MADE_AT.exec(line) ?? AT.exec(line);
+    if (frame === null) return [];
+    const [, file = "", at = ""] = frame;
+    return file.startsWith("node:") ? NOWHERE : { text: `${shortPath(file)}:${at}`, packageName: packageOf(file) };
+  });
 }
 
 function packageOf(file: string): string | undefined {

@@ -62,7 +62,7 @@ export interface CoreParts {
 }
 
 type Symbols = {
-  readonly [name in "asJsonSym" | "writeSym" | "formatOptsSym" | "mixinSym"]?: symbol | undefined;
+  readonly [name in "asJsonSym" | "writeSym" | "formatOptsSym" | "mixinSym" | "streamSym"]?: symbol | undefined;
 };
 
 const SERIALIZERS = Symbol.for("pino.serializers");
@@ -81,6 +81,7 @@ interface Instance extends PinoLogger {
   [HIDDEN]: readonly HiddenPaths[];
   [WRAPPERS]: readonly Border[];
 }
+type Sink = Pick<Destination, "write">;
 type Mixin = (fields: unknown, level: number, instance: PinoLogger) => object;
 
 const CALLER_FROM: Record<CallerPolicy, number> = { off: Infinity, warn: LEVEL_NUMBERS.warn, all: 0 };
@@ -88,10 +89,9 @@ const CALLER_FROM: Record<CallerPolicy, number> = { off: Infinity, warn: LEVEL_N
 export function createPinoCore(parts: CoreParts): PinoCore {
   const { settings, lines, timestamp, destination, hooks, present } = parts;
   const symbols: Symbols = parts.symbols ?? pino.symbols;
-  const { asJsonSym, writeSym, formatOptsSym, mixinSym } = symbols;
+  const { asJsonSym, writeSym, formatOptsSym, mixinSym, streamSym } = symbols;
   const callerOf = createCallerOf(settings.callerSkip);
   const callerFrom = CALLER_FROM[settings.caller];
-  const wantsMetadata = Reflect.get(destination, METADATA) === true;
   const mixed = settings.openTelemetry === "auto" ? withoutSpanIds : asItIs;
   const counts = new Map<number, number>();
   const heads = new Map<string, string>();
@@ -138,9 +138,9 @@ export function createPinoCore(parts: CoreParts): PinoCore {
     const line = compose(instance, level, border, text, error, fixed, said, time, suppressed);
     if (wantsMetadata) {
       const lastTime = time.slice(time.indexOf(":") + 1);
-      Object.assign(destination, { lastLevel: level, lastObj: said, lastMsg: text, lastTime, lastLogger: instance });
+      Object.assign(sink, { lastLevel: level, lastObj: said, lastMsg: text, lastTime, lastLogger: instance });
     }
-    destination.write(line);
+    sink.write(line);
   };
 
   /** A line that comes from pino, as pino itself passes it on: an error may take the place of fields or of the message. */
@@ -182,6 +182,11 @@ export function createPinoCore(parts: CoreParts): PinoCore {
     },
     destination,
   );
+
+  /** Instrumentation of pino may have put a stream before ours, to send the lines elsewhere as well. */
+  const sink =
+    (streamSym === undefined ? undefined : (Reflect.get(root, streamSym) as Sink | undefined)) ?? destination;
+  const wantsMetadata = Reflect.get(sink, METADATA) === true;
 
   const replacement = settings.redact === false ? "[redacted]" : settings.redact.replacement;
   /** pino fills the placeholders of messages with what this gives for an object. */
