@@ -1,5 +1,5 @@
 import { EventEmitter, once } from "node:events";
-import { PassThrough } from "node:stream";
+import { PassThrough, Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import fc from "fast-check";
 import { currentContext, fromTraceparent, withContext } from "@vg/logging";
@@ -19,7 +19,9 @@ test("lines that are logged inside carry the fields, those of any logger and of 
     other.logger.info("another's");
   });
   logger.info("outside");
-  expect([...lines.slice(0, 4), ...other.lines]).toMatchObject(Array(5).fill({ request_id: "r1", tenant: "acme" }));
+  expect([...lines.slice(0, 4), ...other.lines]).toMatchObject(
+    Array.from({ length: 5 }, () => ({ request_id: "r1", tenant: "acme" })),
+  );
   expect(lines[4]).not.toHaveProperty("request_id");
 });
 
@@ -62,7 +64,7 @@ test("a context inside another adds and replaces, and is gone at its end", () =>
   });
   expect(lines[0]).toMatchObject({ request_id: "r1", tenant: "b", user: null });
   expect(lines[0]).not.toHaveProperty("missing");
-  expect(lines.slice(1)).toMatchObject(Array(2).fill({ request_id: "r1", tenant: "a" }));
+  expect(lines.slice(1)).toMatchObject(Array.from({ length: 2 }, () => ({ request_id: "r1", tenant: "a" })));
 });
 
 test("another trace leaves the outer one's span behind", () => {
@@ -180,7 +182,7 @@ describe("it holds", () => {
   test("in timers, microtasks and after awaits", async () => {
     const found = await marked(async (log) => {
       log();
-      await null;
+      await Promise.resolve();
       log();
       queueMicrotask(log);
       process.nextTick(log);
@@ -206,8 +208,8 @@ describe("it holds", () => {
       setImmediate(() => stream.end("x"));
       await once(stream, "end");
       await pipeline(
-        [Buffer.from("a")],
-        async function* (source) {
+        Readable.from([Buffer.from("a")]),
+        async function* (source: AsyncIterable<Buffer>) {
           for await (const chunk of source) {
             log();
             yield chunk;
@@ -227,7 +229,7 @@ describe("it holds", () => {
           works.map((pauses, work) =>
             withContext({ work }, async () => {
               for (const pause of pauses) {
-                for (let i = 0; i < pause; i++) await null;
+                for (let i = 0; i < pause; i++) await Promise.resolve();
                 logger.info("m", { by: work });
               }
             }),
@@ -274,7 +276,7 @@ test("two copies of the package share it", async () => {
       theirs.logger.info("m");
     });
   });
-  expect([...ours.lines, ...theirs.lines]).toMatchObject(Array(2).fill({ a: 1, b: 2 }));
+  expect([...ours.lines, ...theirs.lines]).toMatchObject(Array.from({ length: 2 }, () => ({ a: 1, b: 2 })));
 });
 
 test("any fields, any nesting: one line of valid JSON, each name once, the nearest one's value", () => {

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { context, INVALID_SPAN_CONTEXT, trace, TraceFlags, type Span } from "@opentelemetry/api";
+import { context, INVALID_SPAN_CONTEXT, trace, type Span } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
 import { AlwaysOffSampler, TracerProvider } from "@opentelemetry/sdk-trace";
 import { withContext } from "@vg/logging";
@@ -12,7 +12,7 @@ import { ended, parseLines } from "./support/run.ts";
 
 const idsOf = (span: Span) => {
   const { traceId, spanId, traceFlags } = span.spanContext();
-  return { trace_id: traceId, span_id: spanId, trace_flags: traceFlags === TraceFlags.SAMPLED ? "01" : "00" };
+  return { trace_id: traceId, span_id: spanId, trace_flags: traceFlags === 1 ? "01" : "00" };
 };
 const inSpan = <T>(fn: (span: Span) => T): T =>
   trace.getTracer("test").startActiveSpan("work", (span) => {
@@ -83,7 +83,7 @@ describe("with an SDK", () => {
           logger.info(`${name} inner`);
           return idsOf(span);
         });
-        await null;
+        await Promise.resolve();
         logger.info(`${name} again`);
         return { outer: idsOf(outer), inner };
       });
@@ -177,12 +177,13 @@ test("a context manager that throws costs the ids, not the line", () => {
 });
 
 describe("with pino's instrumentation loaded too", () => {
-  const PROGRAMS = new URL("programs/open-telemetry/", import.meta.url);
+  const register = new URL("programs/open-telemetry/register.mjs", import.meta.url);
+  const program = new URL("programs/open-telemetry/instrumented.ts", import.meta.url);
   const run = async (option: string) => {
     const child = spawn(process.execPath, [
       "--conditions=@vg/source",
-      `--import=${new URL("register.mjs", PROGRAMS).href}`,
-      fileURLToPath(new URL("instrumented.ts", PROGRAMS)),
+      `--import=${register.href}`,
+      fileURLToPath(program),
       option,
     ]);
     const { code, stdout, stderr } = await ended(child);

@@ -7,7 +7,7 @@ const SPAN = "00f067aa0ba902b7";
 const HEADER = `00-${TRACE}-${SPAN}-01`;
 
 const hex = (length: number): fc.Arbitrary<string> =>
-  fc.string({ unit: fc.constantFrom(..."0123456789abcdef"), minLength: length, maxLength: length });
+  fc.string({ unit: fc.constantFrom(..."0123456789abcdef".split("")), minLength: length, maxLength: length });
 const id = (length: number): fc.Arbitrary<string> => hex(length).filter((text) => /[^0]/.test(text));
 const twoDigits = (bits: number): string => bits.toString(16).padStart(2, "0");
 

@@ -50,9 +50,9 @@ export function spanIds(span: object): Bindings {
  */
 export function withoutSpanIds(mixed: object): object {
   const { trace_id, span_id, trace_flags: _flags, ...others } = mixed as Record<string, unknown>;
-  if (trace_id === undefined) return mixed;
+  if (typeof trace_id !== "string" || typeof span_id !== "string") return mixed;
   const span = activeSpan();
   if (span === undefined) return mixed;
   const { values } = spanIds(span);
-  return values[0] === `"${String(trace_id)}"` && values[1] === `"${String(span_id)}"` ? others : mixed;
+  return values[0] === `"${trace_id}"` && values[1] === `"${span_id}"` ? others : mixed;
 }

@@ -1,4 +1,4 @@
-// Every line below logs where its message says; test/caller-shapes.test.ts compares.
+/* oxlint-disable no-eval, typescript/no-implied-eval, require-yield -- Lines log where their messages say, eval too. */
 import { EventEmitter, once } from "node:events";
 import { runInThisContext } from "node:vm";
 import { createLogger } from "@vg/logging";
@@ -21,7 +21,7 @@ class Facade {
   }
 }
 async function later(message: string): Promise<void> {
-  await null;
+  await Promise.resolve();
   inner.info(message); // 25
 }
 const inner = base.withWrapper(outermost, say, Facade.prototype.say);
@@ -63,18 +63,18 @@ class Thing {
 void new Thing().property;
 void [
   ...(function* () {
-    base.info("in a generator 65");
+    base.info("in a generator 66");
   })(),
 ];
 await (async () => {
-  await null;
-  base.info("in an arrow after an await 69");
+  await Promise.resolve();
+  base.info("in an arrow after an await 71");
 })();
 
 // Code that has no file.
-eval('base.info("in eval 73")');
-new Function("base", 'base.info("in new Function 74")')(base);
-eval("eval('base.info(\"in eval in eval 75\")')");
+eval('base.info("in eval 75")');
+new Function("base", 'base.info("in new Function 76")')(base);
+eval("eval('base.info(\"in eval in eval 77\")')");
 eval('\n\nbase.info("named eval made.js:3") //# sourceURL=made.js');
 Object.assign(globalThis, { base });
 runInThisContext('base.info("Windows")', { filename: "C:\\srv\\app\\server\\chat.ts", lineOffset: 6 });
