@@ -48,6 +48,13 @@ export interface LoggerConfig {
   buffer?: boolean | BufferOptions | undefined;
   /** Which lines say where they were logged: none, `warn` and above, or all. Default: `"warn"`. */
   caller?: CallerPolicy | undefined;
+  /**
+   * Packages that log for others, as `"nestjs-pino"`: where one of their files logs, the caller of the line is the
+   * nearest frame outside of them. Default: none.
+   */
+  callerSkip?: readonly string[] | undefined;
+  /** Whether lines carry the ids of OpenTelemetry's active span, where its API is in use. Default: `"auto"`, they do. */
+  openTelemetry?: "auto" | "off" | undefined;
   /** What is hidden; `false` hides nothing. Default: the built-in list of names, and secrets inside text. */
   redact?: false | RedactOptions | undefined;
   /** Fields of every line. Default: none. */
@@ -73,6 +80,8 @@ export interface Settings {
   readonly destination: string | number | LogDestination;
   readonly buffering: Buffering | undefined;
   readonly caller: CallerPolicy;
+  readonly callerSkip: ReadonlySet<string>;
+  readonly openTelemetry: "auto" | "off";
   readonly redact: false | Required<NonNullableOptions<RedactOptions>>;
   readonly base: object;
   readonly color: "auto" | "always" | "never";
@@ -90,6 +99,7 @@ export interface Limits {
 type NonNullableOptions<T> = { [K in keyof T]: Exclude<T[K], undefined> };
 
 export const LOG_FORMATS = ["json", "console"] as const;
+export const CALLER_POLICIES = ["off", "warn", "all"] as const;
 export const LOG_TIME_FORMATS = ["rfc3339", "unix"] as const;
 
 export const DEFAULTS = {
@@ -98,6 +108,7 @@ export const DEFAULTS = {
   timeFormat: "rfc3339",
   destination: 1,
   caller: "warn",
+  openTelemetry: "auto",
   color: "auto",
   maxDepth: 8,
   maxItems: 200,
@@ -116,7 +127,9 @@ export function resolveConfig(config: LoggerConfig): Settings {
     timeFormat: check.oneOf("timeFormat", LOG_TIME_FORMATS, { fallback: DEFAULTS.timeFormat }),
     destination: checkDestination(check.raw("destination")),
     buffering: checkBuffer(check.raw("buffer"), check.raw("destination")),
-    caller: check.oneOf("caller", ["off", "warn", "all"], { fallback: DEFAULTS.caller }),
+    caller: check.oneOf("caller", CALLER_POLICIES, { fallback: DEFAULTS.caller }),
+    callerSkip: new Set(checkNames("callerSkip", "packages", check.raw("callerSkip"))),
+    openTelemetry: check.oneOf("openTelemetry", ["auto", "off"], { fallback: DEFAULTS.openTelemetry }),
     redact: checkRedact(check.raw("redact")),
     base: checkBase(check.raw("base")),
     color: check.oneOf("color", ["auto", "always", "never"], { fallback: DEFAULTS.color }),
@@ -156,8 +169,8 @@ function checkRedact(value: unknown): Settings["redact"] {
   if (value === true) throw fail("createLogger: redact must be false or an object, got true. Hiding is on by default.");
   const check = checkOptions("createLogger: redact", value ?? {}, fail);
   const redact = {
-    keys: checkNames("keys", check.raw("keys")),
-    allow: checkNames("allow", check.raw("allow")),
+    keys: checkNames("redact.keys", "fields", check.raw("keys")),
+    allow: checkNames("redact.allow", "fields", check.raw("allow")),
     text: check.boolean("text", { fallback: true }),
     replacement: check.string("replacement", { fallback: "[redacted]" }),
   };
@@ -165,10 +178,10 @@ function checkRedact(value: unknown): Settings["redact"] {
   return redact;
 }
 
-function checkNames(option: string, value: unknown): readonly string[] {
+function checkNames(option: string, of: string, value: unknown): readonly string[] {
   if (value === undefined) return [];
   if (Array.isArray(value) && value.every((name) => typeof name === "string" && name !== "")) return [...value];
-  throw fail(`createLogger: redact.${option} must be an array of field names, got ${describeValue(value)}.`);
+  throw fail(`createLogger: ${option} must be an array of names of ${of}, got ${describeValue(value)}.`);
 }
 
 function checkBase(value: unknown): object {

@@ -1,5 +1,6 @@
 import { resolveConfig, type LoggerConfig } from "./config.ts";
 import { createConsoleFormat, wantsColor } from "./console-format.ts";
+import { createLineContext } from "./context/line-context.ts";
 import { openDestination } from "./destination.ts";
 import { LEVEL_NUMBERS } from "./levels.ts";
 import { LineWriter } from "./line/line-writer.ts";
@@ -32,7 +33,7 @@ export function createLoggerThatWarns(config: LoggerConfig, warnings: readonly s
   const present =
     settings.format === "console" ? createConsoleFormat(wantsColor(settings.color, settings.destination)) : undefined;
   const timestamp = createTimestamp(settings.timeFormat, settings.clock);
-  const hooks: LineHooks = { gate: undefined, ambient: undefined };
+  const hooks: LineHooks = { gate: undefined, ambient: createLineContext(lines, settings.openTelemetry === "auto") };
   const core = createPinoCore({ settings, lines, timestamp, destination, hooks, present });
   if (settings.level !== "silent") {
     destination.reportDropsWith(({ dropped, since, reason }) => {

@@ -1,10 +1,10 @@
 import { describeValue, readEnvironment } from "@vg/internal";
-import { DEFAULTS, LOG_FORMATS, LOG_TIME_FORMATS, type LoggerConfig } from "./config.ts";
+import { CALLER_POLICIES, DEFAULTS, LOG_FORMATS, LOG_TIME_FORMATS, type LoggerConfig } from "./config.ts";
 import { LoggerConfigError } from "./errors.ts";
 import { LOG_LEVELS } from "./levels.ts";
 
 /**
- * What LOG_LEVEL, LOG_FORMAT and LOG_TIME_FORMAT ask for; unset and blank ones are left to the defaults.
+ * What LOG_LEVEL, LOG_FORMAT, LOG_TIME_FORMAT and LOG_CALLER ask for; unset and blank ones are left to the defaults.
  *
  * A service should not fail to start over its logs, so a value that is not known never throws: the default holds, and
  * `warnings` has one sentence on it, with the variable, the value and the default. Log them: `initGlobalLogger` does.
@@ -33,6 +33,7 @@ export function loggerConfigFromEnv(env: Record<string, string | undefined> = pr
     level: oneOf("LOG_LEVEL", LOG_LEVELS, DEFAULTS.level),
     format: oneOf("LOG_FORMAT", LOG_FORMATS, DEFAULTS.format),
     timeFormat: oneOf("LOG_TIME_FORMAT", LOG_TIME_FORMATS, DEFAULTS.timeFormat),
+    caller: oneOf("LOG_CALLER", CALLER_POLICIES, DEFAULTS.caller),
   };
   return { config, warnings };
 }

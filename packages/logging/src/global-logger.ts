@@ -8,7 +8,7 @@ const GLOBAL = Symbol.for("@vg/logging.global");
 const shared = globalThis as { [GLOBAL]?: Logger };
 
 /**
- * Makes the logger that LOG_LEVEL, LOG_FORMAT and LOG_TIME_FORMAT describe and installs it as the global one, in place
+ * Makes the logger that LOG_LEVEL, LOG_FORMAT, LOG_TIME_FORMAT and LOG_CALLER describe and installs it as the global one, in place
  * of any before. A value that is not known never throws: the default holds, and one warning line says so.
  *
  * @param config what the environment does not say, as `destination` or `base`; over what it does say

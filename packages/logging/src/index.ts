@@ -1,5 +1,9 @@
 export { createLogger } from "./create-logger.ts";
-export type { ChildOptions, Fields, Logger, LoggerStats, LogMethod, TraceContext } from "./logger.ts";
+export type { ChildOptions, Fields, Logger, LoggerStats, LogMethod, Wrapper } from "./logger.ts";
+export { currentContext, withContext } from "./context/ambient.ts";
+export type { AmbientContext } from "./context/ambient.ts";
+export { fromTraceparent, newTraceContext, toTraceparent } from "./context/trace-context.ts";
+export type { SpanContext, TraceContext } from "./context/trace-context.ts";
 export { getGlobalLogger, initGlobalLogger } from "./global-logger.ts";
 export { loggerConfigFromEnv } from "./environment.ts";
 export type {

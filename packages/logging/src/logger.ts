@@ -1,16 +1,14 @@
 import type { ChildLoggerOptions, Logger as PinoLogger } from "pino";
 import type { FlushOptions } from "./destination.ts";
 import type { FlushReport } from "./destination/sink.ts";
+import type { TraceContext } from "./context/trace-context.ts";
 import type { LogLevel } from "./levels.ts";
 
 /** The fields of a line: an object whose own enumerable properties are written. */
 export type Fields = object;
 
-/** The ids that tie a line to a trace (W3C Trace Context, OpenTelemetry). */
-export interface TraceContext {
-  readonly trace_id?: string | undefined;
-  readonly span_id?: string | undefined;
-}
+/** Any function. */
+export type Wrapper = (...args: never[]) => unknown;
 
 /**
  * Writes one line, unless the level says no. Never throws, whatever it is given. A `%` in a message is only a `%`.
@@ -90,8 +88,14 @@ export interface Logger {
 
   /** A logger that adds these fields to each of its lines. They are serialised now, once. */
   withFields(fields: Fields): Logger;
-  /** A logger whose lines carry `trace_id` and `span_id`, those that are given; without a context, none. */
+  /** A logger whose lines carry `trace_id`, `span_id`, `trace_flags`, those that are given; without a context, none. */
   withContext(context: TraceContext | null | undefined): Logger;
+  /**
+   * A logger to be used inside these functions, which log for others: the caller of its lines is who called the first
+   * of them that is running, so name the outermost first. Where none is, it is who called the logger.
+   * @throws LoggerConfigError for what is no function
+   */
+  withWrapper(...wrappers: readonly Wrapper[]): Logger;
   /** pino's name for `withFields`, with its options. @throws LoggerConfigError on an unknown level or a bad path */
   child(bindings: Fields, options?: ChildOptions): Logger;
   // Fastify's type of a logger can't be met by options that may be `undefined`.

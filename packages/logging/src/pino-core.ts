@@ -10,8 +10,9 @@
  * of arguments they also let pino fill the placeholders of messages. A pino without them writes the same lines.
  */
 import { pino, type Bindings as PinoBindings, type ChildLoggerOptions, type Logger as PinoLogger } from "pino";
-import { callerOf } from "./caller.ts";
+import { createCallerOf } from "./caller.ts";
 import type { CallerPolicy, Settings } from "./config.ts";
+import { withoutSpanIds } from "./context/open-telemetry.ts";
 import type { Destination } from "./destination.ts";
 import { METADATA } from "./destination/sink.ts";
 import { keepCells, startCell } from "./level-cell.ts";
@@ -61,7 +62,7 @@ export interface CoreParts {
 }
 
 type Symbols = {
-  readonly [name in "asJsonSym" | "writeSym" | "formatOptsSym" | "mixinSym"]?: symbol | undefined;
+  readonly [name in "asJsonSym" | "writeSym" | "formatOptsSym" | "mixinSym" | "streamSym"]?: symbol | undefined;
 };
 
 /** Where pino keeps them, and frameworks look for them. */
@@ -71,12 +72,17 @@ const BINDINGS = Symbol("vg.logging.bindings");
 /** What `redact` of a child hides besides; inherited likewise, the last added first. */
 const HIDDEN = Symbol("vg.logging.hidden");
 
+/** The functions that log for others by way of this instance; inherited likewise. */
+const WRAPPERS = Symbol("vg.logging.wrappers");
+
 /** A pino instance as this file sees it. */
 interface Instance extends PinoLogger {
   readonly [SERIALIZERS]: Serializers;
   [BINDINGS]: Bindings;
   [HIDDEN]: readonly HiddenPaths[];
+  [WRAPPERS]: readonly Border[];
 }
+type Sink = Pick<Destination, "write">;
 type Mixin = (fields: unknown, level: number, instance: PinoLogger) => object;
 
 const CALLER_FROM: Record<CallerPolicy, number> = { off: Infinity, warn: LEVEL_NUMBERS.warn, all: 0 };
@@ -84,9 +90,10 @@ const CALLER_FROM: Record<CallerPolicy, number> = { off: Infinity, warn: LEVEL_N
 export function createPinoCore(parts: CoreParts): PinoCore {
   const { settings, lines, timestamp, destination, hooks, present } = parts;
   const symbols: Symbols = parts.symbols ?? pino.symbols;
-  const { asJsonSym, writeSym, formatOptsSym, mixinSym } = symbols;
+  const { asJsonSym, writeSym, formatOptsSym, mixinSym, streamSym } = symbols;
+  const callerOf = createCallerOf(settings.callerSkip);
   const callerFrom = CALLER_FROM[settings.caller];
-  const wantsMetadata = Reflect.get(destination, METADATA) === true;
+  const mixed = settings.openTelemetry === "auto" ? withoutSpanIds : asItIs;
   const counts = new Map<number, number>();
   const heads = new Map<string, string>();
 
@@ -108,7 +115,7 @@ export function createPinoCore(parts: CoreParts): PinoCore {
     suppressed: number,
   ): string => {
     const label = instance.levels.labels[level] ?? String(level);
-    const caller = border !== undefined && level >= callerFrom ? callerOf(border) : undefined;
+    const caller = border !== undefined && level >= callerFrom ? callerOf(border, instance[WRAPPERS]) : undefined;
     let carried = instance[BINDINGS];
     if (hooks.ambient !== undefined) carried = hooks.ambient(carried);
     if (suppressed > 0) carried = withBindings(carried, new Map([[SUPPRESSED, String(suppressed)]]));
@@ -126,15 +133,16 @@ export function createPinoCore(parts: CoreParts): PinoCore {
       if (suppressed < 0) return;
     }
     const mixin = mixinSym === undefined ? undefined : (instance as unknown as Record<symbol, unknown>)[mixinSym];
-    const said = typeof mixin === "function" ? withMixin(mixin as Mixin, fields, level, instance) : fields;
+    const said = typeof mixin === "function" ? withMixin(mixin as Mixin, fields, level, instance, mixed) : fields;
     const time = timestamp();
     counts.set(level, (counts.get(level) ?? 0) + 1);
     const line = compose(instance, level, border, text, error, fixed, said, time, suppressed);
     if (wantsMetadata) {
       const lastTime = time.slice(time.indexOf(":") + 1);
-      Object.assign(destination, { lastLevel: level, lastObj: said, lastMsg: text, lastTime, lastLogger: instance });
+      Object.assign(sink, { lastLevel: level, lastObj: said, lastMsg: text, lastTime, lastLogger: instance });
     }
-    destination.write(line, level);
+    if (sink === destination) destination.write(line, level);
+    else sink.write(line);
   };
 
   /** A line that comes from pino, as pino itself passes it on: an error may take the place of fields or of the message. */
@@ -177,6 +185,11 @@ export function createPinoCore(parts: CoreParts): PinoCore {
     destination,
   );
 
+  /** Instrumentation of pino may have put a stream before ours, to send the lines elsewhere as well. */
+  const sink =
+    (streamSym === undefined ? undefined : (Reflect.get(root, streamSym) as Sink | undefined)) ?? destination;
+  const wantsMetadata = Reflect.get(sink, METADATA) === true;
+
   const replacement = settings.redact === false ? "[redacted]" : settings.redact.replacement;
   /** pino fills the placeholders of messages with what this gives for an object. */
   const showInlineWith = (target: object, hidden: readonly HiddenPaths[]): void => {
@@ -186,6 +199,7 @@ export function createPinoCore(parts: CoreParts): PinoCore {
   const own: Record<PropertyKey, unknown> = {
     [BINDINGS]: lines.extend(NO_BINDINGS, settings.base),
     [HIDDEN]: [],
+    [WRAPPERS]: [],
 
     // pino would serialise the fields of a child its own way; with none to serialise, it only makes the child.
     child(this: Instance, bindings: PinoBindings, options?: ChildLoggerOptions): PinoLogger {
@@ -239,16 +253,31 @@ export function serializersOf(instance: PinoLogger): Serializers {
   return (instance as Instance)[SERIALIZERS];
 }
 
+/** A child whose lines are its wrappers' callers'. */
+export function withWrappers(logger: PinoLogger, wrappers: readonly Border[]): PinoLogger {
+  const child = logger.child({}) as Instance;
+  child[WRAPPERS] = wrappers;
+  return child;
+}
+
 /** The function on the stack when a line comes by pino's own method of that level. */
 function methodOf(instance: Instance, label: string): Border {
   return (instance as unknown as Record<string, () => void>)[label] ?? methodOf;
 }
 
 /** Instrumentation may give pino a mixin (trace ids); its fields join those of the call, which win. */
-function withMixin(mixin: Mixin, fields: unknown, level: number, instance: PinoLogger): unknown {
+function withMixin(
+  mixin: Mixin,
+  fields: unknown,
+  level: number,
+  instance: PinoLogger,
+  mixed: (added: object) => object,
+): unknown {
   try {
-    return Object.assign(mixin(fields ?? {}, level, instance), fields);
+    return Object.assign(mixed(mixin(fields ?? {}, level, instance)), fields);
   } catch {
     return fields;
   }
 }
+
+const asItIs = (added: object): object => added;

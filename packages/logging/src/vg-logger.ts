@@ -1,6 +1,7 @@
 import type { Logger as PinoLogger } from "pino";
 import { describeValue } from "@vg/internal";
 import { sortArguments } from "./arguments.ts";
+import type { TraceContext } from "./context/trace-context.ts";
 import type { Destination, FlushOptions } from "./destination.ts";
 import type { FlushReport } from "./destination/sink.ts";
 import { LoggerConfigError } from "./errors.ts";
@@ -10,8 +11,8 @@ import { LEVEL_NUMBERS, LOG_LEVELS, type LogLevel } from "./levels.ts";
 import { isError } from "./line/error.ts";
 import type { LineWriter, Serializers } from "./line/line-writer.ts";
 import type { Redactor } from "./line/redact.ts";
-import type { ChildOptions, Fields, Logger, LoggerStats, LogMethod, TraceContext } from "./logger.ts";
-import { type PinoCore, SERIALIZERS, serializersOf } from "./pino-core.ts";
+import type { ChildOptions, Fields, Logger, LoggerStats, LogMethod, Wrapper } from "./logger.ts";
+import { type PinoCore, SERIALIZERS, serializersOf, withWrappers } from "./pino-core.ts";
 
 /** What a logger and its children share. */
 export interface Shared {
@@ -112,8 +113,20 @@ export class VgLogger implements Logger {
   }
 
   withContext(context: TraceContext | null | undefined): Logger {
-    const { trace_id, span_id } = context ?? {};
-    return this.withFields({ ...(trace_id ? { trace_id } : {}), ...(span_id ? { span_id } : {}) });
+    const { trace_id, span_id, trace_flags } = context ?? {};
+    return this.withFields({
+      ...(trace_id ? { trace_id } : {}),
+      ...(span_id ? { span_id } : {}),
+      ...(trace_flags ? { trace_flags } : {}),
+    });
+  }
+
+  withWrapper(...wrappers: readonly Wrapper[]): Logger {
+    const odd = wrappers.find((wrapper) => typeof wrapper !== "function");
+    if (wrappers.length === 0 || odd !== undefined) {
+      throw new LoggerConfigError(`withWrapper: every argument must be a function, got ${describeValue(odd)}.`);
+    }
+    return loggerOn(this.#shared, withWrappers(this.pino, wrappers));
   }
 
   child(bindings: Fields, options?: Omit<ChildOptions, "level"> & { level?: LogLevel | undefined }): Logger {

@@ -15,24 +15,32 @@ afterEach(() => {
 
 describe("loggerConfigFromEnv", () => {
   test("gives the defaults where nothing, or only blanks, are set", () => {
-    const defaults = { level: "info", format: "json", timeFormat: "rfc3339" };
+    const defaults = { level: "info", format: "json", timeFormat: "rfc3339", caller: "warn" };
     expect(loggerConfigFromEnv({})).toEqual({ config: defaults, warnings: [] });
     expect(loggerConfigFromEnv({ LOG_LEVEL: "", LOG_FORMAT: "  " })).toEqual({ config: defaults, warnings: [] });
   });
 
-  test("reads the three variables, in any case", () => {
-    expect(loggerConfigFromEnv({ LOG_LEVEL: "DEBUG", LOG_FORMAT: " Console ", LOG_TIME_FORMAT: "unix" })).toEqual({
-      config: { level: "debug", format: "console", timeFormat: "unix" },
+  test("reads the variables, in any case", () => {
+    expect(
+      loggerConfigFromEnv({ LOG_LEVEL: "DEBUG", LOG_FORMAT: " Console ", LOG_TIME_FORMAT: "unix", LOG_CALLER: "ALL" }),
+    ).toEqual({
+      config: { level: "debug", format: "console", timeFormat: "unix", caller: "all" },
       warnings: [],
     });
   });
 
   test("warns of each value that is not known, and takes the default", () => {
-    const { config, warnings } = loggerConfigFromEnv({ LOG_LEVEL: "loud", LOG_FORMAT: "xml", LOG_TIME_FORMAT: "unix" });
-    expect(config).toEqual({ level: "info", format: "json", timeFormat: "unix" });
+    const { config, warnings } = loggerConfigFromEnv({
+      LOG_LEVEL: "loud",
+      LOG_FORMAT: "xml",
+      LOG_TIME_FORMAT: "unix",
+      LOG_CALLER: "yes",
+    });
+    expect(config).toEqual({ level: "info", format: "json", timeFormat: "unix", caller: "warn" });
     expect(warnings).toEqual([
       'LOG_LEVEL is "loud", which is not known: using the default, "info" (known: trace, debug, info, warn, error, fatal, silent)',
       'LOG_FORMAT is "xml", which is not known: using the default, "json" (known: json, console)',
+      'LOG_CALLER is "yes", which is not known: using the default, "warn" (known: off, warn, all)',
     ]);
   });
 });

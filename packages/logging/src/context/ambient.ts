@@ -1,0 +1,82 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { TraceContext } from "./trace-context.ts";
+
+/** The fields that lines get from the context that they are logged in. Frozen. */
+export interface AmbientContext extends TraceContext {
+  readonly [name: string]: unknown;
+}
+
+interface Store {
+  /** Until the first context there is nothing to ask the storage. */
+  used: boolean;
+  readonly storage: AsyncLocalStorage<AmbientContext>;
+}
+
+// Two copies of this package in one process share one context, so what is kept here is plain objects of fields only.
+const STORE = Symbol.for("@vg/logging.context");
+const holder = globalThis as { [STORE]?: Store };
+const store: Store = (holder[STORE] ??= { used: false, storage: new AsyncLocalStorage() });
+
+/**
+ * Calls `fn`; every line that any logger writes meanwhile, and in what `fn` starts (promises, timers, callbacks),
+ * carries these fields, after the message and before the logger's own.
+ *
+ * A context inside another adds to it and replaces what it repeats; `undefined` and, for `fields`, `null` change
+ * nothing. A `trace_id` other than the outer one leaves the outer `span_id`, `trace_flags` and `tracestate` behind.
+ * `tracestate` is carried, not shown.
+ *
+ * @param fields read now, of which a logger serialises each context once, at its first line there
+ * @returns what `fn` returns; throws what `fn` throws, and nothing else
+ */
+export function withContext<T>(fields: object | null | undefined, fn: () => T): T {
+  const outer = currentContext();
+  const context = extend(outer, fields);
+  if (context === undefined || context === outer) return fn();
+  store.used = true;
+  return store.storage.run(context, fn);
+}
+
+/** The fields of the context that this is called in, of all `withContext` around it; `undefined` outside of any. */
+export function currentContext(): AmbientContext | undefined {
+  return store.used ? store.storage.getStore() : undefined;
+}
+
+function extend(outer: AmbientContext | undefined, fields: object | null | undefined): AmbientContext | undefined {
+  const added = ownFields(fields);
+  if (added === undefined) return outer;
+  if (outer === undefined) return Object.freeze(added);
+  if (added.trace_id === undefined || added.trace_id === outer.trace_id) return Object.freeze({ ...outer, ...added });
+  const { span_id: _span, trace_flags: _flags, tracestate: _state, ...kept } = outer;
+  return Object.freeze({ ...kept, ...added });
+}
+
+/** A copy of the fields that say something. What can't be read is marked, as it is in a line. */
+function ownFields(fields: object | null | undefined): AmbientContext | undefined {
+  if (typeof fields !== "object" || fields === null) return undefined;
+  try {
+    const copy: AmbientContext = { ...fields };
+    const values = Object.values(copy);
+    if (!values.includes(undefined)) return values.length === 0 ? undefined : copy;
+  } catch {
+    // A getter threw, or a proxy.
+  }
+  return readableFields(fields);
+}
+
+function readableFields(fields: object): AmbientContext | undefined {
+  const found = new Map<string, unknown>();
+  try {
+    for (const name of Object.keys(fields)) {
+      try {
+        const value: unknown = Reflect.get(fields, name);
+        if (value !== undefined) found.set(name, value);
+      } catch {
+        found.set(name, "[unreadable]");
+      }
+    }
+  } catch {
+    return undefined;
+  }
+  // Unlike an assignment, this does not take `__proto__` for anything but a name.
+  return found.size === 0 ? undefined : Object.fromEntries(found);
+}
