@@ -14,6 +14,7 @@ import { callerOf } from "./caller.ts";
 import type { CallerPolicy, Settings } from "./config.ts";
 import type { Destination } from "./destination.ts";
 import { METADATA } from "./destination/sink.ts";
+import { keepCells, startCell } from "./level-cell.ts";
 import { LEVEL_NUMBERS } from "./levels.ts";
 import { type Bindings, NO_BINDINGS, withBindings } from "./line/bindings.ts";
 import { isError } from "./line/error.ts";
@@ -189,6 +190,7 @@ export function createPinoCore(parts: CoreParts): PinoCore {
     child(this: Instance, bindings: PinoBindings, options?: ChildLoggerOptions): PinoLogger {
       const { redact, ...others } = options ?? {};
       const instance = makeChild.call(this, {}, others) as Instance;
+      if (instance.levelVal !== this.levelVal || others.customLevels !== undefined) startCell(instance);
       instance[BINDINGS] = lines.extend(this[BINDINGS], bindings, instance[SERIALIZERS]);
       if (redact !== undefined && redact !== null) {
         instance[HIDDEN] = [...this[HIDDEN], new HiddenPaths(redact, replacement)];
@@ -227,6 +229,7 @@ export function createPinoCore(parts: CoreParts): PinoCore {
   }
   Object.assign(root, own);
   showInlineWith(root, []);
+  keepCells(root);
 
   return { root, write, counts };
 }

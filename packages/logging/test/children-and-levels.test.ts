@@ -68,6 +68,18 @@ describe("the level", () => {
     expect(lines.map((line) => line.message)).toEqual(["a"]);
   });
 
+  test("of a pino child that is given one is its own, whoever looked before", () => {
+    const { logger, lines } = captureLogs({ level: "info" });
+    const sibling = logger.child({ sibling: 1 });
+    const child = logger.pino.child({}, { level: "debug" });
+    child.debug("seen");
+    sibling.debug("unseen");
+    logger.level = "trace";
+    sibling.trace("seen too");
+    child.trace("unseen");
+    expect(lines.map((line) => line.message)).toEqual(["seen", "seen too"]);
+  });
+
   test("that is not known is refused with what was given", () => {
     const { logger } = captureLogs();
     expect(() => (logger.level = "loud" as LogLevel)).toThrow(LoggerConfigError);
@@ -92,9 +104,20 @@ test("any family of loggers writes what a model of it says", () => {
       of: fc.nat(),
       value: fc.nat(9),
       name: fc.constantFrom("a", "b", "c"),
+      level: fc.option(fc.constantFrom(...LEVELS), { nil: undefined }),
     }),
-    fc.record({ kind: fc.constant("level" as const), of: fc.nat(), level: fc.constantFrom(...LEVELS) }),
-    fc.record({ kind: fc.constant("log" as const), of: fc.nat(), level: fc.constantFrom(...LEVELS.slice(0, 6)) }),
+    fc.record({
+      kind: fc.constant("level" as const),
+      of: fc.nat(),
+      level: fc.constantFrom(...LEVELS),
+      byPino: fc.boolean(),
+    }),
+    fc.record({
+      kind: fc.constant("log" as const),
+      of: fc.nat(),
+      level: fc.constantFrom(...LEVELS.slice(0, 6)),
+      byPino: fc.boolean(),
+    }),
   );
   interface Modelled {
     parent?: Modelled;
@@ -114,14 +137,17 @@ test("any family of loggers writes what a model of it says", () => {
         const one = real[at] as Logger;
         const modelled = model[at] as Modelled;
         if (each.kind === "child") {
-          real.push(one.child({ [each.name]: each.value }));
-          model.push({ parent: modelled, fields: { ...modelled.fields, [each.name]: each.value } });
+          const fields = { ...modelled.fields, [each.name]: each.value };
+          real.push(one.child({ [each.name]: each.value }, { level: each.level }));
+          model.push({ parent: modelled, fields, ...(each.level !== undefined && { own: each.level }) });
         } else if (each.kind === "level") {
-          one.level = each.level;
+          if (each.byPino) one.pino.level = each.level;
+          else one.level = each.level;
           modelled.own = each.level;
         } else {
           const level = each.level as Exclude<LogLevel, "silent">;
-          one[level]("m", { b: 10 });
+          if (each.byPino) one.pino[level]({ b: 10 }, "m");
+          else one[level]("m", { b: 10 });
           const enabled = LEVELS.indexOf(level) >= LEVELS.indexOf(levelOf(modelled));
           expect(one.isLevelEnabled(level)).toBe(enabled);
           if (enabled) expected.push({ level, message: "m", ...modelled.fields, b: 10 });
