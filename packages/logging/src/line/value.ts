@@ -1,6 +1,7 @@
 import { types } from "node:util";
 import type { Limits } from "../config.ts";
 import { isError, writeError } from "./error.ts";
+import { isShortAndPlain } from "./plain-text.ts";
 import { describeReason } from "./reason.ts";
 import type { Redactor } from "./redact.ts";
 
@@ -33,7 +34,7 @@ export class Walk {
 
 // Otherwise a text is its own JSON and holds none of the secrets that redact.ts looks for in texts.
 // The letters before the colon are those that end the names there.
-const NEEDS_CARE = /["\\=\p{Cc}\p{Cs}]|[denstyDENSTY]'? ?:|:\/\/|[Bb](?:earer|asic)\s|BEARER\s|----/u;
+export const NEEDS_CARE: RegExp = /["\\=\p{Cc}\p{Cs}]|[denstyDENSTY]'? ?:|:\/\/|[Bb](?:earer|asic)\s|BEARER\s|----/u;
 /** What has more than these is worth a walk, which keeps count of what it writes. */
 const SIMPLE_ITEMS = 16;
 const REMEMBERED_KEYS = 4096;
@@ -68,7 +69,7 @@ export class ValueWriter {
 
   /** A text as JSON: escaped, its secrets replaced, cut at the limit (or a lower one). */
   text(value: string, maxLength: number = this.#limits.maxStringLength): string {
-    if (value.length <= maxLength && !NEEDS_CARE.test(value)) return `"${value}"`;
+    if (value.length <= maxLength && (isShortAndPlain(value) || !NEEDS_CARE.test(value))) return `"${value}"`;
     return JSON.stringify(this.#clean(value, maxLength));
   }
 
