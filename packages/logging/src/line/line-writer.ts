@@ -2,7 +2,8 @@ import type { Limits } from "../config.ts";
 import { type Bindings, withBindings } from "./bindings.ts";
 import { isError } from "./error.ts";
 import type { Redactor } from "./redact.ts";
-import { DistinctNames, isPairs, ValueWriter, Walk } from "./value.ts";
+import { isPairs } from "./built-in.ts";
+import { DistinctNames, ValueWriter, Walk } from "./value.ts";
 
 /** Functions that turn the value of a field into something else to show, by the field's name; pino's `serializers`. */
 export type Serializers = Readonly<Record<string, ((value: unknown) => unknown) | undefined>>;
