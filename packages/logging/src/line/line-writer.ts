@@ -229,6 +229,8 @@ export class LineWriter {
       const bag = fields;
       walk.ancestors[0] = bag;
       const names = Object.keys(bag);
+      // A promise, a request: it says something, but not by its properties.
+      if (names.length === 0 && !isPlain(bag)) put("fields", this.#values.value(bag, new Walk(walk.budget)));
       const hasError = taken.has("error") || names.includes("error");
       const limit = this.#limits.maxItems;
       const distinct = new DistinctNames((shown) => Object.hasOwn(bag, shown));
