@@ -1,5 +1,6 @@
 import { describeValue } from "@vg/internal";
 import { LoggerConfigError } from "../errors.ts";
+import { toJson } from "./json.ts";
 
 type Censor = (value: unknown, path: string[]) => unknown;
 
@@ -36,7 +37,7 @@ export class HiddenPaths {
     this.#paths = paths.map(parsePath);
     this.#traces = this.#paths.map((path) => {
       const last = path.findLast((segment) => segment !== "*" && !/^\d+$/.test(segment));
-      return last === undefined || last === "err" ? undefined : JSON.stringify(last).slice(1, -1);
+      return last === undefined || last === "err" ? undefined : toJson(last).slice(1, -1);
     });
     this.#censor = typeof censor === "function" ? (censor as Censor) : () => censor ?? replacement;
     this.#remove = remove === true;
@@ -56,7 +57,7 @@ export class HiddenPaths {
       const [first = "*", ...rest] = path;
       for (const name of topNames(document, first)) this.#hide(document, [name, ...rest], 0);
     }
-    return JSON.stringify(document) + (json.endsWith("\n") ? "\n" : "");
+    return toJson(document) + (json.endsWith("\n") ? "\n" : "");
   }
 
   #hide(value: unknown, path: readonly string[], at: number): void {

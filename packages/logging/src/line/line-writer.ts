@@ -1,6 +1,7 @@
 import type { Limits } from "../config.ts";
 import { type Bindings, withBindings } from "./bindings.ts";
 import { isError } from "./error.ts";
+import { toJson } from "./json.ts";
 import type { Redactor } from "./redact.ts";
 import { isPairs } from "./built-in.ts";
 import { DistinctNames, ValueWriter, Walk } from "./value.ts";
@@ -285,7 +286,7 @@ export class LineWriter {
     laid.delete(LEFT_OUT);
 
     const add = (name: string, text: string): boolean => {
-      const member = `,${JSON.stringify(name)}:${text}`;
+      const member = `,${toJson(name)}:${text}`;
       const size = Buffer.byteLength(member);
       if (size > room) return false;
       line += member;
@@ -332,6 +333,6 @@ function freeName(name: string, laid: ReadonlyMap<string, string>, taken: Readon
 
 function join(laid: ReadonlyMap<string, string>): string {
   let out = "";
-  for (const [name, text] of laid) out += `,${JSON.stringify(name)}:${text}`;
+  for (const [name, text] of laid) out += `,${toJson(name)}:${text}`;
   return out;
 }

@@ -2,6 +2,7 @@ import { types } from "node:util";
 import type { Limits } from "../config.ts";
 import { isError, writeError } from "./error.ts";
 import { isShortAndPlain } from "./plain-text.ts";
+import { toJson } from "./json.ts";
 import { describeReason } from "./reason.ts";
 import type { Redactor } from "./redact.ts";
 import { headerSecrets, isSecretEntry } from "./header-lists.ts";
@@ -40,9 +41,6 @@ export class Walk {
 // The line separators are no control characters, but some readers end a line there. The letters before the colon are
 // those that end the names in redact-text.ts.
 const SIGNS_OF_CARE = /["\\=\p{Cc}\p{Cs}\u2028\u2029]|[denstyDENSTY]'? ?:|:\/\/|[Bb](?:earer|asic)\s|BEARER\s|----/u;
-/** What JSON lets stand but some readers of lines and terminals do not. */
-const UNSAFE_IN_LINES = /[\u007f-\u009f\u2028\u2029]/g;
-
 /** False: the text is its own JSON, and holds none of the secrets that redact-text.ts looks for. */
 export function needsCare(text: string): boolean {
   return SIGNS_OF_CARE.test(text) || (hasLongWord(text) && hasTokenSign(text));
@@ -78,7 +76,7 @@ export class ValueWriter {
     this.#special = special;
     this.#simpleItems = Math.min(limits.maxItems, SIMPLE_ITEMS);
     this.#scrubsAll = redactor.scrubsAll;
-    this.redacted = JSON.stringify(redactor.replacement);
+    this.redacted = toJson(redactor.replacement);
   }
 
   key(name: string): Key {
@@ -90,7 +88,7 @@ export class ValueWriter {
     if (value.length <= maxLength && !this.#scrubsAll && (isShortAndPlain(value) || !needsCare(value))) {
       return `"${value}"`;
     }
-    return quoted(this.#clean(value, maxLength));
+    return toJson(this.#clean(value, maxLength));
   }
 
   #clean(value: string, maxLength: number): string {
@@ -363,7 +361,7 @@ export class ValueWriter {
     const secret = this.#redactor.isSecret(shown);
     const key: Key = {
       name: shown,
-      prefix: `,${quoted(shown)}:`,
+      prefix: `,${toJson(shown)}:`,
       secret,
       altered,
       special: altered || this.#special.has(name),
@@ -398,7 +396,7 @@ export class DistinctNames {
   }
 
   prefix(key: Key): string {
-    return `,${quoted(this.name(key))}:`;
+    return `,${toJson(this.name(key))}:`;
   }
 }
 
@@ -406,12 +404,6 @@ function leftOut(count: number, isTaken: (name: string) => boolean): string {
   let name = "[left out]";
   while (isTaken(name)) name = `[${name}]`;
   return `,"${name}":${count}`;
-}
-
-/** A text as JSON that no reader of lines takes for two, and no terminal for an instruction. */
-function quoted(text: string): string {
-  const json = JSON.stringify(text);
-  return json.replace(UNSAFE_IN_LINES, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
 const mapSize = Object.getOwnPropertyDescriptor(Map.prototype, "size")?.get as () => number;
