@@ -40,6 +40,10 @@ export function isSecretEntry(object: object, property: string, isSecret: (name:
 }
 
 function textOf(object: object, property: string): string | undefined {
-  const value: unknown = Object.getOwnPropertyDescriptor(object, property)?.value;
-  return typeof value === "string" ? value : undefined;
+  try {
+    const value: unknown = Object.getOwnPropertyDescriptor(object, property)?.value;
+    return typeof value === "string" ? value : undefined;
+  } catch {
+    return undefined;
+  }
 }

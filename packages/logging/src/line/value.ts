@@ -160,12 +160,12 @@ export class ValueWriter {
         out += leftOut(names.length - i, (taken) => Object.hasOwn(object, taken));
         break;
       }
-      const key = this.key(name);
-      const member = this.#member(object, name, key, walk);
       // What is not shown costs time all the same.
       walk.budget--;
+      const member = this.#member(object, name, walk);
       if (member === undefined) continue;
       shown++;
+      const key = this.key(name);
       let { prefix } = key;
       if (key.altered) prefix = (distinct ??= new DistinctNames((taken) => Object.hasOwn(object, taken))).prefix(key);
       walk.budget -= prefix.length;
@@ -174,18 +174,23 @@ export class ValueWriter {
     return out;
   }
 
-  /** One property; a getter that throws spoils only its own place. */
-  #member(object: object, name: string, key: Key, walk: Walk): string | undefined {
-    let { secret } = key;
+  /** One property; a getter that throws spoils only its own place. Of what is not shown, the name is not learned. */
+  #member(object: object, name: string, walk: Walk): string | undefined {
     try {
-      if (key.suspect && !secret) secret = isSecretEntry(object, name, this.#isSecret);
       const value = (object as Record<string, unknown>)[name];
-      if (secret && value !== undefined && value !== null) return this.redacted;
+      if (value === null) return "null";
+      if (value === undefined || typeof value === "function" || typeof value === "symbol") return undefined;
+      if (this.#hides(object, name)) return this.redacted;
       return this.value(value, walk);
     } catch (reason) {
       // What the getter of a secret says may be the secret.
-      return secret ? this.redacted : this.unreadable(reason);
+      return this.#hides(object, name) ? this.redacted : this.unreadable(reason);
     }
+  }
+
+  #hides(object: object, name: string): boolean {
+    const { secret, suspect } = this.key(name);
+    return secret || (suspect && isSecretEntry(object, name, this.#isSecret));
   }
 
   /** The mark for what could not be read. */
@@ -278,9 +283,9 @@ export class ValueWriter {
     return undefined;
   }
 
-  #list(values: readonly unknown[], walk: Walk): string {
+  /** @param length of the whole, of which the values may be only those that can be shown */
+  #list(values: readonly unknown[], walk: Walk, length: number = values.length): string {
     let out = "";
-    const { length } = values;
     const secrets = headerSecrets(values, this.#isSecret);
     for (let i = 0; i < length; i++) {
       if (i >= this.#limits.maxItems || walk.budget <= 0) {
@@ -309,9 +314,7 @@ export class ValueWriter {
       if (some.length > this.#limits.maxItems) break;
       some.push(value);
     }
-    // As long as the set, for the count of what is left out; the rest of it is never looked at.
-    some.length = sizeOf(set);
-    return this.#list(some, walk);
+    return this.#list(some, walk, sizeOf(set));
   }
 
   /** In a list of pairs, as headers often are, one that starts with a secret's name. */
@@ -332,9 +335,7 @@ export class ValueWriter {
       entries.push(entry);
     }
     if (entries.some(([name]) => typeof name !== "string")) {
-      const pairs: unknown[] = entries;
-      pairs.length = size;
-      return this.#list(pairs, walk);
+      return this.#list(entries, walk, size);
     }
     let out = "";
     let shown = 0;
