@@ -1,3 +1,4 @@
+import { types } from "node:util";
 import { checkOptions, describeValue } from "@vg/internal";
 import { type BufferOptions, type Buffering, checkBuffer } from "./destination/buffering.ts";
 import { LoggerConfigError } from "./errors.ts";
@@ -22,8 +23,13 @@ export interface RedactOptions {
   keys?: readonly string[] | undefined;
   /** Names of fields to show although they are on the built-in list. Default: none. */
   allow?: readonly string[] | undefined;
-  /** Also hide secrets inside text: passwords in URLs, `password=…`, `Bearer …`, private keys. Default: true. */
+  /** Also hide secrets inside text: passwords in URLs, `password=…`, `Bearer …`, known tokens, keys. Default: true. */
   text?: boolean | undefined;
+  /**
+   * What else to hide inside text: every match is replaced whole. They are tried on every text, cut 4,096 characters
+   * beyond `maxStringLength`, so what they cost is yours. A text on which one fails is hidden whole. Default: none.
+   */
+  patterns?: readonly RegExp[] | undefined;
   /** What is shown in place of a secret. Default: `"[redacted]"`. */
   replacement?: string | undefined;
 }
@@ -172,6 +178,7 @@ function checkRedact(value: unknown): Settings["redact"] {
     keys: checkNames("redact.keys", "fields", check.raw("keys")),
     allow: checkNames("redact.allow", "fields", check.raw("allow")),
     text: check.boolean("text", { fallback: true }),
+    patterns: checkPatterns(check.raw("patterns")),
     replacement: check.string("replacement", { fallback: "[redacted]" }),
   };
   check.noOthers();
@@ -182,6 +189,19 @@ function checkNames(option: string, of: string, value: unknown): readonly string
   if (value === undefined) return [];
   if (Array.isArray(value) && value.every((name) => typeof name === "string" && name !== "")) return [...value];
   throw fail(`createLogger: ${option} must be an array of names of ${of}, got ${describeValue(value)}.`);
+}
+
+function checkPatterns(value: unknown): readonly RegExp[] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value) || !value.every((pattern) => types.isRegExp(pattern))) {
+    throw fail(`createLogger: redact.patterns must be an array of regular expressions, got ${describeValue(value)}.`);
+  }
+  const patterns: readonly RegExp[] = [...value];
+  const empty = patterns.find(({ source, flags }) => new RegExp(source, flags.replace(/[gy]/g, "")).test(""));
+  if (empty === undefined) return patterns;
+  throw fail(
+    `createLogger: redact.patterns has ${String(empty)}, which matches an empty text and so hides everything.`,
+  );
 }
 
 function checkBase(value: unknown): object {

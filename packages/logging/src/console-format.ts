@@ -12,8 +12,11 @@ const COLORS: Record<string, string> = {
 const DIM = "\u001b[2m";
 const RESET = "\u001b[0m";
 
-/** What drives a terminal, ends a line, turns the direction of writing or can't be seen: no value may do that. */
-const UNSAFE = /[\p{Cc}\u061c\u200b-\u200f\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]/gu;
+/**
+ * What drives a terminal, ends a line, turns the direction of writing or can't be seen: no value may do that. Controls,
+ * formats (bidirectional, zero-width, tags), separators, half pairs, and letters without a shape.
+ */
+const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0]/gu;
 
 /**
  * For people: `time LEVEL message name=value … folder/file.ts:12`, and the stack of an error as an indented block below.
@@ -39,7 +42,13 @@ export function createConsoleFormat(color: boolean): (line: string) => string {
   };
 }
 
-/** The convention of Node: FORCE_COLOR decides, then NO_COLOR, then whether there is a terminal that can. */
+/** What Node takes for a wish for colours; the higher levels are of more colours than a log needs. */
+const FORCED: ReadonlySet<string> = new Set(["", "1", "true", "2", "3"]);
+
+/**
+ * The convention of Node: FORCE_COLOR decides, then NO_COLOR, then whether there is a terminal that can. CI plays no part:
+ * what it captures is no terminal, and if it has one, it shows colours.
+ */
 export function wantsColor(
   option: "auto" | "always" | "never",
   destination: string | number | LogDestination,
@@ -47,8 +56,8 @@ export function wantsColor(
 ): boolean {
   if (option !== "auto") return option === "always";
   const force = env["FORCE_COLOR"];
-  if (force !== undefined) return force !== "0" && force.toLowerCase() !== "false";
-  if (env["NO_COLOR"] !== undefined && env["NO_COLOR"] !== "") return false;
+  if (force !== undefined) return FORCED.has(force.toLowerCase());
+  if ((env["NO_COLOR"] ?? "") !== "" || (env["NODE_DISABLE_COLORS"] ?? "") !== "") return false;
   if (env["TERM"] === "dumb") return false;
   if (typeof destination === "number") return isatty(destination);
   return typeof destination === "object" && (destination as { isTTY?: unknown }).isTTY === true;
@@ -110,6 +119,7 @@ function safe(text: string): string {
     if (character === "\n") return "\\n";
     if (character === "\r") return "\\r";
     if (character === "\t") return "\\t";
-    return `\\u${code.toString(16).padStart(4, "0")}`;
+    const digits = code.toString(16).padStart(4, "0");
+    return code > 0xffff ? `\\u{${digits}}` : `\\u${digits}`;
   });
 }

@@ -119,7 +119,7 @@ export function createPinoCore(parts: CoreParts): PinoCore {
     let carried = instance[BINDINGS];
     if (hooks.ambient !== undefined) carried = hooks.ambient(carried);
     if (suppressed > 0) carried = withBindings(carried, new Map([[SUPPRESSED, String(suppressed)]]));
-    const message = messageOf(text, error, fields);
+    const message = typeof text === "string" ? text : messageOf(text, error, fields, inlineOf(instance[HIDDEN]));
     let line = lines.write(headOf(label) + time, caller, message, carried, error, fixed, fields, instance[SERIALIZERS]);
     for (const hidden of instance[HIDDEN]) line = hidden.apply(line);
     return present === undefined ? line : present(line);

@@ -77,6 +77,16 @@ test.each([
   "\u200d",
   "\u2060",
   "\u0000",
+  "\u00ad",
+  "\u202a",
+  "\u2066",
+  "\u2069",
+  "\u206f",
+  "\ufeff",
+  "\ufff9",
+  "\u3164",
+  "\u{e0041}",
+  "\ud800",
 ])("%j in any place can neither end the line nor drive the terminal", (nasty) => {
   const { logger, texts } = consoleLines();
   logger.child({ carried: nasty }).info(`m${nasty}`, { [`k${nasty}`]: nasty, deep: { [nasty]: [nasty] } });
@@ -87,7 +97,7 @@ test.each([
   expect(texts[0]?.indexOf("\n")).toBe((texts[0]?.length ?? 0) - 1);
   for (const text of texts) {
     for (const line of text.slice(0, -1).split("\n").slice(1)) expect(line).toMatch(/^ {4}/);
-    expect(text.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\u061c\u200b-\u200d\u2028\u2029\u202e\u2060]/u);
+    expect(text.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\u3164]/u);
   }
 });
 
@@ -107,6 +117,16 @@ describe("colours", () => {
   test.each([
     [{ FORCE_COLOR: "1" }, false, true],
     [{ FORCE_COLOR: "0" }, true, false],
+    [{ FORCE_COLOR: "" }, false, true],
+    [{ FORCE_COLOR: "2" }, false, true],
+    [{ FORCE_COLOR: "3" }, false, true],
+    [{ FORCE_COLOR: "true" }, false, true],
+    [{ FORCE_COLOR: "false" }, true, false],
+    [{ FORCE_COLOR: "no" }, true, false],
+    [{ FORCE_COLOR: "1", TERM: "dumb" }, false, true],
+    [{ NODE_DISABLE_COLORS: "1" }, true, false],
+    [{ CI: "true" }, false, false],
+    [{ CI: "true" }, true, true],
     [{ NO_COLOR: "1" }, true, false],
     [{ NO_COLOR: "" }, true, true],
     [{ NO_COLOR: "1", FORCE_COLOR: "1" }, false, true],

@@ -1,3 +1,5 @@
+import { toJson } from "./json.ts";
+
 /**
  * Fields that a logger carries, as text: serialised once, when the logger is made, with every name once. A field that
  * is set again further down the line of children replaces the earlier one.
@@ -13,7 +15,7 @@ export class Bindings {
     this.names = names;
     this.values = values;
     let text = "";
-    for (let i = 0; i < names.length; i++) text += `,${JSON.stringify(names[i])}:${values[i]}`;
+    for (let i = 0; i < names.length; i++) text += `,${toJson(names[i])}:${values[i]}`;
     this.text = text;
   }
 }

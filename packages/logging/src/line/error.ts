@@ -4,6 +4,8 @@ import { describeReason } from "./reason.ts";
 /** The part of ValueWriter that errors need. */
 interface Writer<W> {
   text(value: string): string;
+  inline(value: unknown): string;
+  unreadable(reason: unknown): string;
   value(value: unknown, walk: W): string | undefined;
   members(object: object, walk: W, skip?: ReadonlySet<string>): string;
 }
@@ -17,11 +19,23 @@ export function isError(value: unknown): value is Error {
   }
 }
 
-const OWN_PLACE: ReadonlySet<string> = new Set(["name", "type", "message", "stack", "code", "cause", "errors"]);
+/** Properties that have a place of their own, or that aren't enumerable, so that `members` can't be left to find them. */
+const OWN_PLACE: ReadonlySet<string> = new Set([
+  "name",
+  "type",
+  "field.type",
+  "message",
+  "stack",
+  "code",
+  "cause",
+  "errors",
+  "error",
+  "suppressed",
+]);
 
 /**
- * An error as `{type, message, stack, code?, …its own fields, errors?, cause?}`. Nothing is written to it, so frozen
- * ones will do. A property that throws is shown as the words that it threw.
+ * An error as `{type, message, stack, code?, …its own fields, errors?, error?, suppressed?, cause?}`. Nothing is written
+ * to it, so frozen ones will do. A property that throws is shown as the words that it threw.
  */
 export function writeError<W>(error: Error, writer: Writer<W>, walk: W): string {
   const own = (name: string): unknown => {
@@ -31,8 +45,18 @@ export function writeError<W>(error: Error, writer: Writer<W>, walk: W): string 
       return `[unreadable: ${describeReason(reason)}]`;
     }
   };
+  const has = (name: string): boolean => {
+    try {
+      return Object.hasOwn(error, name);
+    } catch {
+      return false;
+    }
+  };
+  // What should be a text is shown as one, whatever it is.
   const asText = (value: unknown): string | undefined =>
-    value === undefined ? undefined : writer.value(typeof value === "string" ? value : describeReason(value), walk);
+    value === undefined
+      ? undefined
+      : writer.value(typeof value === "string" ? value : value === null ? "null" : writer.inline(value), walk);
 
   let out = `"type":${writer.text(typeOf(error))},"message":${asText(own("message")) ?? '""'}`;
   const add = (name: string, text: string | undefined): void => {
@@ -41,10 +65,16 @@ export function writeError<W>(error: Error, writer: Writer<W>, walk: W): string 
   add("stack", asText(own("stack")));
   add("code", writer.value(own("code"), walk));
   // Some parsers give their errors a `type` of their own.
-  if (Object.hasOwn(error, "type")) add("field.type", writer.value(own("type"), walk));
-  out += writer.members(error, walk, OWN_PLACE);
-  // An AggregateError's list is not enumerable, so `members` can't be left to find it.
+  if (has("type")) add("field.type", writer.value(own("type"), walk));
+  else if (has("field.type")) add("field.type", writer.value(own("field.type"), walk));
+  try {
+    out += writer.members(error, walk, OWN_PLACE);
+  } catch (reason) {
+    add("[its fields]", writer.unreadable(reason));
+  }
+  // Of an AggregateError, and of a SuppressedError: what went wrong, and what had gone wrong before.
   add("errors", writer.value(own("errors"), walk));
+  for (const name of ["error", "suppressed"]) if (has(name)) add(name, writer.value(own(name), walk));
   add("cause", writer.value(own("cause"), walk));
   return `{${out}}`;
 }
@@ -55,7 +85,8 @@ function typeOf(error: Error): string {
     const name: unknown = error.name;
     if (typeof name === "string" && name !== "" && name !== "Error") return name;
     const constructor: unknown = error.constructor;
-    return typeof constructor === "function" && constructor.name !== "" ? constructor.name : "Error";
+    const called: unknown = typeof constructor === "function" ? constructor.name : "";
+    return typeof called === "string" && called !== "" ? called : "Error";
   } catch {
     return "Error";
   }

@@ -1,10 +1,13 @@
 import { describeValue } from "@vg/internal";
 import { LoggerConfigError } from "../errors.ts";
+import { toJson } from "./json.ts";
 
 type Censor = (value: unknown, path: string[]) => unknown;
 
 /** What the line itself says can't be hidden; a field of such a name is shown as `field.<name>`. */
 const RESERVED = new Set(["level", "time", "caller", "message"]);
+/** Of what a censor makes of a value; or else as long as the value. */
+const LONGEST_CENSORED = 64;
 const SEGMENT = /^(?:\.?([^.[\]]+)|\[(\*|\d+)\]|\["([^"]*)"\]|\['([^']*)'\])/;
 
 /**
@@ -34,22 +37,27 @@ export class HiddenPaths {
     this.#paths = paths.map(parsePath);
     this.#traces = this.#paths.map((path) => {
       const last = path.findLast((segment) => segment !== "*" && !/^\d+$/.test(segment));
-      return last === undefined || last === "err" ? undefined : JSON.stringify(last).slice(1, -1);
+      return last === undefined || last === "err" ? undefined : toJson(last).slice(1, -1);
     });
     this.#censor = typeof censor === "function" ? (censor as Censor) : () => censor ?? replacement;
     this.#remove = remove === true;
   }
 
-  /** @param json a document; a newline at its end is kept */
+  /** @param json a document, or another text, which is left as it is; a newline at its end is kept */
   apply(json: string): string {
     if (!this.#traces.some((trace) => trace === undefined || json.includes(trace))) return json;
-    const document: unknown = JSON.parse(json);
+    let document: unknown;
+    try {
+      document = JSON.parse(json);
+    } catch {
+      // What an error says of itself, in a message.
+    }
     if (typeof document !== "object" || document === null) return json;
     for (const path of this.#paths) {
       const [first = "*", ...rest] = path;
       for (const name of topNames(document, first)) this.#hide(document, [name, ...rest], 0);
     }
-    return JSON.stringify(document) + (json.endsWith("\n") ? "\n" : "");
+    return toJson(document) + (json.endsWith("\n") ? "\n" : "");
   }
 
   #hide(value: unknown, path: readonly string[], at: number): void {
@@ -68,11 +76,14 @@ export class HiddenPaths {
   #censored(value: unknown, path: string[]): unknown {
     try {
       const shown = this.#censor(value, path);
-      // Undefined is left out of the line; what JSON can't hold must not spoil it.
-      return shown === undefined ? undefined : JSON.parse(JSON.stringify(shown));
+      if (shown === undefined) return undefined;
+      // What JSON can't hold must not spoil the line, nor what is long its bounds.
+      const text = JSON.stringify(shown);
+      if (text.length <= Math.max(LONGEST_CENSORED, JSON.stringify(value).length)) return JSON.parse(text);
     } catch {
-      return "[redacted]";
+      // Hidden, as below.
     }
+    return "[redacted]";
   }
 }
 

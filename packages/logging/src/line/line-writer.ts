@@ -1,8 +1,10 @@
 import type { Limits } from "../config.ts";
 import { type Bindings, withBindings } from "./bindings.ts";
 import { isError } from "./error.ts";
+import { toJson } from "./json.ts";
 import type { Redactor } from "./redact.ts";
-import { DistinctNames, isPairs, ValueWriter, Walk } from "./value.ts";
+import { isPairs } from "./built-in.ts";
+import { DistinctNames, ValueWriter, Walk } from "./value.ts";
 
 /** Functions that turn the value of a field into something else to show, by the field's name; pino's `serializers`. */
 export type Serializers = Readonly<Record<string, ((value: unknown) => unknown) | undefined>>;
@@ -234,6 +236,8 @@ export class LineWriter {
       const bag = fields;
       walk.ancestors[0] = bag;
       const names = Object.keys(bag);
+      // A promise, a request: it says something, but not by its properties.
+      if (names.length === 0 && !isPlain(bag)) put("fields", this.#values.value(bag, new Walk(walk.budget)));
       const hasError = taken.has("error") || names.includes("error");
       const limit = this.#limits.maxItems;
       const distinct = new DistinctNames((shown) => Object.hasOwn(bag, shown));
@@ -289,7 +293,7 @@ export class LineWriter {
     laid.delete(LEFT_OUT);
 
     const add = (name: string, text: string): boolean => {
-      const member = `,${JSON.stringify(name)}:${text}`;
+      const member = `,${toJson(name)}:${text}`;
       const size = Buffer.byteLength(member);
       if (size > room) return false;
       line += member;
@@ -336,6 +340,6 @@ function freeName(name: string, laid: ReadonlyMap<string, string>, taken: Readon
 
 function join(laid: ReadonlyMap<string, string>): string {
   let out = "";
-  for (const [name, text] of laid) out += `,${JSON.stringify(name)}:${text}`;
+  for (const [name, text] of laid) out += `,${toJson(name)}:${text}`;
   return out;
 }

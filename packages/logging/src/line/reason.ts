@@ -4,7 +4,8 @@ const LONGEST = 200;
 export function describeReason(reason: unknown): string {
   try {
     const said: unknown = reason instanceof Error ? reason.message : reason;
-    const text = String(said);
+    // A list as a text is as long as it likes.
+    const text = Array.isArray(said) ? `a list of ${said.length}` : String(said);
     return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
   } catch {
     return "it threw something that can't be read either";

@@ -1,25 +1,30 @@
+import { hasLongWord, hasTokenSign, hideTokens } from "./tokens.ts";
+
 /**
- * Secrets inside text: passwords in URLs, `password=…`, headers, members of JSON, keys.
+ * Secrets inside text: passwords and signatures in URLs, `password=…`, headers, members of JSON, keys, tokens.
  *
  * Every step takes time in proportion to the text, whatever the text: no pattern has a repetition inside a repetition
  * over the same letters, and what needs to look far ahead is a loop.
  */
 
 const NAMES =
-  "passw(?:or)?d|passphrase|pwd|secret|token|(?:api|private|access)[-_]?key|authorization|(?:set-?)?cookies?";
+  "passw(?:or)?d|passphrase|pwd|secret|token|(?:api|private|access|account)[-_]?key|authorization|(?:set-?)?cookies?";
 /** One look that tells most texts to be none of the business of the patterns with names. */
-const ANY_NAME = /passw|passphrase|pwd|secret|token|(?:api|private|access)[-_]?key|authorization|cookie/i;
+const ANY_NAME = /passw|passphrase|pwd|secret|token|(?:api|private|access|account)[-_]?key|authorization|cookie/i;
 
 // A quote that is never closed reaches to the end, where the text was cut; so this never fails, nor tries twice.
 const QUOTED = String.raw`'(?:[^'\\]|\\[\s\S]?)*(?:'|$)|"(?:[^"\\]|\\[\s\S]?)*(?:"|$)`;
 const ASSIGNMENT = new RegExp(String.raw`((?:${NAMES})\s*=\s*)(?:${QUOTED}|[^\s&;,'"]+)`, "gi");
+/** Parameters of a URL that are secrets only there. */
+const PARAMETER =
+  /([?&;](?:sig|signature|x-(?:amz|goog)-signature|jwt|otp|client_assertion|code_verifier|samlresponse)=)[^\s&;#"'<>]+/gi;
 /** A header takes the rest of its line; the scheme of a credential may be seen. */
 const HEADER = new RegExp(
   String.raw`((?:authorization|cookie)[ \t]*:[ \t]*(?:(?:bearer|basic|token|digest|negotiate|hmac|apikey)[ \t]+)?)(?:${QUOTED}|[^\r\n"'\\]+)`,
   "gi",
 );
 const LABELLED = new RegExp(
-  String.raw`((?:passw(?:or)?d|passphrase|pwd|secret|[-_]token|(?:api|private|access)[-_]?key)[ \t]*:[ \t]*)(?:${QUOTED}|[^\s"']+)`,
+  String.raw`((?:passw(?:or)?d|passphrase|pwd|secret|[-_]token|(?:api|private|access|account)[-_]?key)[ \t]*:[ \t]*)(?:${QUOTED}|[^\s"']+)`,
   "gi",
 );
 // "Unexpected token: foo" is prose: after this word alone, only what looks like one is taken for a token.
@@ -47,11 +52,15 @@ export function createTextScrubber(replacement: string): (text: string, isCut: b
         clean = clean.replace(HEADER, keepFirst).replace(LABELLED, keepFirst).replace(LABELLED_TOKEN, keepFirst);
       }
     }
+    if (clean.includes("=") && (clean.includes("?") || clean.includes("&")))
+      clean = clean.replace(PARAMETER, keepFirst);
     if (clean.includes("PRIVATE KEY")) {
       clean = clean.replace(PRIVATE_KEY, (_, begin: string, end: string) => begin + replacement + end);
     }
-    if (!(clean.includes("earer") || clean.includes("asic") || clean.includes("BEARER"))) return clean;
-    return clean.replace(CREDENTIALS, keepFirst);
+    if (clean.includes("earer") || clean.includes("asic") || clean.includes("BEARER")) {
+      clean = clean.replace(CREDENTIALS, keepFirst);
+    }
+    return hasLongWord(clean) && hasTokenSign(clean) ? hideTokens(clean, replacement, isCut) : clean;
   };
 }
 

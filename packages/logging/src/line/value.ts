@@ -2,8 +2,12 @@ import { types } from "node:util";
 import type { Limits } from "../config.ts";
 import { isError, writeError } from "./error.ts";
 import { isShortAndPlain } from "./plain-text.ts";
+import { toJson } from "./json.ts";
 import { describeReason } from "./reason.ts";
 import type { Redactor } from "./redact.ts";
+import { headerSecrets, isSecretEntry } from "./header-lists.ts";
+import { hasLongWord, hasTokenSign } from "./tokens.ts";
+import { binary, grouped, isPairs, tagOf } from "./built-in.ts";
 
 /** What is known of a field's name; learned once a name. */
 export interface Key {
@@ -16,6 +20,8 @@ export interface Key {
   readonly altered: boolean;
   /** The line itself has a meaning for this name, or it was altered: a field of this name needs a closer look. */
   readonly special: boolean;
+  /** An object with this name in it is no simple one: it is secret or altered, or the value that goes with a name. */
+  readonly suspect: boolean;
 }
 
 const NOTHING: object = Object.freeze({});
@@ -32,11 +38,18 @@ export class Walk {
   }
 }
 
-// Otherwise a text is its own JSON and holds none of the secrets that redact.ts looks for in texts.
-// The letters before the colon are those that end the names there.
-export const NEEDS_CARE: RegExp = /["\\=\p{Cc}\p{Cs}]|[denstyDENSTY]'? ?:|:\/\/|[Bb](?:earer|asic)\s|BEARER\s|----/u;
+// The line separators are no control characters, but some readers end a line there. The letters before the colon are
+// those that end the names in redact-text.ts.
+const SIGNS_OF_CARE = /["\\=\p{Cc}\p{Cs}\u2028\u2029]|[denstyDENSTY]'? ?:|:\/\/|[Bb](?:earer|asic)\s|BEARER\s|----/u;
+/** False: the text is its own JSON, and holds none of the secrets that redact-text.ts looks for. */
+export function needsCare(text: string): boolean {
+  return SIGNS_OF_CARE.test(text) || (hasLongWord(text) && hasTokenSign(text));
+}
+
 /** What has more than these is worth a walk, which keeps count of what it writes. */
 const SIMPLE_ITEMS = 16;
+/** Of something that stands for a text, this much is shown. */
+const LONGEST_INLINE = 1024;
 const REMEMBERED_KEYS = 4096;
 const LONGEST_KEY = 128;
 // A secret that straddles the cut must be seen whole before the rest is cut off.
@@ -51,7 +64,9 @@ export class ValueWriter {
   readonly #redactor: Redactor;
   readonly #special: ReadonlySet<string>;
   readonly #simpleItems: number;
+  readonly #scrubsAll: boolean;
   readonly #keys = new Map<string, Key>();
+  readonly #isSecret = (name: string): boolean => this.key(name).secret;
   /** The JSON text that stands for a secret. */
   readonly redacted: string;
 
@@ -60,7 +75,8 @@ export class ValueWriter {
     this.#redactor = redactor;
     this.#special = special;
     this.#simpleItems = Math.min(limits.maxItems, SIMPLE_ITEMS);
-    this.redacted = JSON.stringify(redactor.replacement);
+    this.#scrubsAll = redactor.scrubsAll;
+    this.redacted = toJson(redactor.replacement);
   }
 
   key(name: string): Key {
@@ -69,18 +85,23 @@ export class ValueWriter {
 
   /** A text as JSON: escaped, its secrets replaced, cut at the limit (or a lower one). */
   text(value: string, maxLength: number = this.#limits.maxStringLength): string {
-    if (value.length <= maxLength && (isShortAndPlain(value) || !NEEDS_CARE.test(value))) return `"${value}"`;
-    return JSON.stringify(this.#clean(value, maxLength));
+    if (value.length <= maxLength && !this.#scrubsAll && (isShortAndPlain(value) || !needsCare(value))) {
+      return `"${value}"`;
+    }
+    return toJson(this.#clean(value, maxLength));
   }
 
   #clean(value: string, maxLength: number): string {
     const isCut = value.length > maxLength + SCRUB_BEYOND_CUT;
     const clean = this.#redactor.scrub(isCut ? value.slice(0, maxLength + SCRUB_BEYOND_CUT) : value, isCut);
-    return isCut || clean.length > maxLength ? `${clean.slice(0, maxLength)}…[${value.length} characters]` : clean;
+    if (!isCut && clean.length <= maxLength) return clean;
+    // Not in the middle of a pair of surrogates.
+    const end = /[\ud800-\udbff]/.test(clean.charAt(maxLength - 1)) ? maxLength - 1 : maxLength;
+    return `${clean.slice(0, end)}…[${value.length} characters]`;
   }
 
   /** A value as one text, for the placeholders of a message: JSON, or what an error says. */
-  inline(value: unknown, budget: number): string {
+  inline(value: unknown, budget: number = LONGEST_INLINE): string {
     try {
       if (isError(value)) return String(value);
     } catch {
@@ -91,8 +112,9 @@ export class ValueWriter {
 
   /** A value as JSON, or `undefined` where JSON has nothing to show: undefined, functions and symbols. */
   value(value: unknown, walk: Walk): string | undefined {
+    const before = walk.budget;
     const text = this.#write(value, walk);
-    if (text !== undefined && typeof value !== "object") walk.budget -= text.length;
+    if (text !== undefined) walk.budget = Math.min(walk.budget, before - text.length);
     return text;
   }
 
@@ -100,7 +122,7 @@ export class ValueWriter {
   simple(value: object): string | undefined {
     let out = "";
     if (Array.isArray(value)) {
-      if (value.length > this.#simpleItems) return undefined;
+      if (value.length > this.#simpleItems || headerSecrets(value, this.#isSecret) !== undefined) return undefined;
       for (let i = 0; i < value.length; i++) {
         const text = this.#simpleText(value[i]);
         if (text === undefined) return undefined;
@@ -114,7 +136,7 @@ export class ValueWriter {
     for (const name of names) {
       const key = this.key(name);
       const text = this.#simpleText((value as Record<string, unknown>)[name]);
-      if (text === undefined || key.secret || key.altered) return undefined;
+      if (text === undefined || key.suspect) return undefined;
       out += key.prefix + text;
     }
     return `{${out.slice(1)}}`;
@@ -131,12 +153,15 @@ export class ValueWriter {
     let shown = 0;
     const names = Object.keys(object);
     let distinct: DistinctNames | undefined;
-    for (const name of names) {
+    for (let i = 0; i < names.length; i++) {
+      const name = names[i] as string;
       if (skip?.has(name) === true) continue;
       if (shown >= this.#limits.maxItems || walk.budget <= 0) {
-        out += `,"[left out]":${names.length - shown}`;
+        out += leftOut(names.length - i, (taken) => Object.hasOwn(object, taken));
         break;
       }
+      // What is not shown costs time all the same.
+      walk.budget--;
       const member = this.#member(object, name, walk);
       if (member === undefined) continue;
       shown++;
@@ -149,17 +174,23 @@ export class ValueWriter {
     return out;
   }
 
-  /** One property; a getter that throws spoils only its own place. */
+  /** One property; a getter that throws spoils only its own place. Of what is not shown, the name is not learned. */
   #member(object: object, name: string, walk: Walk): string | undefined {
-    const { secret } = this.key(name);
     try {
       const value = (object as Record<string, unknown>)[name];
-      if (secret && value !== undefined && value !== null) return this.redacted;
+      if (value === null) return "null";
+      if (value === undefined || typeof value === "function" || typeof value === "symbol") return undefined;
+      if (this.#hides(object, name)) return this.redacted;
       return this.value(value, walk);
     } catch (reason) {
       // What the getter of a secret says may be the secret.
-      return secret ? this.redacted : this.unreadable(reason);
+      return this.#hides(object, name) ? this.redacted : this.unreadable(reason);
     }
+  }
+
+  #hides(object: object, name: string): boolean {
+    const { secret, suspect } = this.key(name);
+    return secret || (suspect && isSecretEntry(object, name, this.#isSecret));
   }
 
   /** The mark for what could not be read. */
@@ -197,7 +228,6 @@ export class ValueWriter {
     if (ancestors.includes(value)) return '"[circular]"';
     if (ancestors.length > this.#limits.maxDepth) return '"[too deep]"';
     if (walk.budget <= 0) return '"[left out]"';
-    walk.budget -= 2;
     ancestors.push(value);
     try {
       return this.#structure(value, walk);
@@ -209,9 +239,10 @@ export class ValueWriter {
   }
 
   #structure(value: object, walk: Walk): string {
-    if (Array.isArray(value)) return this.#list(value, value.length, walk);
+    if (Array.isArray(value)) return this.#list(value, walk);
     const prototype: unknown = Object.getPrototypeOf(value);
-    if (prototype !== Object.prototype && prototype !== null) {
+    const isPlain = prototype === Object.prototype || prototype === null;
+    if (!isPlain) {
       const known = this.#builtIn(value, walk);
       if (known !== undefined) return known;
     }
@@ -221,38 +252,69 @@ export class ValueWriter {
       // An object that stands for itself (`toJSON() { return this }`) is no circle.
       if (replacement !== value) return this.#write(replacement, walk) ?? "null";
     }
-    return `{${this.members(value, walk).slice(1)}}`;
+    const members = this.members(value, walk);
+    return members === "" && !isPlain ? this.#empty(value, walk) : `{${members.slice(1)}}`;
+  }
+
+  /** What has no properties of its own is shown by what it is: a promise, a generator, a request. */
+  #empty(value: object, walk: Walk): string {
+    const tag = tagOf(value);
+    if (tag === "Object") return "{}";
+    const shown = tag === "Request" ? ["method", "url"] : tag === "Response" ? ["status", "url"] : [];
+    if (shown.length === 0) return this.text(`[${tag}]`);
+    const picked = Object.fromEntries(shown.map((name) => [name, (value as Record<string, unknown>)[name]]));
+    return `{${this.members(picked, walk).slice(1)}}`;
   }
 
   /** What `JSON.stringify` shows as `{}`, as a list of bytes or not at all, although it says something. */
   #builtIn(value: object, walk: Walk): string | undefined {
     if (isError(value)) return writeError(value, this, walk);
+    // Methods and getters of the built-in classes, as an object's own may say anything.
     if (types.isDate(value)) {
-      return Number.isNaN(value.getTime()) ? '"Invalid Date"' : `"${Date.prototype.toISOString.call(value)}"`;
+      const time = Date.prototype.getTime.call(value);
+      return Number.isNaN(time) ? '"Invalid Date"' : `"${new Date(time).toISOString()}"`;
     }
-    if (ArrayBuffer.isView(value)) return binary(types.isTypedArray(value) ? nameOf(value) : "DataView", value);
-    if (types.isAnyArrayBuffer(value)) return binary("ArrayBuffer", value);
+    if (ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value)) return this.text(binary(value));
     if (types.isMap(value)) return this.#map(value, walk);
-    if (isPairs(value)) return this.#map(grouped(value), walk);
-    if (types.isSet(value)) return this.#list(value, value.size, walk);
+    if (isPairs(value)) return this.#map(grouped(value, this.#limits.maxItems), walk);
+    if (types.isSet(value)) return this.#set(value, walk);
     if (types.isRegExp(value)) return this.text(String(value));
-    if (types.isPromise(value)) return '"[Promise]"';
     if (types.isBoxedPrimitive(value)) return this.#write(value.valueOf(), walk) ?? this.text(String(value));
     return undefined;
   }
 
-  #list(values: Iterable<unknown>, length: number, walk: Walk): string {
+  /** @param length of the whole, of which the values may be only those that can be shown */
+  #list(values: readonly unknown[], walk: Walk, length: number = values.length): string {
     let out = "";
-    let shown = 0;
-    for (const value of values) {
-      if (shown >= this.#limits.maxItems || walk.budget <= 0) {
-        out += `,"[left out: ${length - shown}]"`;
+    const secrets = headerSecrets(values, this.#isSecret);
+    for (let i = 0; i < length; i++) {
+      if (i >= this.#limits.maxItems || walk.budget <= 0) {
+        out += `,"[left out: ${length - i}]"`;
         break;
       }
-      out += `,${this.#secretPair(value) ?? this.value(value, walk) ?? "null"}`;
-      shown++;
+      const text = secrets?.has(i) === true ? this.redacted : this.#item(values, i, walk);
+      walk.budget--;
+      out += `,${text}`;
     }
     return `[${out.slice(1)}]`;
+  }
+
+  #item(values: readonly unknown[], index: number, walk: Walk): string {
+    try {
+      const value = values[index];
+      return this.#secretPair(value) ?? this.value(value, walk) ?? "null";
+    } catch (reason) {
+      return this.unreadable(reason);
+    }
+  }
+
+  #set(set: ReadonlySet<unknown>, walk: Walk): string {
+    const some: unknown[] = [];
+    for (const value of Set.prototype.values.call(set) as Iterable<unknown>) {
+      if (some.length > this.#limits.maxItems) break;
+      some.push(value);
+    }
+    return this.#list(some, walk, sizeOf(set));
   }
 
   /** In a list of pairs, as headers often are, one that starts with a secret's name. */
@@ -266,37 +328,45 @@ export class ValueWriter {
 
   /** A map with texts for keys is an object; any other is a list of pairs. */
   #map(map: Map<unknown, unknown>, walk: Walk): string {
-    for (const key of map.keys()) {
-      if (typeof key !== "string") return this.#list(map, map.size, walk);
+    const size = sizeOf(map);
+    const entries: [unknown, unknown][] = [];
+    for (const entry of Map.prototype.entries.call(map) as Iterable<[unknown, unknown]>) {
+      if (entries.length >= this.#limits.maxItems) break;
+      entries.push(entry);
+    }
+    if (entries.some(([name]) => typeof name !== "string")) {
+      return this.#list(entries, walk, size);
     }
     let out = "";
     let shown = 0;
     let distinct: DistinctNames | undefined;
-    for (const [name, value] of map as Map<string, unknown>) {
-      if (shown >= this.#limits.maxItems || walk.budget <= 0) {
-        out += `,"[left out]":${map.size - shown}`;
-        break;
-      }
+    for (const [name, value] of entries as [string, unknown][]) {
+      if (walk.budget <= 0) break;
       const key = this.key(name);
       let { prefix } = key;
-      if (key.altered) prefix = (distinct ??= new DistinctNames((taken) => map.has(taken))).prefix(key);
+      if (key.altered)
+        prefix = (distinct ??= new DistinctNames((taken) => Map.prototype.has.call(map, taken))).prefix(key);
       const text = key.secret && value !== undefined && value !== null ? this.redacted : this.value(value, walk);
       walk.budget -= prefix.length;
       out += `${prefix}${text ?? "null"}`;
       shown++;
     }
+    if (shown < size) out += leftOut(size - shown, (taken) => Map.prototype.has.call(map, taken));
     return `{${out.slice(1)}}`;
   }
 
   #learn(name: string): Key {
-    const shown = name.length > LONGEST_KEY || NEEDS_CARE.test(name) ? this.#clean(name, LONGEST_KEY) : name;
+    const shown =
+      name.length > LONGEST_KEY || this.#scrubsAll || needsCare(name) ? this.#clean(name, LONGEST_KEY) : name;
     const altered = shown !== name;
+    const secret = this.#redactor.isSecret(shown);
     const key: Key = {
       name: shown,
-      prefix: `,${JSON.stringify(shown)}:`,
-      secret: this.#redactor.isSecret(shown),
+      prefix: `,${toJson(shown)}:`,
+      secret,
       altered,
       special: altered || this.#special.has(name),
+      suspect: altered || secret || name === "value",
     };
     // Names that are made from data would fill the memory.
     if (name.length > LONGEST_KEY) return key;
@@ -327,36 +397,19 @@ export class DistinctNames {
   }
 
   prefix(key: Key): string {
-    return `,${JSON.stringify(this.name(key))}:`;
+    return `,${toJson(this.name(key))}:`;
   }
 }
 
-const PAIRS = new Set(["[object Headers]", "[object URLSearchParams]", "[object FormData]"]);
-
-/** Headers, URLSearchParams and FormData, of Node or of a library; `JSON.stringify` shows them as `{}`. */
-export function isPairs(value: object): value is Iterable<[string, unknown]> {
-  return (
-    PAIRS.has(Object.prototype.toString.call(value)) &&
-    typeof (value as Partial<Iterable<unknown>>)[Symbol.iterator] === "function"
-  );
+function leftOut(count: number, isTaken: (name: string) => boolean): string {
+  let name = "[left out]";
+  while (isTaken(name)) name = `[${name}]`;
+  return `,"${name}":${count}`;
 }
 
-/** The values by name; of a name that comes more than once, a list. */
-function grouped(pairs: Iterable<[string, unknown]>): Map<string, unknown> {
-  const lists = new Map<string, unknown[]>();
-  for (const [name, value] of pairs) {
-    const list = lists.get(name);
-    if (list === undefined) lists.set(name, [value]);
-    else list.push(value);
-  }
-  return new Map(Array.from(lists, ([name, list]) => [name, list.length === 1 ? list[0] : list]));
-}
+const mapSize = Object.getOwnPropertyDescriptor(Map.prototype, "size")?.get as () => number;
+const setSize = Object.getOwnPropertyDescriptor(Set.prototype, "size")?.get as () => number;
 
-function binary(name: string, { byteLength }: { readonly byteLength: number }): string {
-  return `"[${name}: ${byteLength} byte${byteLength === 1 ? "" : "s"}]"`;
-}
-
-function nameOf(view: NodeJS.TypedArray): string {
-  // Not `constructor.name`, which a subclass may have made anything.
-  return Buffer.isBuffer(view) ? "Buffer" : view[Symbol.toStringTag];
+function sizeOf(collection: ReadonlyMap<unknown, unknown> | ReadonlySet<unknown>): number {
+  return (types.isMap(collection) ? mapSize : setSize).call(collection);
 }
