@@ -3,7 +3,7 @@ import type { IncomingMessage } from "node:http";
 import { afterEach, beforeAll, expect, test, vi } from "vitest";
 import { HttpPool, HttpPoolConfigError, type HttpConnectError, type HttpPoolOptions } from "../src/index.ts";
 import { makeCertificates } from "./support/certificates.ts";
-import { closedPort, httpServer, rejection, turns } from "./support/fault-server.ts";
+import { closedPort, httpServer, poolClosedTo, rejection, turns } from "./support/fault-server.ts";
 import { answer, http2Server } from "./support/http2-server.ts";
 import { proxyServer } from "./support/proxy.ts";
 
@@ -137,8 +137,12 @@ test("connectTimeoutMs covers the proxy's answer, and tlsHandshakeTimeoutMs begi
   expect(late).toMatchObject({ code: "ERR_VG_HTTP_TIMEOUT", limit: "tlsHandshakeTimeoutMs", phase: "tls" });
   await silent.socketsDownTo(0);
   await dumb.socketsDownTo(0);
-  // The tunnel's socket closes inside the one that was to speak TLS: one place, freed once.
-  expect(other.getStats().open_connections).toBe(0);
+  // The tunnel and what was within it close both, and are one place.
+  for (const each of [pool, other]) {
+    await poolClosedTo(each, 0);
+    await turns(5);
+    expect(each.getStats().open_connections).toBe(0);
+  }
 });
 
 test("a proxy that is down is named", async () => {

@@ -2,6 +2,7 @@ import type { Readable } from "node:stream";
 import { errors, type Dispatcher } from "undici";
 import type { Exchange } from "../exchange/exchange.ts";
 import type { RawHeaders, Tap } from "../exchange/tap.ts";
+import { PatientTimer } from "../patient-timer.ts";
 import type { HttpResponse } from "../response.ts";
 import { toDispatchError } from "./dispatch-error.ts";
 
@@ -34,7 +35,7 @@ export class Dispatched implements Dispatcher.DispatchController, Tap {
   readonly #handler: Handler;
   #exchange: Exchange | undefined;
   #response: HttpResponse | undefined;
-  #headersTimer: NodeJS.Timeout | undefined;
+  #headersTimer: PatientTimer | undefined;
   #trailers: Headers = {};
   #ended = false;
 
@@ -100,8 +101,8 @@ export class Dispatched implements Dispatcher.DispatchController, Tap {
   requestSent(): void {
     const { headersMs } = this.#settings;
     if (headersMs !== undefined) {
-      clearTimeout(this.#headersTimer);
-      this.#headersTimer = setTimeout(() => this.#exchange?.expireAttempt(headersMs), headersMs);
+      this.#headersTimer?.cancel();
+      this.#headersTimer = new PatientTimer(headersMs, () => this.#exchange?.expireAttempt(headersMs));
     }
     if (this.#handler.onRequestSent !== undefined) this.#tell(() => this.#handler.onRequestSent?.());
   }
@@ -116,7 +117,7 @@ export class Dispatched implements Dispatcher.DispatchController, Tap {
   }
 
   answered(raw: RawHeaders): void {
-    clearTimeout(this.#headersTimer);
+    this.#headersTimer?.cancel();
     this.rawHeaders = raw;
   }
 
@@ -155,7 +156,7 @@ export class Dispatched implements Dispatcher.DispatchController, Tap {
 
   #close(error: Error | undefined): void {
     const { source, onEnd } = this.#settings;
-    clearTimeout(this.#headersTimer);
+    this.#headersTimer?.cancel();
     // There are streams without that method, and undici leaves those alone, too.
     if (typeof source?.destroy === "function") source.destroy(error);
     onEnd(this);
