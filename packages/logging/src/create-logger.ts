@@ -7,8 +7,11 @@ import { createRedactor } from "./line/redact.ts";
 import { createTimestamp } from "./line/time.ts";
 import type { LineHooks } from "./line-hooks.ts";
 import type { Logger } from "./logger.ts";
+import { followSignal } from "./levels/level-signal.ts";
 import { createPinoCore } from "./pino-core.ts";
+import { safeNow } from "./safe-now.ts";
 import { VgLogger } from "./vg-logger.ts";
+import { createVolumeControl } from "./volume/volume-control.ts";
 
 /**
  * Makes a logger. By default: JSON lines from `info` up, on standard output, written before the call returns.
@@ -32,8 +35,11 @@ export function createLoggerThatWarns(config: LoggerConfig, warnings: readonly s
   const present =
     settings.format === "console" ? createConsoleFormat(wantsColor(settings.color, settings.destination)) : undefined;
   const timestamp = createTimestamp(settings.timeFormat, settings.clock);
-  const hooks: LineHooks = { gate: undefined, ambient: undefined };
+  const hooks: LineHooks = { gate: undefined, template: undefined, ambient: undefined };
   const core = createPinoCore({ settings, lines, timestamp, destination, hooks, present });
+  const volume = createVolumeControl(settings, safeNow(settings.clock), (message, fields) =>
+    core.write(core.root, LEVEL_NUMBERS.warn, undefined, message, undefined, fields, undefined),
+  );
   if (settings.level !== "silent") {
     destination.reportDropsWith(({ dropped, since, reason }) => {
       const fields = {
@@ -47,5 +53,7 @@ export function createLoggerThatWarns(config: LoggerConfig, warnings: readonly s
       core.write(core.root, LEVEL_NUMBERS.warn, undefined, warning, undefined, undefined, undefined);
     }
   }
-  return new VgLogger({ core, lines, redactor, destination }, core.root);
+  hooks.gate = volume?.gate;
+  if (settings.levelSignal !== undefined) followSignal(settings.levelSignal, core);
+  return new VgLogger({ core, lines, redactor, destination, hooks, volume }, core.root);
 }

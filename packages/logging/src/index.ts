@@ -2,9 +2,12 @@ export { createLogger } from "./create-logger.ts";
 export type { ChildOptions, Fields, Logger, LoggerStats, LogMethod, TraceContext } from "./logger.ts";
 export { getGlobalLogger, initGlobalLogger } from "./global-logger.ts";
 export { loggerConfigFromEnv } from "./environment.ts";
+export type { LevelChange, LevelOptions } from "./levels/level-control.ts";
+export type { RateLimitOptions, SamplingOptions } from "./volume/options.ts";
 export type {
   CallerPolicy,
   Clock,
+  LevelSignal,
   LogDestination,
   LogFormat,
   LoggerConfig,
