@@ -38,7 +38,7 @@ export function createLoggerThatWarns(config: LoggerConfig, warnings: readonly s
   const hooks: LineHooks = { gate: undefined, template: undefined, ambient: undefined };
   const core = createPinoCore({ settings, lines, timestamp, destination, hooks, present });
   const volume = createVolumeControl(settings, safeNow(settings.clock), (message, fields) =>
-    core.write(core.root, LEVEL_NUMBERS.warn, undefined, message, undefined, fields, undefined),
+    core.say(LEVEL_NUMBERS.warn, message, fields),
   );
   if (settings.level !== "silent") {
     destination.reportDropsWith(({ dropped, since, reason }) => {
@@ -47,11 +47,9 @@ export function createLoggerThatWarns(config: LoggerConfig, warnings: readonly s
         "log.dropped_since": new Date(since).toISOString(),
         "log.dropped_reason": reason,
       };
-      core.write(core.root, LEVEL_NUMBERS.warn, undefined, "log lines were dropped", undefined, fields, undefined);
+      core.say(LEVEL_NUMBERS.warn, "log lines were dropped", fields);
     });
-    for (const warning of warnings) {
-      core.write(core.root, LEVEL_NUMBERS.warn, undefined, warning, undefined, undefined, undefined);
-    }
+    for (const warning of warnings) core.say(LEVEL_NUMBERS.warn, warning, {});
   }
   hooks.gate = volume?.gate;
   if (settings.levelSignal !== undefined) followSignal(settings.levelSignal, core);

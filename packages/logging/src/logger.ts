@@ -43,7 +43,7 @@ export interface LoggerStats {
   readonly buffered_bytes: number;
   /** Lines that left something out to keep within `maxLineBytes`. */
   readonly truncated_total: number;
-  /** Lines that `rateLimit` suppressed; each is counted by one line "Log lines suppressed" too. */
+  /** Lines that `rateLimit` suppressed; each is counted by one line "log lines were suppressed" too. */
   readonly suppressed_total: number;
   /** Lines that `sampling` left out. */
   readonly sampled_out_total: number;

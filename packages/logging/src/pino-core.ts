@@ -28,6 +28,8 @@ import { safeNow } from "./safe-now.ts";
 export interface PinoCore {
   readonly root: PinoLogger;
   readonly write: WriteLine;
+  /** Writes a line of the logger's own, past its level and the gate. */
+  say(level: number, message: string, fields: object): void;
   readonly levels: LevelControl<PinoLogger>;
   /** A child that carries the component, and its parent's fields, and has the component's level. */
   childFor(parent: PinoLogger, component: string): PinoLogger;
@@ -249,6 +251,13 @@ export function createPinoCore(parts: CoreParts): PinoCore {
   showInlineWith(root, []);
   const levels = controlLevels(root, safeNow(settings.clock), settings.levels);
 
+  const say = (level: number, message: string, fields: object): void => {
+    const { gate } = hooks;
+    hooks.gate = undefined;
+    write(root, level, undefined, message, undefined, fields, undefined);
+    hooks.gate = gate;
+  };
+
   const childFor = (parent: PinoLogger, component: string): PinoLogger => {
     const instance = levels.instanceOf(component).child({}) as Instance;
     inherit(instance, parent, root);
@@ -259,7 +268,7 @@ export function createPinoCore(parts: CoreParts): PinoCore {
     return instance;
   };
 
-  return { root, write, counts, levels, childFor, componentOf: (instance) => (instance as Instance)[COMPONENT] };
+  return { root, write, say, counts, levels, childFor, componentOf: (instance) => (instance as Instance)[COMPONENT] };
 }
 
 /** Gives the instance what its new parent and those above it have, up to the root, but for what makes up a level. */

@@ -17,7 +17,7 @@ test("each signal makes the logger more talkative by a step, and then what it wa
     `
     import { createLogger } from "@vg/logging";
     const logger = createLogger({ level: "warn", levels: { db: "error" }, levelSignal: "SIGUSR2" });
-    const second = createLogger({ level: "trace", levelSignal: "SIGUSR2", base: { second: true } });
+    const second = createLogger({ level: "trace", levelSignal: "SIGUSR2", base: { second: true }, sampling: { info: 0 } });
     process.stdin.resume();
     process.stdin.on("end", () => {
       logger.info(process.listenerCount("SIGUSR2") + " listener");
@@ -38,7 +38,7 @@ test("each signal makes the logger more talkative by a step, and then what it wa
     ["warn", "info"],
   ]) {
     child.kill("SIGUSR2");
-    expect(await next()).toMatchObject({ level: "info", message: "Log level changed", from, to, signal: "SIGUSR2" });
+    expect(await next()).toMatchObject({ level: "info", message: "log level changed", from, to, signal: "SIGUSR2" });
     expect(await next()).toMatchObject({ second: true, from: "trace", to: "trace" });
   }
   child.stdin?.end();

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { RateLimiter, type Suppressed } from "../src/volume/rate-limiter.ts";
 import { parseLines, runProgram } from "./support/run.ts";
 
-const SUMMARY = "Log lines suppressed";
+const SUMMARY = "log lines were suppressed";
 const START = 1_000_000;
 
 beforeEach(() => void vi.useFakeTimers({ now: START }));
@@ -33,12 +33,12 @@ describe("rateLimit", () => {
     expect(line).toEqual({
       level: "warn",
       message: SUMMARY,
-      suppressed: 3,
-      suppressed_level: "info",
-      suppressed_message: "Cache miss",
-      suppressed_since: new Date(START + 20).toISOString(),
-      burst: 2,
-      interval_ms: 1000,
+      "log.suppressed": 3,
+      "log.suppressed_level": "info",
+      "log.suppressed_message": "Cache miss",
+      "log.suppressed_since": new Date(START + 20).toISOString(),
+      "log.burst": 2,
+      "log.interval_ms": 1000,
     });
     expect(time).toBe(new Date(START + 1000).toISOString());
     expect(logger.getStats().suppressed_total).toBe(3);
@@ -46,7 +46,7 @@ describe("rateLimit", () => {
     for (let i = 0; i < 3; i++) logger.info("Cache miss");
     expect(lines).toHaveLength(2);
     vi.advanceTimersByTime(5000);
-    expect(expectOne(SUMMARY)).toMatchObject({ suppressed: 1 });
+    expect(expectOne(SUMMARY)).toMatchObject({ "log.suppressed": 1 });
     expect(vi.getTimerCount()).toBe(0);
   });
 
@@ -72,9 +72,9 @@ describe("rateLimit", () => {
     expect(lines.map((line) => line.message)).toEqual(["m", "m", "m", "m", "value x", "pino's x", "x in pino"]);
     void logger.flush();
     expect(filter(SUMMARY)).toHaveLength(6);
-    expect(filter({ suppressed_message: "value %s" })).toHaveLength(1);
-    expect(filter({ suppressed_component: "db", suppressed: 1 })).toHaveLength(1);
-    expect(filter({ suppressed_message: "m", suppressed_level: "warn" })).toHaveLength(1);
+    expect(filter({ "log.suppressed_message": "value %s" })).toHaveLength(1);
+    expect(filter({ "log.suppressed_component": "db", "log.suppressed": 1 })).toHaveLength(1);
+    expect(filter({ "log.suppressed_message": "m", "log.suppressed_level": "warn" })).toHaveLength(1);
   });
 
   test("lets errors pass unless it is asked for them", () => {
@@ -94,11 +94,11 @@ describe("rateLimit", () => {
     const { logger, filter } = captureLogs({ rateLimit: { burst: 1 } });
     for (let i = 0; i < 3; i++) logger.info("a");
     await logger.flush();
-    expect(filter(SUMMARY)).toMatchObject([{ suppressed: 2 }]);
+    expect(filter(SUMMARY)).toMatchObject([{ "log.suppressed": 2 }]);
     logger.info("a");
     await logger.close();
     await logger.close();
-    expect(filter(SUMMARY)).toMatchObject([{ suppressed: 2 }, { suppressed: 1 }]);
+    expect(filter(SUMMARY)).toMatchObject([{ "log.suppressed": 2 }, { "log.suppressed": 1 }]);
     expect(filter("a")).toHaveLength(1);
   });
 
@@ -111,7 +111,7 @@ describe("rateLimit", () => {
     logger.info("c");
     expect(filter(SUMMARY)).toHaveLength(0);
     logger.info("d");
-    expect(filter(SUMMARY)).toMatchObject([{ suppressed: 1, suppressed_message: "a" }]);
+    expect(filter(SUMMARY)).toMatchObject([{ "log.suppressed": 1, "log.suppressed_message": "a" }]);
   });
 
   test("hides secrets in what it reports", () => {
@@ -133,7 +133,29 @@ describe("rateLimit", () => {
     expect(code).toBe(0);
     const lines = parseLines(stdout);
     expect(lines.filter((line) => line["message"] === "m")).toHaveLength(3);
-    expect(lines.filter((line) => line["message"] === SUMMARY)).toMatchObject([{ suppressed: 7 }, { suppressed: 2 }]);
+    expect(lines.filter((line) => line["message"] === SUMMARY)).toMatchObject([
+      { "log.suppressed": 7 },
+      { "log.suppressed": 2 },
+    ]);
+  });
+
+  test.each(["json", "console", "buffer"])("loses no count when SIGTERM ends the process (%s)", async (kind) => {
+    vi.useRealTimers();
+    const { stdout, signal } = await runProgram(`
+      import { createLogger } from "@vg/logging";
+      const kind = "${kind}";
+      const logger = createLogger({
+        rateLimit: { burst: 1, intervalMs: 3_600_000 },
+        format: kind === "console" ? "console" : "json",
+        buffer: kind === "buffer" ? {} : undefined,
+      });
+      logger.info("first");
+      for (let i = 0; i < 10; i++) logger.info("m");
+      process.kill(process.pid, "SIGTERM");
+      setInterval(() => {}, 1000);
+    `);
+    expect(signal).toBe("SIGTERM");
+    expect(stdout).toMatch(/log lines were suppressed.*log\.suppressed"?[:=]9\b/);
   });
 
   test.each<[unknown, RegExp]>([

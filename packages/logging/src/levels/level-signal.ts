@@ -19,8 +19,6 @@ export function followSignal(signal: LevelSignal, core: PinoCore): void {
   let change: LevelChange | undefined;
   let steps: readonly LogLevel[] = [];
 
-  const write = (message: string, fields: object, level: number): void =>
-    core.write(core.root, level, undefined, message, undefined, fields, undefined);
   const step = (): void => {
     const from = core.root.level;
     if (change === undefined) steps = stepsFrom(from);
@@ -28,7 +26,7 @@ export function followSignal(signal: LevelSignal, core: PinoCore): void {
     const [next, ...others] = steps;
     steps = others;
     change = next === undefined ? undefined : core.levels.setLevel(core.root, next, undefined);
-    write("Log level changed", { from, to: core.root.level, signal }, LEVEL_NUMBERS.info);
+    core.say(LEVEL_NUMBERS.info, "log level changed", { from, to: core.root.level, signal });
   };
 
   const known = followers.get(signal);
@@ -45,6 +43,6 @@ export function followSignal(signal: LevelSignal, core: PinoCore): void {
   } catch (error) {
     // Windows doesn't know these signals. A service should not fail to start over its logs.
     const reason = error instanceof Error ? error.message : String(error);
-    write(`levelSignal has no effect: this system has no ${signal}`, { reason }, LEVEL_NUMBERS.warn);
+    core.say(LEVEL_NUMBERS.warn, `levelSignal has no effect: this system has no ${signal}`, { reason });
   }
 }

@@ -29,7 +29,7 @@ const LONGEST_NAME = 256;
 
 /**
  * @param now milliseconds since 1970; never throws
- * @param write writes the line that reports what was suppressed, at `warn` and past every level
+ * @param write writes the line that reports what was suppressed, at `warn`, past every level and the gate
  */
 export function createVolumeControl(
   settings: { readonly rateLimit: RateLimitSettings | undefined; readonly sampling: SamplingSettings | undefined },
@@ -41,15 +41,12 @@ export function createVolumeControl(
 
   const known = new WeakMap<Bindings, Carried>();
   const sampler = sampling === undefined ? undefined : new Sampler(sampling);
-  let isReporting = false;
   const atEnd = processEnd();
   const limiter =
     rateLimit === undefined
       ? undefined
       : new RateLimiter(rateLimit, now, (suppressed) => {
-          isReporting = true;
-          write("Log lines suppressed", reportOf(suppressed, rateLimit));
-          isReporting = false;
+          write("log lines were suppressed", reportOf(suppressed, rateLimit));
           if (limiter?.hasUnreported === false) atEnd.delete(holder);
         });
   /** In the process' end only while there is something to report. */
@@ -62,7 +59,6 @@ export function createVolumeControl(
   };
 
   const gate: Gate = (level, template, bindings) => {
-    if (isReporting) return bindings;
     const carried = carriedBy(bindings);
     const rate = sampler?.rate(level, template, carried.trace, carried.position) ?? 1;
     if (rate === 0) return undefined;
@@ -107,12 +103,12 @@ const LABELS = Object.entries(LEVEL_NUMBERS).toReversed();
 
 function reportOf({ level, template, component, count, since }: Suppressed, limit: RateLimitSettings): object {
   return {
-    suppressed: count,
-    suppressed_level: LABELS.find(([, number]) => level >= number)?.[0],
-    suppressed_message: template,
-    suppressed_component: component,
-    suppressed_since: new Date(since),
-    burst: limit.burst,
-    interval_ms: limit.intervalMs,
+    "log.suppressed": count,
+    "log.suppressed_level": LABELS.find(([, number]) => level >= number)?.[0],
+    "log.suppressed_message": template,
+    "log.suppressed_component": component,
+    "log.suppressed_since": new Date(since),
+    "log.burst": limit.burst,
+    "log.interval_ms": limit.intervalMs,
   };
 }
