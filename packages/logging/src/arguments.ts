@@ -5,6 +5,8 @@ import { formatMessage } from "./message.ts";
 export interface SortedArguments {
   /** `undefined`: the error's own. */
   message: string | undefined;
+  /** The message before its placeholders were filled in, where it had any. */
+  template?: string;
   /** `undefined`: none. */
   error: unknown;
   /** Fields that come before `fields`, where two objects were given. */
@@ -29,7 +31,8 @@ export function sortArguments(
   // pino's order, where what follows the message goes into it, is told by what comes first.
   if (typeof b === "string" && typeof a !== "string" && !isError(a) && c !== undefined) {
     const isPlain = c === error && !b.includes("%");
-    return { message: isPlain ? b : formatMessage(b, [c], show), error, fixed: undefined, fields: a };
+    const message = isPlain ? b : formatMessage(b, [c], show);
+    return { message, template: b, error, fixed: undefined, fields: a };
   }
   if (typeof a === "string" && error === undefined && b !== undefined && b !== null) {
     // Anything can be thrown. With a third argument, or where an error is to be expected, it is one.

@@ -3,6 +3,10 @@ import { checkOptions, describeValue } from "@vg/internal";
 import { type BufferOptions, type Buffering, checkBuffer } from "./destination/buffering.ts";
 import { LoggerConfigError } from "./errors.ts";
 import { LOG_LEVELS, type LogLevel } from "./levels.ts";
+import { checkComponentLevels } from "./levels/component-levels.ts";
+import { checkRateLimit, checkSampling, type RateLimitOptions, type SamplingOptions } from "./volume/options.ts";
+import type { RateLimitSettings } from "./volume/rate-limiter.ts";
+import type { SamplingSettings } from "./volume/sampler.ts";
 
 /** Wall-clock time in milliseconds since 1970. */
 export interface Clock {
@@ -15,8 +19,9 @@ export interface LogDestination {
 }
 
 export type LogFormat = "json" | "console";
-export type LogTimeFormat = "rfc3339" | "unix";
+export type LogTimeFormat = "rfc3339" | "unix" | "unix_ms";
 export type CallerPolicy = "off" | "warn" | "all";
+export type LevelSignal = "SIGUSR2" | "SIGHUP";
 
 export interface RedactOptions {
   /** Names of fields to hide besides the built-in ones. Case, `-` and `_` don't matter. Default: none. */
@@ -37,9 +42,23 @@ export interface RedactOptions {
 export interface LoggerConfig {
   /** Lines below this level are not written. Default: `"info"`. */
   level?: LogLevel | undefined;
+  /** Levels by component, as `{ db: "debug" }`, for `logger.component("db")` and all below it. Default: none. */
+  levels?: Readonly<Record<string, LogLevel>> | undefined;
+  /**
+   * With each of these signals the level goes on to the next more talkative one of `info`, `debug` and `trace`, and
+   * from `trace` back to what it was; one line says so. Default: none.
+   */
+  levelSignal?: LevelSignal | undefined;
+  /** Writes a limited number of lines of one call site in an interval, and then one that counts the others. Default: off. */
+  rateLimit?: false | RateLimitOptions | undefined;
+  /** Writes a part of the lines below `warn`, those of one trace together. Default: off. */
+  sampling?: false | SamplingOptions | undefined;
   /** `"json"`, a JSON document a line, or `"console"`, for people. Default: `"json"`. */
   format?: LogFormat | undefined;
-  /** `"rfc3339"` (UTC, milliseconds) or `"unix"` (whole seconds, rounded down). Default: `"rfc3339"`. */
+  /**
+   * `"rfc3339"` (UTC, milliseconds), `"unix"` (whole seconds) or `"unix_ms"` (whole milliseconds), rounded down.
+   * Default: `"rfc3339"`.
+   */
   timeFormat?: LogTimeFormat | undefined;
   /**
    * A file to append to, the number of an open file descriptor, or something with `write(line)`.
@@ -81,6 +100,10 @@ export interface LoggerConfig {
 
 export interface Settings {
   readonly level: LogLevel;
+  readonly levels: Readonly<Record<string, LogLevel>>;
+  readonly levelSignal: LevelSignal | undefined;
+  readonly rateLimit: RateLimitSettings | undefined;
+  readonly sampling: SamplingSettings | undefined;
   readonly format: LogFormat;
   readonly timeFormat: LogTimeFormat;
   readonly destination: string | number | LogDestination;
@@ -105,8 +128,10 @@ export interface Limits {
 type NonNullableOptions<T> = { [K in keyof T]: Exclude<T[K], undefined> };
 
 export const LOG_FORMATS = ["json", "console"] as const;
+export const LOG_TIME_FORMATS = ["rfc3339", "unix", "unix_ms"] as const;
 export const CALLER_POLICIES = ["off", "warn", "all"] as const;
-export const LOG_TIME_FORMATS = ["rfc3339", "unix"] as const;
+/** Those that Node leaves to the program. Without a listener they end it. */
+export const LEVEL_SIGNALS = ["SIGUSR2", "SIGHUP"] as const;
 
 export const DEFAULTS = {
   level: "info",
@@ -129,6 +154,13 @@ export function resolveConfig(config: LoggerConfig): Settings {
   const check = checkOptions("createLogger", config, fail);
   const settings: Settings = {
     level: check.oneOf("level", LOG_LEVELS, { fallback: DEFAULTS.level }),
+    levels: checkComponentLevels("createLogger", check.raw("levels")),
+    levelSignal:
+      check.raw("levelSignal") === undefined
+        ? undefined
+        : check.oneOf("levelSignal", LEVEL_SIGNALS, { fallback: LEVEL_SIGNALS[0] }),
+    rateLimit: checkRateLimit(check.raw("rateLimit")),
+    sampling: checkSampling(check.raw("sampling")),
     format: check.oneOf("format", LOG_FORMATS, { fallback: DEFAULTS.format }),
     timeFormat: check.oneOf("timeFormat", LOG_TIME_FORMATS, { fallback: DEFAULTS.timeFormat }),
     destination: checkDestination(check.raw("destination")),

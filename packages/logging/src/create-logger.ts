@@ -8,8 +8,11 @@ import { createRedactor } from "./line/redact.ts";
 import { createTimestamp } from "./line/time.ts";
 import type { LineHooks } from "./line-hooks.ts";
 import type { Logger } from "./logger.ts";
+import { followSignal } from "./levels/level-signal.ts";
 import { createPinoCore } from "./pino-core.ts";
+import { safeNow } from "./safe-now.ts";
 import { VgLogger } from "./vg-logger.ts";
+import { createVolumeControl } from "./volume/volume-control.ts";
 
 /**
  * Makes a logger. By default: JSON lines from `info` up, on standard output, written before the call returns.
@@ -33,8 +36,12 @@ export function createLoggerThatWarns(config: LoggerConfig, warnings: readonly s
   const present =
     settings.format === "console" ? createConsoleFormat(wantsColor(settings.color, settings.destination)) : undefined;
   const timestamp = createTimestamp(settings.timeFormat, settings.clock);
-  const hooks: LineHooks = { gate: undefined, ambient: createLineContext(lines, settings.openTelemetry === "auto") };
+  const ambient = createLineContext(lines, settings.openTelemetry === "auto");
+  const hooks: LineHooks = { gate: undefined, template: undefined, ambient };
   const core = createPinoCore({ settings, lines, timestamp, destination, hooks, present });
+  const volume = createVolumeControl(settings, safeNow(settings.clock), (message, fields) =>
+    core.say(LEVEL_NUMBERS.warn, message, fields),
+  );
   if (settings.level !== "silent") {
     destination.reportDropsWith(({ dropped, since, reason }) => {
       const fields = {
@@ -42,11 +49,11 @@ export function createLoggerThatWarns(config: LoggerConfig, warnings: readonly s
         "log.dropped_since": new Date(since).toISOString(),
         "log.dropped_reason": reason,
       };
-      core.write(core.root, LEVEL_NUMBERS.warn, undefined, "log lines were dropped", undefined, fields, undefined);
+      core.say(LEVEL_NUMBERS.warn, "log lines were dropped", fields);
     });
-    for (const warning of warnings) {
-      core.write(core.root, LEVEL_NUMBERS.warn, undefined, warning, undefined, undefined, undefined);
-    }
+    for (const warning of warnings) core.say(LEVEL_NUMBERS.warn, warning, {});
   }
-  return new VgLogger({ core, lines, redactor, destination }, core.root);
+  hooks.gate = volume?.gate;
+  if (settings.levelSignal !== undefined) followSignal(settings.levelSignal, core);
+  return new VgLogger({ core, lines, redactor, destination, hooks, volume }, core.root);
 }

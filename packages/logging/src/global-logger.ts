@@ -8,8 +8,11 @@ const GLOBAL = Symbol.for("@vg/logging.global");
 const shared = globalThis as { [GLOBAL]?: Logger };
 
 /**
- * Makes the logger that LOG_LEVEL, LOG_FORMAT, LOG_TIME_FORMAT and LOG_CALLER describe and installs it as the global one, in place
- * of any before. A value that is not known never throws: the default holds, and one warning line says so.
+ * Makes the logger that LOG_LEVEL, LOG_FORMAT, LOG_TIME_FORMAT and LOG_CALLER describe and installs it as the global
+ * one, in place of any before. A value that is not known never throws: the default holds, and one warning line says so.
+ *
+ * The logger before, and children that were taken from it, stay what they are and go on writing where they wrote. Call
+ * this first in `main`, before modules that take a child are loaded, or let those take it when they need it.
  *
  * @param config what the environment does not say, as `destination` or `base`; over what it does say
  * @throws LoggerConfigError, LoggerDestinationError for what is wrong in `config`

@@ -6,9 +6,12 @@ export { fromTraceparent, newTraceContext, toTraceparent } from "./context/trace
 export type { SpanContext, TraceContext } from "./context/trace-context.ts";
 export { getGlobalLogger, initGlobalLogger } from "./global-logger.ts";
 export { loggerConfigFromEnv } from "./environment.ts";
+export type { LevelChange, LevelOptions } from "./levels/level-control.ts";
+export type { RateLimitOptions, SamplingOptions } from "./volume/options.ts";
 export type {
   CallerPolicy,
   Clock,
+  LevelSignal,
   LogDestination,
   LogFormat,
   LoggerConfig,

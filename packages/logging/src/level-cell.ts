@@ -59,7 +59,8 @@ function ownerOf(instance: Instance): Instance {
   return owner;
 }
 
-function accessorOf(object: object, name: string): PropertyDescriptor {
+/** The getter and setter of a property that the object has or inherits. */
+export function accessorOf(object: object, name: string): PropertyDescriptor {
   for (let owner: unknown = object; typeof owner === "object" && owner !== null; owner = Object.getPrototypeOf(owner)) {
     const descriptor = Object.getOwnPropertyDescriptor(owner, name);
     if (descriptor !== undefined) return descriptor;

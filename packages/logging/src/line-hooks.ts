@@ -1,4 +1,3 @@
-import type { Logger as PinoLogger } from "pino";
 import type { Bindings } from "./line/bindings.ts";
 
 /** The function on the stack that the caller of a line called. */
@@ -7,17 +6,11 @@ export type Border = (...args: never[]) => unknown;
 /**
  * Decides whether a line of an enabled level is written. Must not throw.
  *
- * @param instance the logger's pino instance, which is a child of the root's
- * @param message `undefined` where it is the error's own
- * @param border for `callerOf`; `undefined` for the special methods
- * @returns below 0: the line is not written. Else how many like it were left out before, shown as `log.suppressed`.
+ * @param template the message before its placeholders are filled in; `undefined` where it is the error's own
+ * @param carried the fields of the context and of the logger
+ * @returns what the line carries, `carried` as a rule; `undefined`: it is not written
  */
-export type Gate = (
-  instance: PinoLogger,
-  level: number,
-  message: string | undefined,
-  border: Border | undefined,
-) => number;
+export type Gate = (level: number, template: string | undefined, carried: Bindings) => Bindings | undefined;
 
 /**
  * What a line carries: the fields of the context that the call was made in, and the logger's own, of which a name
@@ -28,5 +21,7 @@ export type Ambient = (own: Bindings) => Bindings;
 /** What every line passes; `undefined` costs one look. Shared by a logger and its children, and may change at any time. */
 export interface LineHooks {
   gate: Gate | undefined;
+  /** For the gate, of the line that comes next: its message, where placeholders in it have been filled in. */
+  template: string | undefined;
   ambient: Ambient | undefined;
 }

@@ -3,6 +3,7 @@ import type { FlushOptions } from "./destination.ts";
 import type { FlushReport } from "./destination/sink.ts";
 import type { TraceContext } from "./context/trace-context.ts";
 import type { LogLevel } from "./levels.ts";
+import type { LevelChange, LevelOptions } from "./levels/level-control.ts";
 
 /** The fields of a line: an object whose own enumerable properties are written. */
 export type Fields = object;
@@ -40,6 +41,10 @@ export interface LoggerStats {
   readonly buffered_bytes: number;
   /** Lines that left something out to keep within `maxLineBytes`. */
   readonly truncated_total: number;
+  /** Lines that `rateLimit` suppressed; each is counted by one line "log lines were suppressed" too. */
+  readonly suppressed_total: number;
+  /** Lines that `sampling` left out. */
+  readonly sampled_out_total: number;
   /** The code of the destination's last failure, as "EPIPE"; null before the first. */
   readonly last_failure: string | null;
 }
@@ -102,10 +107,28 @@ export interface Logger {
   child(bindings: Fields, options: { level?: LogLevel | undefined }): Logger;
 
   /**
+   * A logger for a part of the service: its lines carry `component` and the fields of this logger. Its level is the one
+   * that is set for the component, or for the nearest above it (`http` is above `http.retry`), or else that of the
+   * logger that `createLogger` made.
+   *
+   * @param name below this logger's component, if it has one: `logger.component("http").component("retry")` is `http.retry`
+   * @throws LoggerConfigError for a name that is not dotted parts of letters, digits, `_`, `-`, `/`, `@` and `:`
+   */
+  component(name: string): Logger;
+
+  /**
    * Lines below it are not written. A child follows its parent until its own level is set.
    * @throws LoggerConfigError when it is set to something that is no level
    */
   level: LogLevel;
+  /**
+   * Sets the level of this logger, or of a component of all loggers of the family, with all below it; for good, until it
+   * is undone, or for a time. Loggers that exist follow. Of several for the same thing the latest holds that has not
+   * ended; setting `level` counts as one that doesn't end. A level set on a logger itself comes before its component's.
+   *
+   * @throws LoggerConfigError for a level, a component or a duration that makes no sense
+   */
+  setLevel(level: LogLevel, options?: LevelOptions): LevelChange;
   isLevelEnabled(level: LogLevel): boolean;
 
   /** The pino instance that writes the lines: Fastify's `loggerInstance`, pino-http's `logger`. */

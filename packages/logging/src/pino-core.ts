@@ -15,18 +15,27 @@ import type { CallerPolicy, Settings } from "./config.ts";
 import { withoutSpanIds } from "./context/open-telemetry.ts";
 import type { Destination } from "./destination.ts";
 import { METADATA } from "./destination/sink.ts";
-import { keepCells, startCell } from "./level-cell.ts";
 import { LEVEL_NUMBERS } from "./levels.ts";
-import { type Bindings, NO_BINDINGS, withBindings } from "./line/bindings.ts";
+import type { LevelControl } from "./levels/level-control.ts";
+import { controlLevels } from "./levels/pino-levels.ts";
+import { type Bindings, NO_BINDINGS } from "./line/bindings.ts";
 import { isError } from "./line/error.ts";
 import { HiddenPaths } from "./line/hidden-paths.ts";
-import { type LineWriter, type Serializers, SUPPRESSED, wholeError } from "./line/line-writer.ts";
+import { type LineWriter, type Serializers, wholeError } from "./line/line-writer.ts";
 import type { Border, LineHooks } from "./line-hooks.ts";
 import { fromPinoArguments, messageOf } from "./message.ts";
+import { safeNow } from "./safe-now.ts";
 
 export interface PinoCore {
   readonly root: PinoLogger;
   readonly write: WriteLine;
+  /** Writes a line of the logger's own, past its level and the gate. */
+  say(level: number, message: string, fields: object): void;
+  readonly levels: LevelControl<PinoLogger>;
+  /** A child that carries the component, and its parent's fields, and has the component's level. */
+  childFor(parent: PinoLogger, component: string): PinoLogger;
+  /** The component that the instance carries the name of. */
+  componentOf(instance: PinoLogger): string | undefined;
   /** Lines that were handed to the destination, by pino's number of their level. */
   readonly counts: ReadonlyMap<number, number>;
 }
@@ -71,9 +80,12 @@ export const SERIALIZERS: unique symbol = Symbol.for("pino.serializers");
 const BINDINGS = Symbol("vg.logging.bindings");
 /** What `redact` of a child hides besides; inherited likewise, the last added first. */
 const HIDDEN = Symbol("vg.logging.hidden");
-
 /** The functions that log for others by way of this instance; inherited likewise. */
 const WRAPPERS = Symbol("vg.logging.wrappers");
+/** What of an instance makes up its level, beside the methods: pino's own, and ours. */
+const LEVEL_SYMBOLS: ReadonlySet<string | undefined> = new Set(["pino.levelVal", "vg.logging.level"]);
+/** The name of the component that an instance logs for; inherited likewise. */
+const COMPONENT = Symbol("vg.logging.component");
 
 /** A pino instance as this file sees it. */
 interface Instance extends PinoLogger {
@@ -81,6 +93,7 @@ interface Instance extends PinoLogger {
   [BINDINGS]: Bindings;
   [HIDDEN]: readonly HiddenPaths[];
   [WRAPPERS]: readonly Border[];
+  [COMPONENT]?: string;
 }
 type Sink = Pick<Destination, "write">;
 type Mixin = (fields: unknown, level: number, instance: PinoLogger) => object;
@@ -103,22 +116,22 @@ export function createPinoCore(parts: CoreParts): PinoCore {
     return head;
   };
 
+  const carriedBy = (instance: Instance): Bindings =>
+    hooks.ambient === undefined ? instance[BINDINGS] : hooks.ambient(instance[BINDINGS]);
+
   const compose = (
     instance: Instance,
     level: number,
     border: Border | undefined,
     text: unknown,
+    carried: Bindings,
     error: unknown,
     fixed: object | undefined,
     fields: unknown,
     time: string,
-    suppressed: number,
   ): string => {
     const label = instance.levels.labels[level] ?? String(level);
     const caller = border !== undefined && level >= callerFrom ? callerOf(border, instance[WRAPPERS]) : undefined;
-    let carried = instance[BINDINGS];
-    if (hooks.ambient !== undefined) carried = hooks.ambient(carried);
-    if (suppressed > 0) carried = withBindings(carried, new Map([[SUPPRESSED, String(suppressed)]]));
     const message = typeof text === "string" ? text : messageOf(text, error, fields, inlineOf(instance[HIDDEN]));
     let line = lines.write(headOf(label) + time, caller, message, carried, error, fixed, fields, instance[SERIALIZERS]);
     for (const hidden of instance[HIDDEN]) line = hidden.apply(line);
@@ -127,16 +140,19 @@ export function createPinoCore(parts: CoreParts): PinoCore {
 
   const write: WriteLine = (logger, level, border, text, error, fixed, fields) => {
     const instance = logger as Instance;
-    let suppressed = 0;
+    let carried = carriedBy(instance);
     if (hooks.gate !== undefined) {
-      suppressed = hooks.gate(instance, level, typeof text === "string" ? text : undefined, border);
-      if (suppressed < 0) return;
+      const template = hooks.template ?? (typeof text === "string" ? text : undefined);
+      hooks.template = undefined;
+      const admitted = hooks.gate(level, template, carried);
+      if (admitted === undefined) return;
+      carried = admitted;
     }
     const mixin = mixinSym === undefined ? undefined : (instance as unknown as Record<symbol, unknown>)[mixinSym];
     const said = typeof mixin === "function" ? withMixin(mixin as Mixin, fields, level, instance, mixed) : fields;
     const time = timestamp();
     counts.set(level, (counts.get(level) ?? 0) + 1);
-    const line = compose(instance, level, border, text, error, fixed, said, time, suppressed);
+    const line = compose(instance, level, border, text, carried, error, fixed, said, time);
     if (wantsMetadata) {
       const lastTime = time.slice(time.indexOf(":") + 1);
       Object.assign(sink, { lastLevel: level, lastObj: said, lastMsg: text, lastTime, lastLogger: instance });
@@ -169,6 +185,7 @@ export function createPinoCore(parts: CoreParts): PinoCore {
       hooks: {
         logMethod(args, method, level) {
           const instance = this as Instance;
+          if (hooks.gate !== undefined) hooks.template = args.slice(0, 2).find((each) => typeof each === "string");
           if (writeSym !== undefined) {
             try {
               method.apply(instance, args);
@@ -205,7 +222,7 @@ export function createPinoCore(parts: CoreParts): PinoCore {
     child(this: Instance, bindings: PinoBindings, options?: ChildLoggerOptions): PinoLogger {
       const { redact, ...others } = options ?? {};
       const instance = makeChild.call(this, {}, others) as Instance;
-      if (instance.levelVal !== this.levelVal || others.customLevels !== undefined) startCell(instance);
+      if (instance.levelVal !== this.levelVal || others.customLevels !== undefined) levels.madeWith(instance);
       instance[BINDINGS] = lines.extend(this[BINDINGS], bindings, instance[SERIALIZERS]);
       if (redact !== undefined && redact !== null) {
         instance[HIDDEN] = [...this[HIDDEN], new HiddenPaths(redact, replacement)];
@@ -239,14 +256,43 @@ export function createPinoCore(parts: CoreParts): PinoCore {
       level: number,
       time: string,
     ): string {
-      return compose(this, level, undefined, text, undefined, undefined, said, time, 0);
+      return compose(this, level, undefined, text, carriedBy(this), undefined, undefined, said, time);
     };
   }
   Object.assign(root, own);
   showInlineWith(root, []);
-  keepCells(root);
+  const levels = controlLevels(root, safeNow(settings.clock), settings.levels);
 
-  return { root, write, counts };
+  const say = (level: number, message: string, fields: object): void => {
+    const { gate } = hooks;
+    hooks.gate = undefined;
+    write(root, level, undefined, message, undefined, fields, undefined);
+    hooks.gate = gate;
+  };
+
+  const childFor = (parent: PinoLogger, component: string): PinoLogger => {
+    const instance = levels.instanceOf(component).child({}) as Instance;
+    inherit(instance, parent, root);
+    instance[BINDINGS] = lines.extend((parent as Instance)[BINDINGS], { component });
+    instance[COMPONENT] = component;
+    // With levels of its own it needs methods for them, which it gets with a level.
+    if (Object.hasOwn(instance, "levels")) levels.follow(instance);
+    return instance;
+  };
+
+  return { root, write, say, counts, levels, childFor, componentOf: (instance) => (instance as Instance)[COMPONENT] };
+}
+
+/** Gives the instance what its new parent and those above it have, up to the root, but for what makes up a level. */
+function inherit(instance: PinoLogger, parent: PinoLogger, root: PinoLogger): void {
+  const line: PinoLogger[] = [];
+  for (let at = parent; at !== root; at = Object.getPrototypeOf(at) as PinoLogger) line.unshift(at);
+  for (const each of line) {
+    for (const key of Reflect.ownKeys(each)) {
+      const isOfLevel = typeof key === "string" ? key in each.levels.values : LEVEL_SYMBOLS.has(key.description);
+      if (!isOfLevel) Reflect.set(instance, key, Reflect.get(each, key));
+    }
+  }
 }
 
 export function serializersOf(instance: PinoLogger): Serializers {

@@ -6,13 +6,17 @@ import type { Destination, FlushOptions } from "./destination.ts";
 import type { FlushReport } from "./destination/sink.ts";
 import { LoggerConfigError } from "./errors.ts";
 import { INTERNALS, type LoggerInternals } from "./internals.ts";
-import { cellOf, type LevelCell, MOVED, startCell } from "./level-cell.ts";
-import { LEVEL_NUMBERS, LOG_LEVELS, type LogLevel } from "./levels.ts";
+import { cellOf, type LevelCell, MOVED } from "./level-cell.ts";
+import { LEVEL_NUMBERS, type LogLevel } from "./levels.ts";
+import { checkComponent, checkLevel } from "./levels/component-levels.ts";
+import type { LevelChange, LevelOptions } from "./levels/level-control.ts";
 import { isError } from "./line/error.ts";
 import type { LineWriter, Serializers } from "./line/line-writer.ts";
 import type { Redactor } from "./line/redact.ts";
+import type { LineHooks } from "./line-hooks.ts";
 import type { ChildOptions, Fields, Logger, LoggerStats, LogMethod, Wrapper } from "./logger.ts";
 import { type PinoCore, SERIALIZERS, serializersOf, withWrappers } from "./pino-core.ts";
+import type { VolumeControl } from "./volume/volume-control.ts";
 
 /** What a logger and its children share. */
 export interface Shared {
@@ -20,6 +24,9 @@ export interface Shared {
   readonly lines: LineWriter;
   readonly redactor: Redactor;
   readonly destination: Destination;
+  readonly hooks: LineHooks;
+  /** `undefined` where neither `rateLimit` nor `sampling` is set. */
+  readonly volume: VolumeControl | undefined;
 }
 
 /** A class can't name itself in its own body: a bundler renames it there. */
@@ -131,13 +138,18 @@ export class VgLogger implements Logger {
 
   child(bindings: Fields, options?: Omit<ChildOptions, "level"> & { level?: LogLevel | undefined }): Logger {
     const { level, ...others } = options ?? {};
-    const instance = this.pino.child(bindings, others);
     // Fastify says "" where a route has no level of its own.
-    if (level) {
-      startCell(instance);
-      instance.level = knownLevel(level);
-    }
+    const own = level ? checkLevel("Logger", "level", level) : undefined;
+    const instance = this.pino.child(bindings, others);
+    if (own !== undefined) this.#shared.core.levels.start(instance, own);
     return loggerOn(this.#shared, instance);
+  }
+
+  component(name: string): Logger {
+    const { core } = this.#shared;
+    const above = core.componentOf(this.pino);
+    const component = checkComponent("Logger", "component", above === undefined ? name : `${above}.${name}`);
+    return loggerOn(this.#shared, core.childFor(this.pino, component));
   }
 
   get level(): LogLevel {
@@ -145,7 +157,11 @@ export class VgLogger implements Logger {
   }
 
   set level(level: LogLevel) {
-    this.pino.level = knownLevel(level);
+    this.pino.level = checkLevel("Logger", "level", level);
+  }
+
+  setLevel(level: LogLevel, options?: LevelOptions): LevelChange {
+    return this.#shared.core.levels.setLevel(this.pino, level, options);
   }
 
   isLevelEnabled(level: LogLevel): boolean {
@@ -153,22 +169,26 @@ export class VgLogger implements Logger {
   }
 
   getStats(): LoggerStats {
-    const { core, destination, lines } = this.#shared;
+    const { core, destination, lines, volume } = this.#shared;
     return Object.freeze({
       lines_total: Object.freeze(byLevel(core.counts)),
       dropped_total: destination.drops.total,
       dropped_by_level: Object.freeze(byLevel(destination.drops.byLevel)),
       buffered_bytes: destination.bufferedBytes,
       truncated_total: lines.truncated,
+      suppressed_total: volume?.suppressedTotal ?? 0,
+      sampled_out_total: volume?.sampledOutTotal ?? 0,
       last_failure: destination.lastFailure,
     });
   }
 
   flush(options?: FlushOptions): Promise<FlushReport> {
+    this.#shared.volume?.report();
     return this.#shared.destination.flush(options);
   }
 
   close(options?: FlushOptions): Promise<FlushReport> {
+    this.#shared.volume?.report();
     return this.#shared.destination.close(options);
   }
 
@@ -199,13 +219,14 @@ export class VgLogger implements Logger {
   /** @param method the public function that was called; what called that is the caller of the line */
   #log(level: number, method: LogMethod, a: unknown, b: unknown, c: unknown): void {
     if (this.#level.value === MOVED && !this.#isEnabled(level)) return;
-    const { core, lines } = this.#shared;
+    const { core, lines, hooks } = this.#shared;
     // The commonest call needs no sorting out: a message, and fields or none.
     if (typeof a === "string" && c === undefined && (b === undefined || (typeof b === "object" && !isError(b)))) {
       core.write(this.pino, level, method, a, undefined, undefined, b);
       return;
     }
-    const { message, error, fixed, fields } = sortArguments(level, a, b, c, (value) => lines.inline(value));
+    const { message, template, error, fixed, fields } = sortArguments(level, a, b, c, (value) => lines.inline(value));
+    if (template !== undefined && hooks.gate !== undefined) hooks.template = template;
     core.write(this.pino, level, method, message, error, fixed, fields);
   }
 
@@ -218,12 +239,6 @@ export class VgLogger implements Logger {
     if (this.#level.value === MOVED && !this.#isEnabled(level)) return;
     this.#shared.core.write(this.pino, level, undefined, message, undefined, fixed, fields);
   }
-}
-
-function knownLevel(level: LogLevel): LogLevel {
-  if (LOG_LEVELS.includes(level)) return level;
-  const known = LOG_LEVELS.map((word) => JSON.stringify(word)).join(", ");
-  throw new LoggerConfigError(`Logger: level must be one of ${known}, got ${describeValue(level)}.`);
 }
 
 function byLevel(counts: ReadonlyMap<number, number>): Record<Exclude<LogLevel, "silent">, number> {

@@ -8,7 +8,7 @@ test.each<[unknown, RegExp]>([
   [{ level: "verbose" }, /level must be one of "trace", "debug", .*got "verbose"/],
   [{ level: 30 }, /level must be one of .*got 30/],
   [{ format: "pretty" }, /format must be one of "json", "console"/],
-  [{ timeFormat: "iso" }, /timeFormat must be one of "rfc3339", "unix"/],
+  [{ timeFormat: "iso" }, /timeFormat must be one of "rfc3339", "unix", "unix_ms"/],
   [{ caller: true }, /caller must be one of "off", "warn", "all", got true/],
   [{ color: "yes" }, /color must be one of/],
   [{ destination: -1 }, /destination must be .*got -1/],

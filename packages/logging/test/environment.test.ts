@@ -45,6 +45,52 @@ describe("loggerConfigFromEnv", () => {
   });
 });
 
+describe("of LOG_LEVEL", () => {
+  test("levels by component are read", () => {
+    expect(loggerConfigFromEnv({ LOG_LEVEL: " Warn, db=DEBUG,http.retry=trace" })).toEqual({
+      config: { level: "warn", levels: { db: "debug", "http.retry": "trace" }, format: "json", timeFormat: "rfc3339" },
+      warnings: [],
+    });
+  });
+
+  test("the good parts hold, and one warning names the bad ones", () => {
+    const { config, warnings } = loggerConfigFromEnv({ LOG_LEVEL: "warn,db=wrong,http=debug,a,b,c,warn" });
+    expect(config).toMatchObject({ level: "warn", levels: { http: "debug" } });
+    expect(warnings).toEqual([
+      'LOG_LEVEL has "db=wrong", "a", "b" and 1 more, which is not known: the rest holds, the level is "warn" ' +
+        "(known: a level, or component=level, as in info,db=debug; levels: trace, debug, info, warn, error, fatal, silent)" +
+        '. LOG_LEVEL says the same more than once: the last holds, not "warn"',
+    ]);
+  });
+
+  test("nothing long or secret is shown", () => {
+    const { config, warnings } = loggerConfigFromEnv({
+      LOG_LEVEL: "postgres://bot:hunter2@db/x",
+      LOG_FORMAT: "x".repeat(1000),
+      LOG_CALLER: "password=hunter2",
+    });
+    expect(config).toMatchObject({ level: "info", format: "json", caller: "warn" });
+    expect(warnings).toHaveLength(3);
+    expect(warnings.join()).not.toContain("hunter2");
+    expect(warnings[1]).toBe(
+      'LOG_FORMAT is a string of 1000 characters, which is not known: using the default, "json" (known: json, console)',
+    );
+    expect(warnings[2]).toMatch(
+      /^LOG_CALLER is "password=\[redacted\]", which is not known: .*"warn" \(known: off, warn, all\)$/,
+    );
+  });
+});
+
+test("LOG_CALLER and unix_ms are read, and the component's level is in force", () => {
+  const env = { LOG_CALLER: "ALL", LOG_TIME_FORMAT: "Unix_Ms", LOG_LEVEL: "error,db=debug" };
+  expect(loggerConfigFromEnv(env)).toMatchObject({ config: { caller: "all", timeFormat: "unix_ms" }, warnings: [] });
+  const { logger, texts } = captured(env);
+  logger.component("db").debug("m");
+  expect(parseLines(texts.join(""))).toMatchObject([
+    { message: "m", component: "db", caller: expect.any(String) as unknown, time: expect.any(Number) as unknown },
+  ]);
+});
+
 describe("initGlobalLogger", () => {
   test("writes one warning line for a value that is not known, and does not throw", () => {
     const { texts } = captured({ LOG_LEVEL: "loud" });
@@ -75,6 +121,16 @@ describe("initGlobalLogger", () => {
     expect(getGlobalLogger()).toBe(logger);
     const { logger: second } = captured({});
     expect(getGlobalLogger()).toBe(second);
+  });
+
+  test("leaves the one before, and its children, what they were", () => {
+    const first = captured({ LOG_LEVEL: "warn" });
+    const child = getGlobalLogger().component("db");
+    const second = captured({ LOG_LEVEL: "debug" });
+    child.debug("unseen");
+    child.warn("to the first");
+    expect(parseLines(first.texts.join(""))).toMatchObject([{ message: "to the first" }]);
+    expect(second.texts).toEqual([]);
   });
 
   test("does not change it when the configuration is refused", () => {

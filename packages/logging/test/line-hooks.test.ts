@@ -11,7 +11,7 @@ import { parseLines } from "./support/run.ts";
 function make() {
   const texts: string[] = [];
   const settings = resolveConfig({ destination: { write: (line) => texts.push(line) } });
-  const hooks: LineHooks = { gate: undefined, ambient: undefined };
+  const hooks: LineHooks = { gate: undefined, template: undefined, ambient: undefined };
   const core = createPinoCore({
     settings,
     lines: new LineWriter(settings.limits, createRedactor(settings.redact)),
@@ -23,28 +23,35 @@ function make() {
   return { core, hooks, lines: () => parseLines(texts.join("")) };
 }
 
-test("a gate decides about the lines of our methods and of pino's, and says how many it held back", () => {
+test("a gate decides about the lines of our methods and of pino's, and about what they carry", () => {
   const { core, hooks, lines } = make();
   const asked: unknown[] = [];
-  hooks.gate = (_instance, level, message) => {
-    asked.push([level, message]);
-    return message === "no" ? -1 : message === "after" ? 2 : 0;
+  hooks.gate = (level, template, carried) => {
+    asked.push([level, template]);
+    if (template === "no") return undefined;
+    return template === "half" ? withBindings(carried, new Map([["log.sample_rate", "0.5"]])) : carried;
   };
-  core.write(core.root, 30, undefined, "yes", undefined, undefined, { "log.suppressed": 9 });
+  core.write(core.root, 30, undefined, "yes", undefined, undefined, { "log.sample_rate": 9 });
   core.write(core.root, 30, undefined, "no", undefined, undefined, undefined);
   core.root.warn("no");
-  core.root.info({ a: 1 }, "after");
+  core.root.info({ a: 1 }, "half");
+  core.root.info({ a: 1 }, "with %s", "values");
+  core.root.info("with %s", "values");
   expect(asked).toEqual([
     [30, "yes"],
     [30, "no"],
     [40, "no"],
-    [30, "after"],
+    [30, "half"],
+    [30, "with %s"],
+    [30, "with %s"],
   ]);
   expect(lines()).toEqual([
-    { level: "info", time: 0, message: "yes", "field.log.suppressed": 9 },
-    { level: "info", time: 0, message: "after", "log.suppressed": 2, a: 1 },
+    { level: "info", time: 0, message: "yes", "field.log.sample_rate": 9 },
+    { level: "info", time: 0, message: "half", "log.sample_rate": 0.5, a: 1 },
+    { level: "info", time: 0, message: "with values", a: 1 },
+    { level: "info", time: 0, message: "with values" },
   ]);
-  expect([...core.counts]).toEqual([[30, 2]]);
+  expect([...core.counts]).toEqual([[30, 4]]);
 });
 
 test("a line carries what its context says, before the logger's own fields", () => {

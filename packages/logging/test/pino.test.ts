@@ -144,7 +144,7 @@ describe.each([
       lines: new LineWriter(settings.limits, createRedactor(settings.redact)),
       timestamp: createTimestamp(settings.timeFormat, settings.clock),
       destination: openDestination(settings),
-      hooks: { gate: undefined, ambient: undefined },
+      hooks: { gate: undefined, template: undefined, ambient: undefined },
       present: undefined,
       symbols,
     });

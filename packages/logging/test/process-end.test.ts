@@ -60,6 +60,8 @@ test("a closed pipe does not kill the service, and what it lost is counted", asy
     dropped_total: 101,
     dropped_by_level: { trace: 0, debug: 0, info: 100, warn: 0, error: 1, fatal: 0 },
     buffered_bytes: 0,
+    suppressed_total: 0,
+    sampled_out_total: 0,
     truncated_total: 0,
     last_failure: "EPIPE",
   });

@@ -17,10 +17,10 @@ const NO_SERIALIZERS: Serializers = Object.freeze(Object.create(null) as Seriali
 export const wholeError = (error: unknown): unknown => error;
 
 const LEFT_OUT = "log.left_out";
-/** How many lines like this one were not written before it. */
-export const SUPPRESSED = "log.suppressed";
+/** The part of the lines like this one that is written. */
+export const SAMPLE_RATE = "log.sample_rate";
 /** What the line itself says. A field of such a name is shown as `field.<name>`. */
-const RESERVED: ReadonlySet<string> = new Set(["level", "time", "caller", "message", LEFT_OUT, SUPPRESSED]);
+const RESERVED: ReadonlySet<string> = new Set(["level", "time", "caller", "message", LEFT_OUT, SAMPLE_RATE]);
 /** Names that need a closer look: the reserved ones, and pino's two names for the error of a line. */
 const SPECIAL: ReadonlySet<string> = new Set([...RESERVED, "error", "err"]);
 /** A getter or toJSON that logs while it is being logged goes round in circles. */

@@ -9,6 +9,7 @@ export function createTimestamp(format: LogTimeFormat, clock: Clock): () => stri
   let prefix = "";
 
   const stampOf = (now: number): string => {
+    if (format === "unix_ms") return `,"time":${Math.floor(now)}`;
     const current = Math.floor(now / 1000);
     if (current !== second) {
       prefix =
