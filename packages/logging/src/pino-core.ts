@@ -96,11 +96,18 @@ export function createPinoCore(parts: CoreParts): PinoCore {
   const mixed = settings.openTelemetry === "auto" ? withoutSpanIds : asItIs;
   const counts = new Map<number, number>();
   const heads = new Map<string, string>();
+  let headLabel = "";
+  let headTime = "";
+  let headText = "";
 
-  const headOf = (label: string): string => {
+  /** `{"level":…,"time":…`; of one level and instant there are mostly several lines in a row. */
+  const headOf = (label: string, time: string): string => {
+    if (label === headLabel && time === headTime) return headText;
     let head = heads.get(label);
     if (head === undefined) heads.set(label, (head = `{"level":${JSON.stringify(label.slice(0, 32))}`));
-    return head;
+    headLabel = label;
+    headTime = time;
+    return (headText = head + time);
   };
 
   const compose = (
@@ -120,7 +127,7 @@ export function createPinoCore(parts: CoreParts): PinoCore {
     if (hooks.ambient !== undefined) carried = hooks.ambient(carried);
     if (suppressed > 0) carried = withBindings(carried, new Map([[SUPPRESSED, String(suppressed)]]));
     const message = typeof text === "string" ? text : messageOf(text, error, fields, inlineOf(instance[HIDDEN]));
-    let line = lines.write(headOf(label) + time, caller, message, carried, error, fixed, fields, instance[SERIALIZERS]);
+    let line = lines.write(headOf(label, time), caller, message, carried, error, fixed, fields, instance[SERIALIZERS]);
     for (const hidden of instance[HIDDEN]) line = hidden.apply(line);
     return present === undefined ? line : present(line);
   };
