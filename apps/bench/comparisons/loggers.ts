@@ -53,11 +53,8 @@ async function ours(
   options: { redact?: false; caller?: "all" },
 ): Promise<LoggerUnderTest> {
   const { createLogger } = await import("@vg/logging");
-  const { pino } = await import("pino");
-  // One line to change once createLogger buffers by itself.
-  const buffer = buffered ? pino.destination({ fd, sync: false, minLength: 4096 }) : undefined;
-  const destination = buffer ?? fd;
-  const root = createLogger({ level: "info", format: "json", caller: "off", destination, ...options });
+  const buffer = buffered && { sizeBytes: 4096 };
+  const root = createLogger({ level: "info", format: "json", caller: "off", destination: fd, buffer, ...options });
   const logger = kind === "child" ? root.withFields(BINDINGS) : root;
   const lines: Record<LineKind, (i: number) => void> = {
     flat: (i) => logger.info(MESSAGE, fieldsOf(kind, i)),
@@ -68,7 +65,12 @@ async function ours(
     context: (i) => logger.info(MESSAGE, fieldsOf(kind, i)),
     off: (i) => logger.debug(MESSAGE, fieldsOf(kind, i)),
   };
-  return { line: lines[kind], flush: () => (buffer === undefined ? root.flush() : buffer.flushSync()) };
+  return {
+    line: lines[kind],
+    async flush() {
+      await root.flush();
+    },
+  };
 }
 
 async function withPino(

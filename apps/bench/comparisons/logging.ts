@@ -92,8 +92,8 @@ export const comparison: Comparison = {
   title: "Logging: a JSON line a call to the null device",
   packages: ["@vg/logging"],
   module: new URL("./logging-contenders.ts", import.meta.url),
-  budgetMs: { full: 150_000, quick: 10_000 },
-  warmUpMs: 250,
+  budgetMs: { full: 450_000, quick: 10_000 },
+  warmUpMs: 1000,
   cases: [
     ...SETTINGS.flatMap((setting) => setting.kinds.map((kind) => lines(setting, kind))),
     caseOf("off", "debug at level info", "Calls below the level", "off", false, [

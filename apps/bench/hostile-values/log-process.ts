@@ -72,7 +72,7 @@ let threw: string | undefined;
 try {
   await log(one, value);
 } catch (error) {
-  threw = String((error as Error).message);
+  threw = (error as Error).message;
 }
 // What is written later counts too: the parent takes the output until the end.
 process.send!({ threw }, () => process.disconnect());

@@ -16,7 +16,8 @@ const RESET = "\u001b[0m";
  * What drives a terminal, ends a line, turns the direction of writing or can't be seen: no value may do that. Controls,
  * formats (bidirectional, zero-width, tags), separators, half pairs, and letters without a shape.
  */
-const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0]/gu;
+const UNSAFE =
+  /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\u115f\u1160\u180e\u2800\u3164\uffa0]|\u034f|\u17b4|\u17b5|[\u180b-\u180d]|\u180f/gu;
 
 /**
  * For people: `time LEVEL message name=value … folder/file.ts:12`, and the stack of an error as an indented block below.

@@ -109,11 +109,18 @@ export function createPinoCore(parts: CoreParts): PinoCore {
   const mixed = settings.openTelemetry === "auto" ? withoutSpanIds : asItIs;
   const counts = new Map<number, number>();
   const heads = new Map<string, string>();
+  let headLabel = "";
+  let headTime = "";
+  let headText = "";
 
-  const headOf = (label: string): string => {
+  /** `{"level":…,"time":…`; of one level and instant there are mostly several lines in a row. */
+  const headOf = (label: string, time: string): string => {
+    if (label === headLabel && time === headTime) return headText;
     let head = heads.get(label);
     if (head === undefined) heads.set(label, (head = `{"level":${JSON.stringify(label.slice(0, 32))}`));
-    return head;
+    headLabel = label;
+    headTime = time;
+    return (headText = head + time);
   };
 
   const carriedBy = (instance: Instance): Bindings =>
@@ -133,7 +140,7 @@ export function createPinoCore(parts: CoreParts): PinoCore {
     const label = instance.levels.labels[level] ?? String(level);
     const caller = border !== undefined && level >= callerFrom ? callerOf(border, instance[WRAPPERS]) : undefined;
     const message = typeof text === "string" ? text : messageOf(text, error, fields, inlineOf(instance[HIDDEN]));
-    let line = lines.write(headOf(label) + time, caller, message, carried, error, fixed, fields, instance[SERIALIZERS]);
+    let line = lines.write(headOf(label, time), caller, message, carried, error, fixed, fields, instance[SERIALIZERS]);
     for (const hidden of instance[HIDDEN]) line = hidden.apply(line);
     return present === undefined ? line : present(line);
   };

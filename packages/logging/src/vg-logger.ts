@@ -220,10 +220,17 @@ export class VgLogger implements Logger {
   #log(level: number, method: LogMethod, a: unknown, b: unknown, c: unknown): void {
     if (this.#level.value === MOVED && !this.#isEnabled(level)) return;
     const { core, lines, hooks } = this.#shared;
-    // The commonest call needs no sorting out: a message, and fields or none.
-    if (typeof a === "string" && c === undefined && (b === undefined || (typeof b === "object" && !isError(b)))) {
-      core.write(this.pino, level, method, a, undefined, undefined, b);
-      return;
+    // The commonest calls need no sorting out: a message, with an error or without, and fields or none.
+    if (typeof a === "string" && (b === undefined || typeof b === "object")) {
+      if (isError(b)) {
+        if (c === undefined || (typeof c === "object" && !isError(c))) {
+          core.write(this.pino, level, method, a, b, undefined, c);
+          return;
+        }
+      } else if (c === undefined) {
+        core.write(this.pino, level, method, a, undefined, undefined, b);
+        return;
+      }
     }
     const { message, template, error, fixed, fields } = sortArguments(level, a, b, c, (value) => lines.inline(value));
     if (template !== undefined && hooks.gate !== undefined) hooks.template = template;

@@ -1,14 +1,23 @@
 import type { Clock, LogTimeFormat } from "../config.ts";
 
 /**
- * Makes the function that gives the `,"time":…` of a line. The text of the current second is kept: most lines only
- * add three digits to it. A clock that throws, or tells no time, is replaced for that line by the system's.
+ * Makes the function that gives the `,"time":…` of a line. The text of the current millisecond is kept, and of
+ * the current second, to which most others only add three digits. A clock that throws, or tells no time, is replaced for that line by the system's.
  */
 export function createTimestamp(format: LogTimeFormat, clock: Clock): () => string {
   let second = NaN;
   let prefix = "";
+  let instant = NaN;
+  let stamp = "";
 
   const stampOf = (now: number): string => {
+    if (now === instant) return stamp;
+    stamp = makeStamp(now);
+    instant = now;
+    return stamp;
+  };
+
+  const makeStamp = (now: number): string => {
     if (format === "unix_ms") return `,"time":${Math.floor(now)}`;
     const current = Math.floor(now / 1000);
     if (current !== second) {

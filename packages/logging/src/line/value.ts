@@ -15,6 +15,8 @@ export interface Key {
   readonly name: string;
   /** `,"name":` */
   readonly prefix: string;
+  /** `{"name":` */
+  readonly opening: string;
   readonly secret: boolean;
   /** It was cut or had a secret in it, so that two names may now look alike. */
   readonly altered: boolean;
@@ -50,6 +52,8 @@ export function needsCare(text: string): boolean {
 const SIMPLE_ITEMS = 16;
 /** Of something that stands for a text, this much is shown. */
 const LONGEST_INLINE = 1024;
+/** A stack is mostly that of the error before: what fails, fails again at the same place. */
+const REPEATED_LENGTH = 256;
 const REMEMBERED_KEYS = 4096;
 const LONGEST_KEY = 128;
 // A secret that straddles the cut must be seen whole before the rest is cut off.
@@ -67,6 +71,9 @@ export class ValueWriter {
   readonly #scrubsAll: boolean;
   readonly #keys = new Map<string, Key>();
   readonly #isSecret = (name: string): boolean => this.key(name).secret;
+  /** The last long text that needed care, and its JSON. */
+  #repeated: string | undefined;
+  #repeatedJson = "";
   /** The JSON text that stands for a secret. */
   readonly redacted: string;
 
@@ -85,10 +92,17 @@ export class ValueWriter {
 
   /** A text as JSON: escaped, its secrets replaced, cut at the limit (or a lower one). */
   text(value: string, maxLength: number = this.#limits.maxStringLength): string {
-    if (value.length <= maxLength && !this.#scrubsAll && (isShortAndPlain(value) || !needsCare(value))) {
-      return `"${value}"`;
+    if (value.length <= maxLength) {
+      if (!this.#scrubsAll && isShortAndPlain(value)) return `"${value}"`;
+      if (value === this.#repeated && maxLength === this.#limits.maxStringLength) return this.#repeatedJson;
+      if (!this.#scrubsAll && !needsCare(value)) return `"${value}"`;
     }
-    return toJson(this.#clean(value, maxLength));
+    const json = toJson(this.#clean(value, maxLength));
+    if (value.length >= REPEATED_LENGTH && maxLength === this.#limits.maxStringLength && value.length <= maxLength) {
+      this.#repeated = value;
+      this.#repeatedJson = json;
+    }
+    return json;
   }
 
   #clean(value: string, maxLength: number): string {
@@ -137,9 +151,9 @@ export class ValueWriter {
       const key = this.key(name);
       const text = this.#simpleText((value as Record<string, unknown>)[name]);
       if (text === undefined || key.suspect) return undefined;
-      out += key.prefix + text;
+      out += (out === "" ? key.opening : key.prefix) + text;
     }
-    return `{${out.slice(1)}}`;
+    return out === "" ? "{}" : `${out}}`;
   }
 
   #simpleText(value: unknown): string | undefined {
@@ -363,6 +377,7 @@ export class ValueWriter {
     const key: Key = {
       name: shown,
       prefix: `,${toJson(shown)}:`,
+      opening: `{${toJson(shown)}:`,
       secret,
       altered,
       special: altered || this.#special.has(name),
