@@ -48,7 +48,13 @@ describe("loggerConfigFromEnv", () => {
 describe("of LOG_LEVEL", () => {
   test("levels by component are read", () => {
     expect(loggerConfigFromEnv({ LOG_LEVEL: " Warn, db=DEBUG,http.retry=trace" })).toEqual({
-      config: { level: "warn", levels: { db: "debug", "http.retry": "trace" }, format: "json", timeFormat: "rfc3339" },
+      config: {
+        level: "warn",
+        levels: { db: "debug", "http.retry": "trace" },
+        format: "json",
+        timeFormat: "rfc3339",
+        caller: "warn",
+      },
       warnings: [],
     });
   });
