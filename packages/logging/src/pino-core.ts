@@ -29,7 +29,7 @@ import { safeNow } from "./safe-now.ts";
 export interface PinoCore {
   readonly root: PinoLogger;
   readonly write: WriteLine;
-  /** Writes a line of the logger's own, past its level and the gate. */
+  /** Writes a line of the logger's own, past its level, the gate and the context. */
   say(level: number, message: string, fields: object): void;
   readonly levels: LevelControl<PinoLogger>;
   /** A child that carries the component, and its parent's fields, and has the component's level. */
@@ -80,6 +80,7 @@ export const SERIALIZERS: unique symbol = Symbol.for("pino.serializers");
 const BINDINGS = Symbol("vg.logging.bindings");
 /** What `redact` of a child hides besides; inherited likewise, the last added first. */
 const HIDDEN = Symbol("vg.logging.hidden");
+
 /** The functions that log for others by way of this instance; inherited likewise. */
 const WRAPPERS = Symbol("vg.logging.wrappers");
 /** What of an instance makes up its level, beside the methods: pino's own, and ours. */
@@ -271,10 +272,12 @@ export function createPinoCore(parts: CoreParts): PinoCore {
   const levels = controlLevels(root, safeNow(settings.clock), settings.levels);
 
   const say = (level: number, message: string, fields: object): void => {
-    const { gate } = hooks;
-    hooks.gate = undefined;
+    const { gate, ambient } = hooks;
+    // Nor is it of the context in which it happens to be written.
+    hooks.gate = hooks.ambient = undefined;
     write(root, level, undefined, message, undefined, fields, undefined);
     hooks.gate = gate;
+    hooks.ambient = ambient;
   };
 
   const childFor = (parent: PinoLogger, component: string): PinoLogger => {

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { createLogger, type LoggerConfig } from "@vg/logging";
+import { createLogger, type LoggerConfig, withContext } from "@vg/logging";
 import { captureLogs } from "@vg/logging/testing";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { RateLimiter, type Suppressed } from "../src/volume/rate-limiter.ts";
@@ -112,6 +112,15 @@ describe("rateLimit", () => {
     expect(filter(SUMMARY)).toHaveLength(0);
     logger.info("d");
     expect(filter(SUMMARY)).toMatchObject([{ "log.suppressed": 1, "log.suppressed_message": "a" }]);
+  });
+
+  test("reports outside the context that the line was logged in", () => {
+    const { logger, expectOne } = captureLogs({ rateLimit: { burst: 1, intervalMs: 10 } });
+    withContext({ trace_id: "t1" }, () => {
+      for (let i = 0; i < 3; i++) logger.info("a");
+    });
+    withContext({ trace_id: "t2" }, () => void logger.flush());
+    expect(expectOne(SUMMARY)).not.toHaveProperty("trace_id");
   });
 
   test("hides secrets in what it reports", () => {

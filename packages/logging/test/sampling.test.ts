@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { createLogger, type LoggerConfig } from "@vg/logging";
+import { createLogger, type LoggerConfig, withContext } from "@vg/logging";
 import { captureLogs } from "@vg/logging/testing";
 import { describe, expect, test } from "vitest";
 import { positionOf, Sampler } from "../src/volume/sampler.ts";
@@ -75,6 +75,23 @@ describe("sampling", () => {
       ["failed", undefined],
       ["after", undefined],
     ]);
+  });
+
+  test("goes by the trace of the context that a line is logged in, too", () => {
+    const { logger, lines } = captureLogs({ sampling: { info: 0.5 } });
+    const seen = new Map<string, number>();
+    for (let i = 0; i < 50; i++) {
+      const trace_id = `t${i}`;
+      withContext({ trace_id }, () => {
+        for (let j = 0; j < 3; j++) logger.info("m");
+        logger.component("db").pino.info("m");
+      });
+      seen.set(trace_id, lines.filter((line) => line["trace_id"] === trace_id).length);
+    }
+    expect(new Set(seen.values())).toEqual(new Set([0, 4]));
+    withContext({ trace_id: "failing" }, () => logger.error("failed"));
+    withContext({ trace_id: "failing" }, () => logger.info("kept"));
+    expect(lines.at(-1)).toMatchObject({ message: "kept", trace_id: "failing" });
   });
 
   test("goes before rateLimit, so that what is left out is not counted twice", () => {
