@@ -1,5 +1,6 @@
 import { checkOptions, monotonicClock, readEnvironment } from "@vg/internal";
 import {
+  type CallerPolicy,
   createLogger,
   loggerConfigFromEnv,
   type LogFormat,
@@ -22,14 +23,18 @@ export interface Clock {
 /** Every setting of a pooled server. All are optional; the defaults are those of `DEFAULTS`. */
 export interface PooledServerConfig {
   // Logging. Either a logger of yours, or what it takes to make one.
-  /** Use this logger. Then logLevel, logFormat and logTimeFormat are not allowed; the server flushes but does not close it. */
+  /** Use this logger. Then the other log… options are not allowed; the server flushes but does not close it. */
   logger?: Logger;
   /** "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent"; default "info". */
   logLevel?: LogLevel;
   /** "json" | "console"; default "json". */
   logFormat?: LogFormat;
-  /** "rfc3339" | "unix"; default "rfc3339". */
+  /** "rfc3339" | "unix" | "unix_ms"; default "rfc3339". */
   logTimeFormat?: LogTimeFormat;
+  /** Levels by component, as `{ db: "debug" }`; default none. */
+  logLevels?: Readonly<Record<string, LogLevel>>;
+  /** Which lines say where they were logged: "off" | "warn" (and above) | "all"; default "warn". */
+  logCaller?: CallerPolicy;
 
   // Database. Without a DSN there is no database pool.
   /** `postgres://user:password@host:port/database`. */
@@ -103,6 +108,7 @@ export const DEFAULTS = {
   logLevel: "info",
   logFormat: "json",
   logTimeFormat: "rfc3339",
+  logCaller: "warn",
   dbMaxOpenConns: 25,
   dbMaxIdleConns: 5,
   dbCritical: false,
@@ -141,6 +147,8 @@ export interface CheckedConfig {
   logLevel: LogLevel;
   logFormat: LogFormat;
   logTimeFormat: LogTimeFormat;
+  logLevels: Readonly<Record<string, LogLevel>> | undefined;
+  logCaller: CallerPolicy;
   postgresDsn: string | undefined;
   dbMaxOpenConns: number;
   dbMaxIdleConns: number;
@@ -170,7 +178,7 @@ export interface CheckedConfig {
 export function checkConfig(config: PooledServerConfig): CheckedConfig {
   const check = checkOptions("PooledServer", config, fail);
   const logger = check.objectWith<Logger>("logger", ["info", "warn", "error", "withContext", "withFields", "flush"]);
-  for (const name of ["logLevel", "logFormat", "logTimeFormat"] as const) {
+  for (const name of ["logLevel", "logFormat", "logTimeFormat", "logLevels", "logCaller"] as const) {
     if (check.raw(name) !== undefined && logger !== undefined) {
       throw fail(`PooledServer: ${name} goes with a logger that the server makes; set it on the logger you pass.`);
     }
@@ -197,6 +205,8 @@ export function checkConfig(config: PooledServerConfig): CheckedConfig {
     logLevel: config.logLevel ?? DEFAULTS.logLevel,
     logFormat: config.logFormat ?? DEFAULTS.logFormat,
     logTimeFormat: config.logTimeFormat ?? DEFAULTS.logTimeFormat,
+    logLevels: config.logLevels,
+    logCaller: config.logCaller ?? DEFAULTS.logCaller,
     postgresDsn,
     dbMaxOpenConns,
     dbMaxIdleConns,
@@ -252,8 +262,8 @@ export function checkConfig(config: PooledServerConfig): CheckedConfig {
 }
 
 /**
- * Reads the environment variables of the service: LOG_LEVEL, LOG_FORMAT, LOG_TIME_FORMAT, POSTGRES_DSN,
- * DB_MAX_OPEN_CONNS, DB_MAX_IDLE_CONNS, HTTP_MAX_IDLE_CONNS, HTTP_MAX_CONNS_PER_HOST, HTTP_TIMEOUT_SECONDS,
+ * Reads the environment variables of the service: LOG_LEVEL, LOG_FORMAT, LOG_TIME_FORMAT, LOG_CALLER,
+ * POSTGRES_DSN, DB_MAX_OPEN_CONNS, DB_MAX_IDLE_CONNS, HTTP_MAX_IDLE_CONNS, HTTP_MAX_CONNS_PER_HOST, HTTP_TIMEOUT_SECONDS,
  * INFERENCE_CACHE_CAPACITY, INFERENCE_CACHE_TTL_HOURS, EMBEDDING_CACHE_CAPACITY, EMBEDDING_CACHE_TTL_HOURS,
  * RATE_LIMIT_PER_SECOND.
  *
@@ -275,6 +285,8 @@ export function pooledServerConfigFromEnv(env: Record<string, string | undefined
     logLevel: log.level,
     logFormat: log.format,
     logTimeFormat: log.timeFormat,
+    logLevels: log.levels,
+    logCaller: log.caller,
     postgresDsn: read.text("POSTGRES_DSN"),
     dbMaxOpenConns,
     // No more idle ones than DB_MAX_OPEN_CONNS lets be open.

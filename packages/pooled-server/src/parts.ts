@@ -8,8 +8,15 @@ import type { HealthCheck } from "./probes/health-checks.ts";
 
 const DATABASE_CHECK_MS = 2_000;
 
-export function makeLogger({ logLevel: level, logFormat: format, logTimeFormat: timeFormat }: CheckedConfig): Logger {
-  return configured(() => createLogger({ level, format, timeFormat }));
+export function makeLogger(config: CheckedConfig): Logger {
+  const {
+    logLevel: level,
+    logLevels: levels,
+    logFormat: format,
+    logTimeFormat: timeFormat,
+    logCaller: caller,
+  } = config;
+  return configured(() => createLogger({ level, levels, format, timeFormat, caller }));
 }
 
 export function makeDbPool(config: CheckedConfig, logger: Logger): DbPool | undefined {

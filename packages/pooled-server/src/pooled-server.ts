@@ -16,7 +16,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { LRUCache } from "@vg/cache";
-import type { Logger } from "@vg/logging";
+import type { FlushReport, Logger } from "@vg/logging";
 import type { DbPool } from "@vg/pool-db";
 import type { HttpPool } from "@vg/pool-http";
 import { adaptBase, type BaseServer } from "./adapters/node-http.ts";
@@ -328,7 +328,16 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
           this.#limiter?.close();
         },
       },
-      { name: "log", share: 1, run: () => this.logger.flush() },
+      {
+        name: "log",
+        share: 1,
+        run: async (deadlineMs) => {
+          // A logger of the user's may be one that gives no report.
+          const report = (await this.logger.flush({ deadlineMs })) as FlushReport | undefined;
+          const left = report?.lines_left ?? 0;
+          return left > 0 ? [`${left} log lines were not taken by their destination`] : undefined;
+        },
+      },
     ];
   }
 

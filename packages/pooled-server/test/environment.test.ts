@@ -4,9 +4,10 @@ import { expect, test } from "vitest";
 
 test("the guide's whole environment reference is read", () => {
   const config = pooledServerConfigFromEnv({
-    LOG_LEVEL: "debug",
+    LOG_LEVEL: "debug,db=trace",
     LOG_FORMAT: "console",
     LOG_TIME_FORMAT: "unix",
+    LOG_CALLER: "off",
     POSTGRES_DSN: "postgres://user:pass@localhost:5432/db",
     DB_MAX_OPEN_CONNS: "50",
     DB_MAX_IDLE_CONNS: "10",
@@ -23,6 +24,8 @@ test("the guide's whole environment reference is read", () => {
     logLevel: "debug",
     logFormat: "console",
     logTimeFormat: "unix",
+    logLevels: { db: "trace" },
+    logCaller: "off",
     postgresDsn: "postgres://user:pass@localhost:5432/db",
     dbMaxOpenConns: 50,
     dbMaxIdleConns: 10,
@@ -39,9 +42,14 @@ test("the guide's whole environment reference is read", () => {
 
 test("unset and blank variables leave every default", () => {
   const config = pooledServerConfigFromEnv({ POSTGRES_DSN: " ", DB_MAX_OPEN_CONNS: "" });
-  const { logLevel, logFormat, logTimeFormat, ...rest } = config;
+  const { logLevel, logFormat, logTimeFormat, logCaller, ...rest } = config;
   expect(rest).toEqual({});
-  expect([logLevel, logFormat, logTimeFormat]).toEqual([DEFAULTS.logLevel, DEFAULTS.logFormat, DEFAULTS.logTimeFormat]);
+  expect({ logLevel, logFormat, logTimeFormat, logCaller }).toEqual({
+    logLevel: DEFAULTS.logLevel,
+    logFormat: DEFAULTS.logFormat,
+    logTimeFormat: DEFAULTS.logTimeFormat,
+    logCaller: DEFAULTS.logCaller,
+  });
 });
 
 test.each([
