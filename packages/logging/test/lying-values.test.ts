@@ -71,13 +71,9 @@ test("a field called as the note on what was left out stays apart from it", () =
 });
 
 test("what has no properties is shown by what it is", () => {
-  expect(shown([Promise.resolve(), new WeakMap(), new Map().entries(), new Blob(["x"]), new (class A extends Object {})()])).toEqual([
-    "[Promise]",
-    "[WeakMap]",
-    "[Map Iterator]",
-    "[Blob]",
-    {},
-  ]);
+  expect(
+    shown([Promise.resolve(), new WeakMap(), new Map().entries(), new Blob(["x"]), new (class A extends Object {})()]),
+  ).toEqual(["[Promise]", "[WeakMap]", "[Map Iterator]", "[Blob]", {}]);
   expect(shown(new Request("https://example.com/?token=abc"))).toEqual({
     method: "GET",
     url: "https://example.com/?token=[redacted]",
