@@ -238,8 +238,12 @@ export class Attempt implements Dispatcher.DispatchHandler {
     controller: Dispatcher.DispatchController,
     trailers: Record<string, string | string[] | undefined>,
   ): void {
+    if (this.connection.error !== undefined && this.#endsWithConnection()) {
+      return this.onResponseError(controller, this.connection.error);
+    }
     this.#request.tap?.ended(trailers, controller.rawTrailers ?? null);
     this.connection.answered(this.headers["keep-alive"]);
+    if (this.#body.payload !== null) this.connection.bodyOver();
     this.#release();
     if (!this.#ended) this.#end(undefined);
   }
@@ -266,6 +270,12 @@ export class Attempt implements Dispatcher.DispatchHandler {
     if (this.#request.method === "HEAD") return 0;
     const declared = Number(this.headers["content-length"]);
     return Number.isNaN(declared) ? 0 : declared;
+  }
+
+  /** Nothing but the end of the connection tells that the body is complete. */
+  #endsWithConnection(): boolean {
+    const bodiless = this.#request.method === "HEAD" || this.status === 204 || this.status === 304;
+    return !bodiless && this.headers["content-length"] === undefined && this.headers["transfer-encoding"] === undefined;
   }
 
   #end(failure: Failure | undefined): void {
