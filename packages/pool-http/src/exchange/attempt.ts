@@ -318,6 +318,10 @@ export class Attempt implements Dispatcher.DispatchHandler {
     }
     if (code === STREAM_REFUSED)
       return { ...failure("network", error.message), code: "HTTP2_REFUSED_STREAM", sent: false };
+    // What a Blob is made from is a file, and that may have changed.
+    if (error.name === "NotReadableError" && this.#body.payload instanceof Blob) {
+      return failure("request", "the Blob of the request body could not be read (see cause)", error);
+    }
     switch (code) {
       case "UND_ERR_INVALID_ARG":
       case "UND_ERR_NOT_SUPPORTED":
@@ -326,6 +330,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
       case "UND_ERR_HEADERS_OVERFLOW":
         return failure("protocol", "the response's headers are larger than maxHeaderBytes. Raise it if they should be");
       case "UND_ERR_RES_CONTENT_LENGTH_MISMATCH":
+        // So undici calls whatever its parser refuses behind a content-length.
+        if (phase === "headers") return failure("protocol", UNPARSABLE_FRAMING);
         return failure(
           "network",
           `the connection ended before the body was complete (${this.bytesReceived} bytes came)`,
@@ -353,6 +359,9 @@ export class Attempt implements Dispatcher.DispatchHandler {
     return failure("network", `the connection broke (${code})${hint}`);
   }
 }
+
+const UNPARSABLE_FRAMING =
+  "the response's headers cannot be parsed: behind its content-length there is another one, or transfer-encoding, or a line that is no header";
 
 /** undici's parser hands out what it could not read, which is a part of somebody's answer. */
 function withoutData(error: Error): Error {
