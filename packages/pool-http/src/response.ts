@@ -40,6 +40,16 @@ export interface HttpResponseParts {
 }
 
 /**
+ * For fetch, whose body may go other ways: the whole of it, with `maxResponseBytes`. Where it is `alone`, nobody else
+ * reads it, and beyond the limit the request has failed.
+ */
+export let collectPieces: (
+  response: HttpResponse,
+  pieces: AsyncIterable<Uint8Array>,
+  alone: boolean,
+) => Promise<Buffer>;
+
+/**
  * A response. Its body is in memory, and `json`, `text` and `bytes` may be called any number of times, unless it was
  * asked for with `stream: true`: then the body is read once, and a body that nobody reads holds its connection until
  * `bodyTimeoutMs`; `await response.discard()` gives it back.
@@ -52,6 +62,10 @@ export class HttpResponse {
   readonly #parts: HttpResponseParts;
   #stream: Readable | undefined;
   #taken = false;
+
+  static {
+    collectPieces = (response, pieces, alone) => response.#collect(pieces, undefined, alone);
+  }
 
   constructor(parts: HttpResponseParts) {
     this.status = parts.status;
@@ -103,9 +117,8 @@ export class HttpResponse {
   async bytes(onPiece?: (sizeBytes: number) => void): Promise<Uint8Array> {
     const { body, pool } = this.#parts;
     if (Buffer.isBuffer(body)) return body;
-    const { maxResponseBytes: maxBytes } = this.#parts.request;
-    const request = this.#describe();
     if (this.#taken) {
+      const request = this.#describe();
       throw new HttpRequestError(`${pool}: the streamed body of ${request} was read already. Read it once.`, {
         pool,
         request,
@@ -113,21 +126,7 @@ export class HttpResponse {
       });
     }
     this.#take();
-    const chunks: Uint8Array[] = [];
-    let size = 0;
-    for await (const chunk of body as AsyncIterable<Uint8Array>) {
-      size += chunk.length;
-      if (size > maxBytes) {
-        this.#parts.control?.tooLarge(size, maxBytes);
-        throw new HttpBodyTooLargeError(
-          `${pool}: ${request}: the body has ${size} bytes or more, maxResponseBytes is ${maxBytes}. Raise it, or read \`body\` piece by piece.`,
-          { pool, request, phase: "body", attempts: this.attempts, timings: this.timings, sent: true },
-        );
-      }
-      chunks.push(chunk);
-      onPiece?.(chunk.length);
-    }
-    return Buffer.concat(chunks);
+    return this.#collect(body as AsyncIterable<Uint8Array>, onPiece, true);
   }
 
   /** A copy of the whole body. */
@@ -171,6 +170,31 @@ export class HttpResponse {
     const discarded = control.discard();
     body.destroy();
     await discarded;
+  }
+
+  async #collect(
+    pieces: AsyncIterable<Uint8Array>,
+    onPiece: ((sizeBytes: number) => void) | undefined,
+    alone: boolean,
+  ): Promise<Buffer> {
+    const { control, pool } = this.#parts;
+    const { maxResponseBytes: maxBytes } = this.#parts.request;
+    const chunks: Uint8Array[] = [];
+    let size = 0;
+    for await (const chunk of pieces) {
+      size += chunk.length;
+      if (size > maxBytes) {
+        if (alone) control?.tooLarge(size, maxBytes);
+        const request = this.#describe();
+        throw new HttpBodyTooLargeError(
+          `${pool}: ${request}: the body has ${size} bytes or more, maxResponseBytes is ${maxBytes}. Raise it, or read \`body\` piece by piece.`,
+          { pool, request, phase: "body", attempts: this.attempts, timings: this.timings, sent: true },
+        );
+      }
+      chunks.push(chunk);
+      onPiece?.(chunk.length);
+    }
+    return Buffer.concat(chunks);
   }
 
   #take(): void {

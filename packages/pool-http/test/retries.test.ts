@@ -37,6 +37,41 @@ test("a POST is not retried on any status", async () => {
 });
 
 test.each([
+  ["no values", []],
+  ["nothing", ""],
+  ["blanks", " "],
+  ["empty values", ["", " "]],
+])("an Idempotency-Key of %s is no key on the wire, and a POST with it is sent once", async (_name, key) => {
+  await using server = await faultServer((socket) => socket.write(reply(500)));
+  await using pool = new HttpPool(fast);
+  const headers = { "idempotency-key": key };
+  await pool.post(server.url, "pay", { headers });
+  if (typeof key === "string")
+    await pool.fetch(server.url, { method: "POST", body: "pay", headers: { "Idempotency-Key": key } });
+  const { body } = await pool.dispatcher.request({
+    origin: server.url,
+    path: "/",
+    method: "POST",
+    body: "pay",
+    headers,
+  });
+  await body.dump();
+  expect(server.requests.length).toBe(typeof key === "string" ? 3 : 2);
+});
+
+test("a wait that the server names twice is kept", async () => {
+  await using server = await faultServer((socket, { number }) =>
+    socket.write(
+      number === 0 ? "HTTP/1.1 503 No\r\nretry-after: 0\r\nretry-after: 30\r\ncontent-length: 0\r\n\r\n" : reply(200),
+    ),
+  );
+  await using pool = new HttpPool({ ...fast, timeoutMs: 10_000 });
+  // The wait of 30 s is more than the request has.
+  const { status, attempts } = await pool.get(server.url);
+  expect([status, attempts.at(-1)?.not_retried]).toEqual([503, "deadline"]);
+});
+
+test.each([
   ["an Idempotency-Key", { headers: { "Idempotency-Key": "k1" } }],
   ['retryOn: "rejected"', { retryOn: "rejected" as const }],
 ])("a POST with %s is retried on 503 with the same body", async (_name, options) => {

@@ -128,7 +128,13 @@ test.each<[object, number | undefined]>([
   [{ "retry-after-ms": " 1500.5 ", "retry-after": "2" }, 1500.5],
   [{ "retry-after-ms": "soon", "retry-after": "2" }, 2000],
   [{ "retry-after-ms": "-5" }, undefined],
-  [{ "retry-after-ms": ["1", "2"], "retry-after": "3" }, 3000],
+  [{ "retry-after-ms": ["1", "2"], "retry-after": "3" }, 2],
+  [{ "retry-after": ["5", "5"] }, 5000],
+  [{ "retry-after": "5, 7,6" }, 7000],
+  [{ "retry-after": ["soon", "2"] }, 2000],
+  [{ "retry-after": "2, soon" }, undefined],
+  [{ "retry-after": ["Thu, 01 Jan 1970 00:01:40 GMT", "95"] }, 95_000],
+  [{ "retry-after": "Thu, 01 Jan 1970 00:01:40 GMT, Thu, 01 Jan 1970 00:01:50 GMT" }, 100_000],
 ])("the headers %o ask for %o ms", (headers, expected) => {
   expect(retryAfterOf(headers as Record<string, string>, 10_000)).toBe(expected);
 });

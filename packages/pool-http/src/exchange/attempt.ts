@@ -238,8 +238,12 @@ export class Attempt implements Dispatcher.DispatchHandler {
     controller: Dispatcher.DispatchController,
     trailers: Record<string, string | string[] | undefined>,
   ): void {
+    if (this.connection.error !== undefined && this.#endsWithConnection()) {
+      return this.onResponseError(controller, this.connection.error);
+    }
     this.#request.tap?.ended(trailers, controller.rawTrailers ?? null);
     this.connection.answered(this.headers["keep-alive"]);
+    if (this.#body.payload !== null) this.connection.bodyOver();
     this.#release();
     if (!this.#ended) this.#end(undefined);
   }
@@ -266,6 +270,12 @@ export class Attempt implements Dispatcher.DispatchHandler {
     if (this.#request.method === "HEAD") return 0;
     const declared = Number(this.headers["content-length"]);
     return Number.isNaN(declared) ? 0 : declared;
+  }
+
+  /** Nothing but the end of the connection tells that the body is complete. */
+  #endsWithConnection(): boolean {
+    const bodiless = this.#request.method === "HEAD" || this.status === 204 || this.status === 304;
+    return !bodiless && this.headers["content-length"] === undefined && this.headers["transfer-encoding"] === undefined;
   }
 
   #end(failure: Failure | undefined): void {
@@ -308,6 +318,10 @@ export class Attempt implements Dispatcher.DispatchHandler {
     }
     if (code === STREAM_REFUSED)
       return { ...failure("network", error.message), code: "HTTP2_REFUSED_STREAM", sent: false };
+    // What a Blob is made from is a file, and that may have changed.
+    if (error.name === "NotReadableError" && this.#body.payload instanceof Blob) {
+      return failure("request", "the Blob of the request body could not be read (see cause)", error);
+    }
     switch (code) {
       case "UND_ERR_INVALID_ARG":
       case "UND_ERR_NOT_SUPPORTED":
@@ -316,6 +330,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
       case "UND_ERR_HEADERS_OVERFLOW":
         return failure("protocol", "the response's headers are larger than maxHeaderBytes. Raise it if they should be");
       case "UND_ERR_RES_CONTENT_LENGTH_MISMATCH":
+        // So undici calls whatever its parser refuses behind a content-length.
+        if (phase === "headers") return failure("protocol", UNPARSABLE_FRAMING);
         return failure(
           "network",
           `the connection ended before the body was complete (${this.bytesReceived} bytes came)`,
@@ -343,6 +359,9 @@ export class Attempt implements Dispatcher.DispatchHandler {
     return failure("network", `the connection broke (${code})${hint}`);
   }
 }
+
+const UNPARSABLE_FRAMING =
+  "the response's headers cannot be parsed: behind its content-length there is another one, or transfer-encoding, or a line that is no header";
 
 /** undici's parser hands out what it could not read, which is a part of somebody's answer. */
 function withoutData(error: Error): Error {

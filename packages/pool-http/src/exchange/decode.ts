@@ -1,8 +1,10 @@
 /** Undoes gzip, deflate, br and zstd, with a limit on what comes out. */
-import { Transform, type TransformCallback } from "node:stream";
+import type { Transform } from "node:stream";
 import { promisify } from "node:util";
 import * as zlib from "node:zlib";
 import { codeOf, tooLarge, undecodable, type Failure } from "../failure.ts";
+import { bytesBehind, Inflate, inflateWhole } from "./inflate.ts";
+import { isOneFrame, ZstdFrames } from "./zstd-frames.ts";
 
 export const ACCEPT_ENCODING = "gzip, deflate, br, zstd";
 
@@ -12,6 +14,13 @@ const MAX_LAYERS = 5;
 /** Inflating this much takes well under a millisecond; it costs less at once than by way of the thread pool. */
 const SYNC_INPUT_BYTES = 16 * 1024;
 const SYNC_OUTPUT_BYTES = 256 * 1024;
+
+/**
+ * Where bytes behind the end of the data are an error: they may be a second part, which would be lost without a word.
+ * gzip's decoder goes on with the next member, refuses anything else, and stops at the zeros that archives are padded
+ * with; behind the end of deflate, which has no second part, everybody drops what comes.
+ */
+const STRICT = new Set(["br", "zstd"]);
 
 interface Coding {
   sync(data: Buffer, options: { maxOutputLength: number }): Buffer;
@@ -24,8 +33,8 @@ const CODINGS: Readonly<Record<string, Coding>> = {
   gzip,
   "x-gzip": gzip,
   br: {
-    sync: zlib.brotliDecompressSync,
-    async: promisify(zlib.brotliDecompress),
+    sync: (data, options) => whole(data, zlib.brotliDecompressSync(data, { ...options, info: true })),
+    async: async (data, options) => whole(data, await brotliDecompress(data, { ...options, info: true })),
     stream: () => zlib.createBrotliDecompress(),
   },
   zstd: {
@@ -41,6 +50,16 @@ const BARE_DEFLATE: Coding = {
   async: promisify(zlib.inflateRaw),
   stream: () => zlib.createInflateRaw(),
 };
+const brotliDecompress: (data: Buffer, options: zlib.BrotliOptions) => Promise<Buffer> = promisify(
+  zlib.brotliDecompress,
+);
+
+/** zlib's answer where `info` was asked for, which its types do not know; fails where it has left out a part of `data`. */
+function whole(data: Buffer, answer: unknown): Buffer {
+  const { buffer, engine } = answer as { buffer: Buffer; engine: { bytesWritten: number } };
+  if (engine.bytesWritten < data.length) throw bytesBehind();
+  return buffer;
+}
 
 /** The layers to undo, the outermost first; `undefined` where there is none or one that we do not know. */
 export function parseEncoding(header: string | undefined): readonly string[] | undefined {
@@ -59,7 +78,7 @@ export function parseEncoding(header: string | undefined): readonly string[] | u
 /** Inflates a whole body. Throws zlib's errors; ERR_BUFFER_TOO_LARGE where a layer exceeds `limitBytes`. */
 export function decode(data: Buffer, layers: readonly string[], limitBytes: number): Buffer | Promise<Buffer> {
   if (data.length === 0) return data;
-  if (layers.length === 1 && data.length <= SYNC_INPUT_BYTES) {
+  if (layers.length === 1 && data.length <= SYNC_INPUT_BYTES && !hasFrames(layers[0] as string, data)) {
     const coding = codingOf(layers[0] as string, data);
     try {
       return coding.sync(data, { maxOutputLength: Math.min(limitBytes, SYNC_OUTPUT_BYTES) });
@@ -89,14 +108,29 @@ export function decodeBody(
 async function decodeLayers(data: Buffer, layers: readonly string[], limitBytes: number): Promise<Buffer> {
   let decoded = data;
   for (const layer of layers) {
-    decoded = await codingOf(layer, decoded).async(decoded, { maxOutputLength: limitBytes });
+    decoded = hasFrames(layer, decoded)
+      ? await inflateWhole(decoded, inflate(layer), limitBytes)
+      : await codingOf(layer, decoded).async(decoded, { maxOutputLength: limitBytes });
   }
   return decoded;
 }
 
 /** The transforms that inflate a stream, in order. */
 export function decodeStreams(layers: readonly string[]): Transform[] {
-  return layers.map((layer) => (layer === "deflate" ? new EitherInflate() : (CODINGS[layer] as Coding).stream()));
+  return layers.map(inflate);
+}
+
+function inflate(layer: string): Inflate {
+  return new Inflate({
+    start: (first) => codingOf(layer, first).stream(),
+    dropsRest: !STRICT.has(layer),
+    frames: layer === "zstd" ? new ZstdFrames() : undefined,
+  });
+}
+
+/** Several, which zlib's functions for a whole body take for one. */
+function hasFrames(layer: string, data: Buffer): boolean {
+  return layer === "zstd" && !isOneFrame(data);
 }
 
 function isBareDeflate(data: Uint8Array): boolean {
@@ -106,36 +140,4 @@ function isBareDeflate(data: Uint8Array): boolean {
 function codingOf(layer: string, data: Buffer): Coding {
   const bare = layer === "deflate" && isBareDeflate(data);
   return bare ? BARE_DEFLATE : (CODINGS[layer] as Coding);
-}
-
-/** "deflate" in a stream: its first byte tells whether it is zlib's format or bare. */
-class EitherInflate extends Transform {
-  #inflate: Transform | undefined;
-
-  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
-    this.#inflate ??= this.#start(isBareDeflate(chunk) ? BARE_DEFLATE.stream() : zlib.createInflate());
-    this.#inflate.write(chunk, done);
-  }
-
-  override _flush(done: TransformCallback): void {
-    if (this.#inflate === undefined) return done();
-    this.#inflate.once("end", () => done()).end();
-  }
-
-  override _read(size: number): void {
-    this.#inflate?.resume();
-    super._read(size);
-  }
-
-  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    this.#inflate?.destroy();
-    callback(error);
-  }
-
-  #start(inflate: Transform): Transform {
-    inflate.on("data", (data: Buffer) => {
-      if (!this.push(data)) inflate.pause();
-    });
-    return inflate.on("error", (error) => this.destroy(error));
-  }
 }

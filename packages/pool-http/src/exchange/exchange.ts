@@ -191,12 +191,13 @@ export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked
   /** Until an attempt's outcome is the request's. */
   async #settle(first: Failure | undefined): Promise<HttpResponse | Failure> {
     for (let failure = first; ; failure = await this.#send()) {
-      this.#sent();
+      this.#interruption.waited();
       const attempt = this.#attempt;
       failure = this.#interruption.failure ?? failure;
       if (failure === undefined && attempt !== undefined) {
         const hop = this.#redirect(attempt);
         if (hop === "followed") {
+          this.#attemptTimer?.cancel();
           // The rest of a small response is here already; let its connection come back first.
           await Promise.resolve();
           continue;
@@ -207,17 +208,26 @@ export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked
           const after = cause === undefined ? undefined : retryAfterOf(attempt.headers, Date.now());
           const delay = this.#retryDelay(cause, attempt.status, after);
           if (cause !== undefined && delay !== undefined) {
+            this.#attemptTimer?.cancel();
             this.#journal.attemptEnded(attempt);
             void attempt.discard();
             await this.#backoff(cause, delay);
             continue;
           }
-          if (this.#request.stream) return this.#respondWithStream(attempt);
+          if (this.#request.stream) {
+            this.#attemptTimer?.cancel();
+            return this.#respondWithStream(attempt);
+          }
+          // A part of the attempt, and of its time.
           const body = await this.#readBody(attempt);
-          if (Buffer.isBuffer(body)) return this.#respond(attempt, body);
+          if (Buffer.isBuffer(body)) {
+            this.#attemptTimer?.cancel();
+            return this.#respond(attempt, body);
+          }
           failure = body;
         }
       }
+      this.#attemptTimer?.cancel();
       // Unreachable without a failure: an attempt ends with one or with a status.
       failure = this.#interruption.failure ?? (failure as Failure);
       this.#journal.attemptEnded(attempt, failure);
@@ -301,7 +311,7 @@ export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked
     return outcome;
   }
 
-  /** The attempt is over, or stopped at its headers. */
+  /** Nothing of the attempt is to be waited for any more, but a stream. */
   #sent(): void {
     this.#attemptTimer?.cancel();
     this.#interruption.waited();
@@ -420,6 +430,7 @@ export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked
   /** Of a function that the pool was given, or of ours. Whatever it was, nothing of the request may stay behind. */
   #unexpected(error: unknown): Failure {
     const failure = this.#ended("request", "ERR_VG_HTTP_REQUEST", "an unexpected error was thrown (see cause)", error);
+    this.#attemptTimer?.cancel();
     this.#attempt?.cancel(failure);
     return failure;
   }

@@ -53,3 +53,8 @@ export function withoutSecrets(headers: Record<string, string | string[]>): Reco
 export function headerText(value: string | readonly string[] | undefined): string | undefined {
   return typeof value === "string" || value === undefined ? value : value.join(", ");
 }
+
+/** Whether a server can tell by its Idempotency-Key that it has a request already: there is one, and it is not empty. */
+export function isKeyed({ "idempotency-key": key }: Readonly<Record<string, string | readonly string[]>>): boolean {
+  return key !== undefined && [key].flat().some((text) => text.trim() !== "");
+}

@@ -2,7 +2,7 @@ import { describeValue, LONGEST_DELAY_MS } from "@vg/internal";
 import { HttpRequestError } from "../errors.ts";
 import type { HttpRetryOn, ResolvedOptions } from "../options.ts";
 import { ACCEPT_ENCODING } from "./decode.ts";
-import { normalizeHeaders, type HttpHeadersInit } from "./headers.ts";
+import { isKeyed, normalizeHeaders, type HttpHeadersInit } from "./headers.ts";
 import { RequestBody, type HttpBody } from "./request-body.ts";
 import type { Tap } from "./tap.ts";
 import { resolveTarget, type Target } from "./target.ts";
@@ -152,7 +152,7 @@ export function prepareRequest(request: HttpRequest, options: ResolvedOptions): 
     stream,
     bodyGapTimeoutMs: request.bodyGapTimeoutMs ?? options.bodyGapTimeoutMs,
     bodyTimeoutMs: request.bodyTimeoutMs ?? options.bodyTimeoutMs,
-    keyed: headers["idempotency-key"] !== undefined,
+    keyed: isKeyed(headers),
     decodes,
     tap: undefined,
     firstGapMs: undefined,

@@ -90,17 +90,28 @@ export function retryDelayMs(
 
 /**
  * `Retry-After` (RFC 9110, section 10.2.3) in milliseconds: whole seconds or an HTTP date. A date in the past is 0;
- * garbage is `undefined`.
+ * garbage is `undefined`. Of several, with commas between them, it is the largest.
  */
 export function parseRetryAfter(value: string | undefined, wallClockMs: number): number | undefined {
   if (value === undefined) return undefined;
-  const text = value.trim();
+  return largest(value.split(BETWEEN).map((text) => parseOne(text.trim(), wallClockMs)));
+}
+
+/** A comma behind which a number stands alone or a weekday begins; the one within a date is none of these. */
+const BETWEEN = /,\s*(?=\d+\s*(?:,|$)|[A-Za-z]{3,9},? )/;
+
+function parseOne(text: string, wallClockMs: number): number | undefined {
   if (/^\d+$/.test(text)) return Number(text) * 1000;
   // Date.parse alone would read "-1" and "1.5" as years and months.
   if (!/^[A-Za-z]{3,9},? /.test(text)) return undefined;
   // HTTP dates are in GMT; the oldest of the three forms does not say so, and would be taken for local time.
   const date = Date.parse(/(?:[A-Z]{1,4}|[+-]\d{4})$/i.test(text) ? text : `${text} GMT`);
   return Number.isNaN(date) ? undefined : Math.max(0, date - wallClockMs);
+}
+
+function largest(waits: readonly (number | undefined)[]): number | undefined {
+  const known = waits.filter((wait) => wait !== undefined);
+  return known.length === 0 ? undefined : Math.max(...known);
 }
 
 /**
@@ -111,7 +122,7 @@ export function retryAfterOf(
   headers: Readonly<Record<string, string | readonly string[]>>,
   wallClockMs: number,
 ): number | undefined {
-  const exact = headerText(headers["retry-after-ms"])?.trim();
-  if (exact !== undefined && /^\d+(?:\.\d+)?$/.test(exact)) return Number(exact);
-  return parseRetryAfter(headerText(headers["retry-after"]), wallClockMs);
+  const exact = headerText(headers["retry-after-ms"])?.split(",") ?? [];
+  const waits = exact.map((text) => (/^\s*\d+(?:\.\d+)?\s*$/.test(text) ? Number(text) : undefined));
+  return largest(waits) ?? parseRetryAfter(headerText(headers["retry-after"]), wallClockMs);
 }

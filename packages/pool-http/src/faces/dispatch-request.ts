@@ -7,6 +7,7 @@ import { stringify, type ParsedUrlQueryInput } from "node:querystring";
 import { describeValue, LONGEST_DELAY_MS } from "@vg/internal";
 import { errors, type Dispatcher } from "undici";
 import { RequestBody, type HttpBodyValue } from "../exchange/request-body.ts";
+import { isKeyed } from "../exchange/headers.ts";
 import { isFormData } from "../exchange/multipart.ts";
 import type { PreparedRequest } from "../exchange/request.ts";
 import type { Tap } from "../exchange/tap.ts";
@@ -53,7 +54,7 @@ export function prepareDispatch(
     stream: true,
     bodyGapTimeoutMs: limit(given.bodyTimeout, "bodyTimeout", LONGEST_DELAY_MS, options.bodyGapTimeoutMs),
     bodyTimeoutMs: options.bodyTimeoutMs,
-    keyed: given.idempotent === true || headers["idempotency-key"] !== undefined,
+    keyed: given.idempotent === true || isKeyed(headers),
     decodes: false,
     tap,
     firstGapMs: limit(given.bodyTimeout, "bodyTimeout", undefined, undefined),

@@ -4,7 +4,8 @@
  * straight from the connection.
  */
 import type { UnderlyingByteSource } from "node:stream/web";
-import type { HttpResponse } from "../response.ts";
+import { HttpBodyTooLargeError } from "../errors.ts";
+import { collectPieces, type HttpResponse } from "../response.ts";
 import { toFetchError } from "./fetch-error.ts";
 
 const NULL_BODY = new Set([101, 103, 204, 205, 304]);
@@ -16,7 +17,7 @@ interface Facts {
   readonly hasBody: boolean;
 }
 
-type MadeResponse = new (facts: Facts, copy?: Response) => Response;
+type MadeResponse = new (facts: Facts, copy?: Response, isClone?: boolean) => Response;
 
 let made: MadeResponse | undefined;
 
@@ -51,11 +52,14 @@ function defineResponse(): MadeResponse {
     #headers: Headers | undefined;
     #used = false;
     #spent: ReadableStream<Uint8Array> | undefined;
+    /** Others read the same body. */
+    #isShared: boolean;
 
-    constructor(facts: Facts, copy?: Response) {
+    constructor(facts: Facts, copy?: Response, isClone = false) {
       super();
       this.#facts = facts;
       this.#real = copy;
+      this.#isShared = isClone;
     }
 
     get type(): "basic" {
@@ -99,7 +103,6 @@ function defineResponse(): MadeResponse {
     }
 
     async text(): Promise<string> {
-      if (this.#real !== undefined) return this.#real.text();
       const bytes = await this.#read();
       const marked = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
       return bytes.toString("utf8", marked ? 3 : 0);
@@ -110,38 +113,35 @@ function defineResponse(): MadeResponse {
     }
 
     async bytes(): Promise<Uint8Array<ArrayBuffer>> {
-      if (this.#real !== undefined) return new Uint8Array(await this.#real.arrayBuffer());
       // A copy: small buffers share their memory with others.
       return new Uint8Array(await this.#read());
     }
 
     async arrayBuffer(): Promise<ArrayBuffer> {
-      return this.#real === undefined ? (await this.bytes()).buffer : this.#real.arrayBuffer();
+      return (await this.bytes()).buffer;
     }
 
     async blob(): Promise<Blob> {
-      return this.#real === undefined ? withType(this.#facts.response, await this.#read()).blob() : this.#real.blob();
+      return withType(this.#facts.response, await this.#read()).blob();
     }
 
     async formData(): Promise<FormData> {
-      return this.#real === undefined
-        ? withType(this.#facts.response, await this.#read()).formData()
-        : this.#real.formData();
+      return withType(this.#facts.response, await this.#read()).formData();
     }
 
     clone(): Response {
       if (this.bodyUsed || this.#real?.body?.locked === true) {
         throw new TypeError("Response.clone: the body was read already, or is being read");
       }
-      return new (this.constructor as MadeResponse)(
-        this.#facts,
-        this.#facts.hasBody ? this.#opened().clone() : undefined,
-      );
+      if (!this.#facts.hasBody) return new (this.constructor as MadeResponse)(this.#facts);
+      this.#isShared = true;
+      return new (this.constructor as MadeResponse)(this.#facts, this.#opened().clone(), true);
     }
 
     /** The whole body, read for the first and the only time. */
     async #read(): Promise<Buffer> {
       if (!this.#facts.hasBody) return Buffer.alloc(0);
+      if (this.#real !== undefined) return this.#readOpened(this.#real);
       if (this.#used) throw new TypeError("Body is unusable: the body was read already");
       this.#used = true;
       const { response, signal } = this.#facts;
@@ -153,6 +153,19 @@ function defineResponse(): MadeResponse {
         return bytes;
       } catch (error) {
         throw bodyError(error, signal);
+      }
+    }
+
+    /** The same by way of its web stream, which has no limit of its own. */
+    async #readOpened({ body, bodyUsed }: Response): Promise<Buffer> {
+      if (body === null) return Buffer.alloc(0);
+      if (bodyUsed || body.locked) throw new TypeError("Body is unusable: the body was read already, or is being read");
+      const { response, signal } = this.#facts;
+      try {
+        return await collectPieces(response, piecesOf(body), !this.#isShared);
+      } catch (error) {
+        // Whatever the stream itself fails with is a reader's already.
+        throw error instanceof HttpBodyTooLargeError ? bodyError(error, signal) : error;
       }
     }
 
@@ -217,6 +230,20 @@ function webStream(response: HttpResponse, signal: AbortSignal | undefined): Rea
     },
   };
   return new ReadableStream(source) as ReadableStream<Uint8Array>;
+}
+
+/** Not the stream's own iterator, which waits for its end where it is left: a clone's comes with that of the others. */
+async function* piecesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const reader: ReadableStreamDefaultReader<Uint8Array> = stream.getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
 }
 
 /** For the rare caller that asks for the stream of a body that was read as a whole. */

@@ -25,9 +25,18 @@ export function closeAfterResponse(response: Step = reply(200)): Script {
   return [response, close()];
 }
 
-/** The head breaks off in the middle of a header's name, and the connection ends. For a stall: `raw` and `stall`. */
+/**
+ * The head breaks off in the middle of a header's name, and the connection ends. For a stall: `raw` and `stall`. Not in
+ * HTTP/2.
+ */
 export function halfHeader(): Script {
-  return [raw("HTTP/1.1 200 OK\r\ncontent-le"), close()];
+  return [
+    step("halfHeader()", (exchange) => {
+      if (exchange.protocol !== "h2") return exchange.write("HTTP/1.1 200 OK\r\ncontent-le");
+      throw new Error("half a head is of HTTP/1.1; in HTTP/2 the head is a frame, so use close() or resetStream()");
+    }),
+    close(),
+  ];
 }
 
 // ---- bodies that are wrong -------------------------------------------------------------------------------------------
@@ -37,9 +46,13 @@ export function truncatedBody(part = "only this"): Script {
   return [head(200, { "content-length": Buffer.byteLength(part) + 100 }), body(part), close()];
 }
 
-/** A chunked body without its last chunk; with `within` it ends in the middle of one. */
+/** A chunked body without its last chunk; with `within` it ends in the middle of one. In HTTP/2 both break off alike. */
 export function truncatedChunks(part = "only this", { within = false }: { within?: boolean } = {}): Script {
-  const cut = within ? raw(`${(Buffer.byteLength(part) + 100).toString(16)}\r\n${part}`) : body(part);
+  const rest = step("a part of a chunk", (exchange) => {
+    if (exchange.protocol === "h2") return exchange.body(part);
+    return exchange.write(`${(Buffer.byteLength(part) + 100).toString(16)}\r\n${part}`);
+  });
+  const cut = within ? rest : body(part);
   return [head(200, { "transfer-encoding": "chunked" }), cut, close()];
 }
 
@@ -88,14 +101,14 @@ export function wrongEncoding(encoding = "gzip", content: string | Uint8Array = 
 
 // ---- heads that are wrong --------------------------------------------------------------------------------------------
 
-/** Instead of a response, what another protocol would say. */
+/** Instead of a response, what another protocol would say. Not in HTTP/2. */
 export function garbage(bytes: string | Uint8Array = "220 mail.test ESMTP ready\r\n"): Script {
   return [raw(bytes)];
 }
 
 /**
  * A whole response, and behind it bytes that nobody asked for; a client that takes them for the answer to its next
- * request is poisoned. Default: a second response, with the body "poison".
+ * request is poisoned. Default: a second response, with the body "poison". Not in HTTP/2.
  */
 export function garbageAfterResponse(
   bytes: string | Uint8Array = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison",
@@ -107,12 +120,25 @@ export function garbageAfterResponse(
 /** A response whose headers have so many bytes, in one line or in lines of 1000 bytes. */
 export function oversizeHeaders(bytes: number, { oneLine = false }: { oneLine?: boolean } = {}): Script {
   checkNumber("oversizeHeaders", "bytes", bytes, 1);
-  if (oneLine) return [raw("HTTP/1.1 200 OK\r\nx-filler: "), fillerBytes(bytes), raw("\r\ncontent-length: 0\r\n\r\n")];
   const line = `x-filler: ${"x".repeat(988)}\r\n`;
-  const lines = step(`${bytes} bytes of headers`, async (exchange) => {
-    for (let at = 0; at < bytes; at += line.length) await exchange.write(line);
-  });
-  return [raw("HTTP/1.1 200 OK\r\n"), lines, raw("content-length: 0\r\n\r\n")];
+  return [
+    step(`${bytes} bytes of headers`, async (exchange) => {
+      if (exchange.protocol === "h2") {
+        const lines = Array.from({ length: Math.ceil(bytes / line.length) }, () => "x".repeat(988));
+        await exchange.respond(200, { "x-filler": oneLine ? "x".repeat(bytes) : lines });
+        return exchange.end();
+      }
+      await exchange.write("HTTP/1.1 200 OK\r\n");
+      if (oneLine) {
+        await exchange.write("x-filler: ");
+        for (let left = bytes; left > 0; left -= BLOCK_BYTES) await exchange.write(BLOCK.subarray(0, left));
+        await exchange.write("\r\n");
+      } else {
+        for (let at = 0; at < bytes; at += line.length) await exchange.write(line);
+      }
+      await exchange.write("content-length: 0\r\n\r\n");
+    }),
+  ];
 }
 
 /** So many interim responses (103 Early Hints unless told otherwise), and then what `script` says. */
@@ -148,12 +174,6 @@ const BLOCK = Buffer.alloc(BLOCK_BYTES, "x");
 function filler(bytes: number): Step {
   return step(`${bytes} bytes of body`, async (exchange) => {
     for (let left = bytes; left > 0; left -= BLOCK_BYTES) await exchange.body(BLOCK.subarray(0, left));
-  });
-}
-
-function fillerBytes(bytes: number): Step {
-  return step(`${bytes} bytes`, async (exchange) => {
-    for (let left = bytes; left > 0; left -= BLOCK_BYTES) await exchange.write(BLOCK.subarray(0, left));
   });
 }
 

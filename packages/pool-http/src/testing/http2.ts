@@ -34,7 +34,7 @@ class Http2Connection {
 
   constructor(socket: Socket, raw: Socket, signal: AbortSignal) {
     this.#wire = new Wire(socket);
-    this.session = performServerHandshake(this.#wire);
+    this.session = performServerHandshake(this.#wire, { maxSendHeaderBlockLength: LONGEST_HEAD_BYTES });
     this.socket = socket;
     this.raw = raw;
     this.signal = signal;
@@ -43,6 +43,16 @@ class Http2Connection {
   add(stream: number, record: RequestRecord): void {
     this.records.set(stream, record);
     record.unprocessed = stream > this.#lastStream;
+  }
+
+  /** Ends the connection in order, once the frames that the session holds back have been written. */
+  end(): void {
+    let turns = FRAMES_TURNS;
+    const wait = (): void => {
+      if (turns-- > 0) setImmediate(wait);
+      else this.socket.end();
+    };
+    wait();
   }
 
   goAway(lastStream: number, code: number): void {
@@ -140,7 +150,9 @@ class Http2Exchange extends BaseExchange {
   }
 
   override close(): void {
-    this.#connection.session.close();
+    // The session's own close waits for the streams that are open, and this one may never end.
+    if (this.#stream.writableEnded) this.#connection.session.close();
+    else this.#connection.end();
   }
 
   override stopReading(): void {
@@ -167,6 +179,12 @@ class Http2Exchange extends BaseExchange {
 function exchangeOn(...parts: ConstructorParameters<typeof Http2Exchange>): FaultExchange {
   return new Http2Exchange(...parts);
 }
+
+/** Node sends no more than 64 KiB otherwise. */
+const LONGEST_HEAD_BYTES = 64 * 1024 * 1024;
+
+/** Turns of the event loop until the session has written what it was given. */
+const FRAMES_TURNS = 8;
 
 /** RFC 9113, section 6.8. */
 function goAwayFrame(lastStream: number, code: number): Buffer {

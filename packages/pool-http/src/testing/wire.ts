@@ -17,6 +17,9 @@ export class Wire extends Duplex {
     });
     socket.once("end", () => this.push(null));
     socket.once("close", () => this.destroy());
+    // A client of HTTP/2 that ends has left. What the session would still write after its own end is a failed assertion of
+    // Node, which ends the process.
+    this.once("end", () => this.destroy());
   }
 
   override _read(): void {

@@ -48,6 +48,8 @@ export class Connection implements Leaving {
   keptForMs: number = Number.POSITIVE_INFINITY;
   /** A request on it failed or was given up, and it cannot be used again. */
   broken = false;
+  /** With HTTP/1.1: it broke, as opposed to having been ended in order. */
+  error: Error | undefined;
   /** Why it is draining, where that was our wish. */
   closeReason: CloseReason | undefined;
   /** Nobody gets it any more; it counts until its socket has closed. */
@@ -76,6 +78,10 @@ export class Connection implements Leaving {
     if (http2 === undefined) {
       // Until undici reads from it, somebody must notice that the server hangs up or talks out of turn.
       socket.on("readable", this.#unexpected);
+      // Ahead of undici, which takes a reset for the end of a body that only the end of the connection delimits.
+      socket.once("error", (error) => {
+        this.error = error;
+      });
     } else {
       this.capacity = settings.disableKeepAlives ? 1 : http2.capacity;
       http2.onChange = () => {
@@ -108,11 +114,25 @@ export class Connection implements Leaving {
     if (keepAlive !== this.#hint) this.#noteHint(keepAlive);
   }
 
+  /** The answer to a request with a body is complete. What is left of the body would hold up the next request. */
+  bodyOver(): void {
+    if (this.#http2 !== undefined || this.socket.writableLength === 0) return;
+    this.draining = true;
+    this.closeReason = "not_kept";
+  }
+
   /** A request broke off: with HTTP/1.1 nobody knows what comes next on the wire; with HTTP/2 only its stream is lost. */
   failed(): void {
     if (this.#http2 !== undefined) return;
     this.broken = true;
-    this.socket.destroy();
+    this.destroy();
+  }
+
+  /** Closes the socket now. */
+  destroy(): void {
+    // Without an error undici takes it for the end of a body that has no length, tells a request that was given up that it
+    // is complete, and fails an assertion over that, which would end the process.
+    this.socket.destroy(this.#http2 === undefined && this.streams > 0 ? closedByUs() : undefined);
   }
 
   /** Whether the process stays alive for the response to `handler`. */
@@ -179,4 +199,8 @@ export class Connection implements Leaving {
   readonly #unexpected = (): void => {
     this.socket.destroy();
   };
+}
+
+function closedByUs(): Error {
+  return Object.assign(new Error("the pool has closed the connection"), { code: "ECONNABORTED" });
 }

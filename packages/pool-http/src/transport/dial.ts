@@ -34,7 +34,7 @@ export interface DialSettings {
 }
 
 export interface DialTimes {
-  /** DNS and TCP; with a proxy until it has opened its tunnel. */
+  /** DNS and TCP; with a proxy until it has opened its tunnel; HTTP/2's first SETTINGS, where there is no TLS. */
   readonly connectMs: number;
   readonly tlsMs: number;
 }
@@ -113,7 +113,7 @@ export class Dial {
   readonly #secure: boolean;
   readonly #outcome: DialOutcome;
   readonly startedAt: number;
-  /** When the origin's TLS began, or without it the connection stood. */
+  /** When the origin's TLS began. */
   connectedAt: number | undefined;
   /** The outermost so far; `undefined` where not even the first could be made. */
   #socket: Socket | undefined;
@@ -220,16 +220,12 @@ export class Dial {
         }
       });
     }
-    this.connectedAt = this.#settings.clock.now();
     this.#ready();
   };
 
   #tunnelled(socket: Socket): void {
     if (!this.#open) return;
-    if (!this.#secure) {
-      this.connectedAt = this.#settings.clock.now();
-      return this.#ready();
-    }
+    if (!this.#secure) return this.#ready();
     this.#startTls();
     this.#handshaking = true;
     try {

@@ -137,7 +137,8 @@ export class Http2Exchange implements Dispatcher.DispatchController {
     }
     if (!this.#finish()) return;
     // The answer came before all of the request had left: nobody wants the rest.
-    if (!this.#stream.writableEnded) this.#stream.close(constants.NGHTTP2_NO_ERROR);
+    const { writableEnded, writableLength } = this.#stream;
+    if (!writableEnded || writableLength > 0) this.#stream.close(constants.NGHTTP2_NO_ERROR);
     this.#handler.onResponseEnd?.(this, {});
   };
 

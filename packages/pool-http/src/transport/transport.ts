@@ -390,7 +390,7 @@ export class Transport {
     this.#idle.delete(connection);
     this.#unshare(connection);
     this.#shares.leaves(connection);
-    connection.socket.destroy();
+    connection.destroy();
     const { origin } = connection.host.url;
     for (const watcher of this.watchers) watcher.closed(origin, connection, reason);
   }
