@@ -5,6 +5,9 @@ import { oversizeBody, reply, startFaultServer } from "../src/testing.ts";
 import { rejection } from "./support/fault-server.ts";
 
 const READS = ["text", "json", "bytes", "arrayBuffer", "blob", "formData"] as const;
+/** Newer than its type. */
+type WithBytes = Response & { bytes(): Promise<Uint8Array> };
+
 const TOUCHES: Record<string, (response: Response) => Response> = {
   nothing: (response) => response,
   "a look at body": (response) => (response.body === null ? response : response),
@@ -21,8 +24,8 @@ test.each(Object.entries(TOUCHES))("an oversize body is refused after %s", async
   await using pool = new HttpPool({ maxResponseBytes: 1_000_000 });
   for (const method of READS) {
     const abort = new AbortController();
-    const response = touch(await pool.fetch(server.url, { signal: abort.signal }));
-    const error = await rejection<Error>(response[method]() as Promise<unknown>);
+    const response = touch(await pool.fetch(server.url, { signal: abort.signal })) as WithBytes;
+    const error = await rejection<Error>(response[method]());
     expect(error).toBeInstanceOf(TypeError);
     expect(error.cause).toBeInstanceOf(HttpBodyTooLargeError);
     expect(response.bodyUsed).toBe(true);
@@ -37,7 +40,7 @@ test.each(Object.entries(TOUCHES))("a body within the limit is read once after %
     requests: ({ path }) => (path === "/form" ? reply(200, { body: form, headers }) : reply(200, { body: '{"a":1}' })),
   });
   await using pool = new HttpPool();
-  const fetched = async (path = "/") => touch(await pool.fetch(server.url + path));
+  const fetched = async (path = "/") => touch(await pool.fetch(server.url + path)) as WithBytes;
   expect(await (await fetched()).text()).toBe('{"a":1}');
   expect(await (await fetched()).json()).toEqual({ a: 1 });
   expect(Buffer.from(await (await fetched()).bytes()).toString()).toBe('{"a":1}');

@@ -13,6 +13,7 @@ import { CONNECTION_GONE, STREAM_REFUSED } from "../transport/signals.ts";
 import { codeOf, tooLarge, type Failure } from "../failure.ts";
 import type { OpenedBody } from "./request-body.ts";
 import type { PreparedRequest } from "./request.ts";
+import { isRepeatable } from "./retry-policy.ts";
 
 /** Where a streamed body goes. */
 export interface BodySink {
@@ -90,17 +91,12 @@ export class Attempt implements Dispatcher.DispatchHandler {
 
   /** Sends the request; resolves when its headers are held or its body is complete, or with why not. */
   start(options: Dispatcher.DispatchOptions): Promise<Failure | undefined> {
-    return new Promise((resolve) => {
+    // undici takes iterables and Blobs as bodies; its types do not say so.
+    options.body = this.#body.payload as string | null;
+    return new Promise((resolve, reject) => {
       this.#resolve = resolve;
-      // undici takes iterables and Blobs as bodies; its types do not say so.
-      options.body = this.#body.payload as string | null;
-      try {
-        this.connection.dispatch(options, this);
-      } catch (error) {
-        if (this.#released) throw error;
-        this.connection.failed();
-        this.onResponseError(null, error as Error);
-      }
+      if (this.#mayBeLost()) this.#sendLater(options, reject);
+      else this.#send(options);
     });
   }
 
@@ -252,6 +248,36 @@ export class Attempt implements Dispatcher.DispatchHandler {
     if (this.#controller !== undefined) this.connection.failed();
     this.#release();
     if (!this.#ended) this.#end(this.#classify(error));
+  }
+
+  #send(options: Dispatcher.DispatchOptions): void {
+    try {
+      this.connection.dispatch(options, this);
+    } catch (error) {
+      if (this.#released) throw error;
+      this.connection.failed();
+      this.onResponseError(null, error as Error);
+    }
+  }
+
+  /** What cannot be sent again would be lost on a connection that the server has closed. */
+  #mayBeLost(): boolean {
+    return this.#reused && !isRepeatable(this.#request) && !this.connection.isHttp2;
+  }
+
+  /**
+   * In the next turn of the event loop, and undici waits for the one after that: if the server has closed the connection
+   * right behind its last answer, which may have come in this very turn, that is read by then.
+   */
+  #sendLater(options: Dispatcher.DispatchOptions, failed: (error: unknown) => void): void {
+    setImmediate(() => {
+      if (this.#ended) return this.#release();
+      try {
+        this.#send(options);
+      } catch (error) {
+        failed(error);
+      }
+    });
   }
 
   #release(): void {
