@@ -130,7 +130,7 @@ export function createPinoCore(parts: CoreParts): PinoCore {
   const compose = (
     instance: Instance,
     level: number,
-    border: Border | undefined,
+    caller: string | undefined,
     text: unknown,
     carried: Bindings,
     error: unknown,
@@ -139,7 +139,6 @@ export function createPinoCore(parts: CoreParts): PinoCore {
     time: string,
   ): string => {
     const label = instance.levels.labels[level] ?? String(level);
-    const caller = border !== undefined && level >= callerFrom ? callerOf(border, instance[WRAPPERS]) : undefined;
     const message = typeof text === "string" ? text : messageOf(text, error, fields, inlineOf(instance[HIDDEN]));
     let line = lines.write(headOf(label, time), caller, message, carried, error, fixed, fields, instance[SERIALIZERS]);
     for (const hidden of instance[HIDDEN]) line = hidden.apply(line);
@@ -160,7 +159,8 @@ export function createPinoCore(parts: CoreParts): PinoCore {
     const said = typeof mixin === "function" ? withMixin(mixin as Mixin, fields, level, instance, mixed) : fields;
     const time = timestamp();
     counts.set(level, (counts.get(level) ?? 0) + 1);
-    const line = compose(instance, level, border, text, carried, error, fixed, said, time);
+    const caller = border !== undefined && level >= callerFrom ? callerOf(border, instance[WRAPPERS]) : undefined;
+    const line = compose(instance, level, caller, text, carried, error, fixed, said, time);
     if (wantsMetadata) {
       const lastTime = time.slice(time.indexOf(":") + 1);
       Object.assign(sink, { lastLevel: level, lastObj: said, lastMsg: text, lastTime, lastLogger: instance });
