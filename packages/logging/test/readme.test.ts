@@ -44,6 +44,6 @@ test("on the console its third line is the one of README.md", async () => {
 
 test("the other programs of README.md run", async () => {
   const others = blocks("ts").slice(1);
-  expect(others).toHaveLength(2);
+  expect(others).toHaveLength(6);
   for (const source of others) await run(source);
 });
