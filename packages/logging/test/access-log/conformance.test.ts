@@ -1,5 +1,6 @@
 import { EventEmitter, once } from "node:events";
 import { describe, expect, test } from "vitest";
+import { captureLogs } from "@vg/logging/testing";
 import { ask, KINDS, rawClient, start } from "./servers.ts";
 
 /** Settles when a second request has its line: a first one that were to have two would have had them by then. */
@@ -199,6 +200,24 @@ describe.each(KINDS)("$name", (kind) => {
     await ask(running, "/log", { headers: { "x-request-id": "abc" } });
     await only(running);
     expect(running.log.lines.find((line) => line["message"] === "inside")).toMatchObject({ request_id: "abc" });
+  });
+
+  test("lines of any logger carry its ids and its trace, but where the access log is only attached", async () => {
+    const { logger: other, lines } = captureLogs();
+    const onLog = (): void => void Promise.resolve().then(() => other.info("elsewhere"));
+    await using running = await start(kind, {}, { onLog });
+    const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    await ask(running, "/log", { headers: { "x-request-id": "abc", traceparent } });
+    const ids = {
+      request_id: "abc",
+      trace_id: "4bf92f3577b34da6a3ce929d0e0e4736",
+      span_id: "00f067aa0ba902b7",
+      trace_flags: "01",
+    };
+    expect(await only(running)).toMatchObject(ids);
+    const { level: _level, time: _time, message, ...carried } = lines[0]!;
+    expect(message).toBe("elsewhere");
+    expect(carried).toEqual(kind.name.includes("attached") ? {} : ids);
   });
 
   test("an id that is no harmless one is replaced, and the answer tells it if that is wanted", async () => {
