@@ -7,12 +7,16 @@ const DASH = 2;
 const SPACE = 3;
 /** No part of a word. */
 const BREAK = 4;
+const SIGN = 7;
+/** A letter, or "_", that no hexadecimal number has; every token has one, and no trace id and UUID. */
+const LETTER = 8;
 
 /** What each character of ASCII may be the sign of; see `needsCare`. */
 const SIGNS = new Uint8Array(128);
 for (let code = 0; code < 32; code++) SIGNS[code] = NEEDS_LOOK;
 for (const character of '"\\=:\u007f') SIGNS[character.charCodeAt(0)] = NEEDS_LOOK;
 for (const character of "!#$%&'()*+,./;<>?@[]^`{|}~") SIGNS[character.charCodeAt(0)] = BREAK;
+for (const character of "ghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ_") SIGNS[character.charCodeAt(0)] = LETTER;
 SIGNS["-".charCodeAt(0)] = DASH;
 SIGNS[" ".charCodeAt(0)] = SPACE;
 
@@ -31,10 +35,13 @@ export function isShortAndPlain(text: string): boolean {
   let before = 0;
   let wordStart = 0;
   let hasLongWord = false;
+  let seen = 0;
   for (let i = 0; i < length; i++) {
     const code = text.charCodeAt(i);
     if (code > 127) return false;
-    const sign = SIGNS[code] as number;
+    const signs = SIGNS[code] as number;
+    seen |= signs;
+    const sign = signs & SIGN;
     if (sign !== PLAIN) {
       if (sign === NEEDS_LOOK || (sign === DASH && before === code) || (sign === SPACE && endsScheme(before)))
         return false;
@@ -45,7 +52,8 @@ export function isShortAndPlain(text: string): boolean {
     }
     before = code;
   }
-  return !(hasLongWord || length - wordStart >= LONG_WORD) || !hasTokenSign(text);
+  if (!hasLongWord && length - wordStart < LONG_WORD) return true;
+  return (seen & LETTER) === 0 || !hasTokenSign(text);
 }
 
 /** The last letters of `Bearer`, `BEARER`, `Basic`, and of words of which one can't tell. */

@@ -18,6 +18,8 @@ const ASSIGNMENT = new RegExp(String.raw`((?:${NAMES})\s*=\s*)(?:${QUOTED}|[^\s&
 /** Parameters of a URL that are secrets only there. */
 const PARAMETER =
   /([?&;](?:sig|signature|x-(?:amz|goog)-signature|jwt|otp|client_assertion|code_verifier|samlresponse)=)[^\s&;#"'<>]+/gi;
+/** To replace nothing takes far longer than to see that there is nothing. */
+const ANY_PARAMETER = /[?&;](?:sig|x-[ag]|jwt|otp|client_a|code_v|saml)/i;
 /** A header takes the rest of its line; the scheme of a credential may be seen. */
 const HEADER = new RegExp(
   String.raw`((?:authorization|cookie)[ \t]*:[ \t]*(?:(?:bearer|basic|token|digest|negotiate|hmac|apikey)[ \t]+)?)(?:${QUOTED}|[^\r\n"'\\]+)`,
@@ -52,8 +54,7 @@ export function createTextScrubber(replacement: string): (text: string, isCut: b
         clean = clean.replace(HEADER, keepFirst).replace(LABELLED, keepFirst).replace(LABELLED_TOKEN, keepFirst);
       }
     }
-    if (clean.includes("=") && (clean.includes("?") || clean.includes("&")))
-      clean = clean.replace(PARAMETER, keepFirst);
+    if (clean.includes("=") && ANY_PARAMETER.test(clean)) clean = clean.replace(PARAMETER, keepFirst);
     if (clean.includes("PRIVATE KEY")) {
       clean = clean.replace(PRIVATE_KEY, (_, begin: string, end: string) => begin + replacement + end);
     }

@@ -9,6 +9,8 @@ export interface Redactor {
   readonly replacement: string;
   /** Any text may hold something to hide, not only one that `needsCare` points out: there are patterns of the user's. */
   readonly scrubsAll: boolean;
+  /** `scrub` gives the text that it gets. */
+  readonly scrubsNothing: boolean;
 }
 
 // Compared in lower case without "-", "_" and spaces: apiKey, API_KEY and api-key are one name.
@@ -28,7 +30,8 @@ const SECRET_ENDINGS =
 const normalise = (name: string): string => name.toLowerCase().replace(/[-_\s]/g, "");
 
 export function createRedactor(options: Settings["redact"]): Redactor {
-  if (options === false) return { isSecret: () => false, scrub: (text) => text, replacement: "", scrubsAll: false };
+  if (options === false)
+    return { isSecret: () => false, scrub: (text) => text, replacement: "", scrubsAll: false, scrubsNothing: true };
   const { replacement } = options;
   const secret = new Set([...SECRET_NAMES, ...options.keys.map(normalise)]);
   const allowed = new Set(options.allow.map(normalise));
@@ -41,6 +44,7 @@ export function createRedactor(options: Settings["redact"]): Redactor {
     },
     scrub: withPatterns(options.text ? createTextScrubber(replacement) : (text) => text, options.patterns, replacement),
     scrubsAll: options.patterns.length > 0,
+    scrubsNothing: !options.text && options.patterns.length === 0,
   };
 }
 

@@ -43,9 +43,16 @@ export class Walk {
 // The line separators are no control characters, but some readers end a line there. The letters before the colon are
 // those that end the names in redact-text.ts.
 const SIGNS_OF_CARE = /["\\=\p{Cc}\p{Cs}\u2028\u2029]|[denstyDENSTY]'? ?:|:\/\/|[Bb](?:earer|asic)\s|BEARER\s|----/u;
+const ESCAPED = /["\\\p{Cc}\p{Cs}\u2028\u2029]/u;
+
 /** False: the text is its own JSON, and holds none of the secrets that redact-text.ts looks for. */
 export function needsCare(text: string): boolean {
   return SIGNS_OF_CARE.test(text) || (hasLongWord(text) && hasTokenSign(text));
+}
+
+/** The same where nothing in texts is to be hidden. */
+function needsEscapes(text: string): boolean {
+  return ESCAPED.test(text);
 }
 
 /** What has more than these is worth a walk, which keeps count of what it writes. */
@@ -69,6 +76,7 @@ export class ValueWriter {
   readonly #special: ReadonlySet<string>;
   readonly #simpleItems: number;
   readonly #scrubsAll: boolean;
+  readonly #needsCare: (text: string) => boolean;
   readonly #keys = new Map<string, Key>();
   readonly #isSecret = (name: string): boolean => this.key(name).secret;
   /** The last long text that needed care, and its JSON. */
@@ -83,6 +91,7 @@ export class ValueWriter {
     this.#special = special;
     this.#simpleItems = Math.min(limits.maxItems, SIMPLE_ITEMS);
     this.#scrubsAll = redactor.scrubsAll;
+    this.#needsCare = redactor.scrubsNothing ? needsEscapes : needsCare;
     this.redacted = toJson(redactor.replacement);
   }
 
@@ -95,9 +104,10 @@ export class ValueWriter {
     if (value.length <= maxLength) {
       if (!this.#scrubsAll && isShortAndPlain(value)) return `"${value}"`;
       if (value === this.#repeated && maxLength === this.#limits.maxStringLength) return this.#repeatedJson;
-      if (!this.#scrubsAll && !needsCare(value)) return `"${value}"`;
+      if (!this.#scrubsAll && !this.#needsCare(value)) return `"${value}"`;
     }
-    const json = toJson(this.#clean(value, maxLength));
+    const clean = this.#clean(value, maxLength);
+    const json = ESCAPED.test(clean) ? toJson(clean) : `"${clean}"`;
     if (value.length >= REPEATED_LENGTH && maxLength === this.#limits.maxStringLength && value.length <= maxLength) {
       this.#repeated = value;
       this.#repeatedJson = json;
@@ -371,7 +381,7 @@ export class ValueWriter {
 
   #learn(name: string): Key {
     const shown =
-      name.length > LONGEST_KEY || this.#scrubsAll || needsCare(name) ? this.#clean(name, LONGEST_KEY) : name;
+      name.length > LONGEST_KEY || this.#scrubsAll || this.#needsCare(name) ? this.#clean(name, LONGEST_KEY) : name;
     const altered = shown !== name;
     const secret = this.#redactor.isSecret(shown);
     const key: Key = {
