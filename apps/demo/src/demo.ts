@@ -111,7 +111,14 @@ async function startServer(
   logger: Logger,
   { database, model }: EmbeddedParts,
 ): Promise<{ server: GatewayServer; usage: UsageWriter | undefined; upstreamUrl: string }> {
-  const { logLevel: _level, logFormat: _format, logTimeFormat: _time, ...serverConfig } = config.server;
+  const {
+    logLevel: _level,
+    logLevels: _levels,
+    logFormat: _format,
+    logTimeFormat: _time,
+    logCaller: _caller,
+    ...serverConfig
+  } = config.server;
   const postgresDsn = serverConfig.postgresDsn ?? database?.dsn;
   const keys = new KeyCheck(config.apiKey);
   let parts: GatewayParts | undefined;
@@ -185,6 +192,13 @@ function renderInDialect(problem: Problem, request: IncomingMessage): unknown {
   return errorDocument(dialectOf(request.url ?? "/"), problem);
 }
 
-function makeLogger({ server: { logLevel: level, logFormat: format, logTimeFormat: timeFormat } }: DemoConfig): Logger {
-  return createLogger({ level, format, timeFormat });
+function makeLogger({ server }: DemoConfig): Logger {
+  const {
+    logLevel: level,
+    logLevels: levels,
+    logFormat: format,
+    logTimeFormat: timeFormat,
+    logCaller: caller,
+  } = server;
+  return createLogger({ level, levels, format, timeFormat, caller });
 }
