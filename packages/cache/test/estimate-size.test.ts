@@ -73,11 +73,15 @@ const results = {};
 for (const [name, make] of Object.entries(shapes)) {
   for (let i = 0; i < 50; i++) make(i);
   const count = Math.ceil(2e6 / estimateSize(make(0)));
-  const values = Array.from({ length: count }).fill("");
-  const before = live();
-  for (let i = 0; i < count; i++) values[i] = make(100 + i);
-  const measured = (live() - before) / count;
-  results[name] = { measured, estimated: values.reduce((sum, value) => sum + estimateSize(value), 0) / count };
+  // V8 frees things of its own at times of its own (code that is out of use): the middle of three.
+  const runs = list(3, () => {
+    const values = Array.from({ length: count }).fill("");
+    const before = live();
+    for (let i = 0; i < count; i++) values[i] = make(100 + i);
+    const measured = (live() - before) / count;
+    return { measured, estimated: values.reduce((sum, value) => sum + estimateSize(value), 0) / count };
+  });
+  results[name] = runs.sort((a, b) => a.measured - b.measured)[1];
 }
 console.log(JSON.stringify(results));
 `;
@@ -86,7 +90,7 @@ describe("estimateSize", () => {
   test("is within 15 % of what the heap grows by, for what caches hold", () => {
     const printed = execFileSync(
       process.execPath,
-      ["--expose-gc", "--single-threaded-gc", "--no-warnings", "--input-type=module", "--eval", MEASURING],
+      ["--expose-gc", "--single-threaded", "--no-warnings", "--input-type=module", "--eval", MEASURING],
       { encoding: "utf8", timeout: 25_000 },
     );
     const results = JSON.parse(printed) as Record<string, { measured: number; estimated: number }>;

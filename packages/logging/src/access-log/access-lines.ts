@@ -1,9 +1,11 @@
 import { randomUUID } from "node:crypto";
+import { currentContext } from "../context/ambient.ts";
 import { internalsOf, type LoggerInternals } from "../internals.ts";
 import { LEVEL_NUMBERS } from "../levels.ts";
 import type { Logger } from "../logger.ts";
 import type { Exchange } from "./exchange.ts";
 import { type AccessLogSettings, isLevel } from "./options.ts";
+import { runInRequest } from "./request-context.ts";
 import { harmlessId } from "./request-id.ts";
 import { cut, QueryScrubber } from "./target.ts";
 
@@ -54,9 +56,16 @@ export class AccessLines {
     const extra = settings.fields === undefined ? undefined : this.ask("fields", settings.fields, exchange);
     const more = typeof extra === "object" && extra !== null ? extra : undefined;
     const said = this.#fields(exchange);
-    if (this.#internals !== undefined) {
-      this.#internals.event(LEVEL_NUMBERS[word], MESSAGE, exchange.error, said, more);
-    } else if (exchange.error === undefined) {
+    const internals = this.#internals;
+    if (internals !== undefined) {
+      // The ids come from the context, as in every other line of the request.
+      const write = (): void => internals.event(LEVEL_NUMBERS[word], MESSAGE, exchange.error, said, more);
+      if (currentContext()?.["request_id"] === exchange.ids.request_id) write();
+      else runInRequest(exchange.ids, write);
+      return;
+    }
+    Object.assign(said, exchange.ids);
+    if (exchange.error === undefined) {
       this.logger[word](MESSAGE, { ...more, ...said });
     } else {
       this.logger[word](MESSAGE, exchange.error, { ...more, ...said });
@@ -79,19 +88,13 @@ export class AccessLines {
 
   #fields(exchange: Exchange): Record<string, unknown> {
     const { settings } = this;
-    const { ids, headers } = exchange;
+    const { headers } = exchange;
     const said: Record<string, unknown> = {
       method: exchange.method,
       path: cut(exchange.path, settings.maxPathLength),
       status_code: exchange.statusCode,
       latency_ms: exchange.latencyMs,
-      request_id: ids.request_id,
     };
-    if (ids.trace_id !== undefined) {
-      said["trace_id"] = ids.trace_id;
-      said["span_id"] = ids.span_id;
-      said["trace_flags"] = ids.trace_flags;
-    }
     const { route } = exchange;
     if (route !== undefined) said["route"] = route;
     const query = this.#query(exchange.query);

@@ -214,7 +214,9 @@ describe.each(KINDS)("$name", (kind) => {
       span_id: "00f067aa0ba902b7",
       trace_flags: "01",
     };
-    expect(await only(running)).toMatchObject(ids);
+    const line = await only(running);
+    expect(line).toMatchObject(ids);
+    expect(Object.keys(line).filter((name) => name.startsWith("field."))).toEqual([]);
     const { level: _level, time: _time, message, ...carried } = lines[0]!;
     expect(message).toBe("elsewhere");
     expect(carried).toEqual(kind.name.includes("attached") ? {} : ids);
