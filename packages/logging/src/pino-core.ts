@@ -275,9 +275,13 @@ export function createPinoCore(parts: CoreParts): PinoCore {
     const { gate, ambient } = hooks;
     // Nor is it of the context in which it happens to be written.
     hooks.gate = hooks.ambient = undefined;
-    write(root, level, undefined, message, undefined, fields, undefined);
-    hooks.gate = gate;
-    hooks.ambient = ambient;
+    try {
+      write(root, level, undefined, message, undefined, fields, undefined);
+    } finally {
+      // At the edge of the stack anything may throw.
+      hooks.gate = gate;
+      hooks.ambient = ambient;
+    }
   };
 
   const childFor = (parent: PinoLogger, component: string): PinoLogger => {
