@@ -14,6 +14,9 @@ import { safeNow } from "./safe-now.ts";
 import { VgLogger } from "./vg-logger.ts";
 import { createVolumeControl } from "./volume/volume-control.ts";
 
+/** What a Date can hold. A clock may tell any number. */
+const LATEST_DATE_MS = 8.64e15;
+
 /**
  * Makes a logger. By default: JSON lines from `info` up, on standard output, written before the call returns.
  *
@@ -46,7 +49,7 @@ export function createLoggerThatWarns(config: LoggerConfig, warnings: readonly s
     destination.reportDropsWith(({ dropped, since, reason }) => {
       const fields = {
         "log.dropped": dropped,
-        "log.dropped_since": new Date(since).toISOString(),
+        "log.dropped_since": new Date(Math.min(since, LATEST_DATE_MS)).toISOString(),
         "log.dropped_reason": reason,
       };
       core.say(LEVEL_NUMBERS.warn, "log lines were dropped", fields);

@@ -7,6 +7,7 @@ import { codeOf, type FlushReport, METADATA, type LineOwner, type Sink } from ".
 import { sharedStream } from "./destination/stream.ts";
 import { LoggerConfigError, LoggerDestinationError } from "./errors.ts";
 import { LEVEL_NUMBERS } from "./levels.ts";
+import { safeNow } from "./safe-now.ts";
 
 /** `deadlineMs`: how long to wait for a destination that is behind. Default: 5,000. */
 export interface FlushOptions {
@@ -79,7 +80,7 @@ class SharedDestination implements Destination, LineOwner {
   constructor(sink: Sink, { buffering, clock }: Settings) {
     this.#sink = sink;
     this.buffering = buffering;
-    this.drops = new DropCount(clock);
+    this.drops = new DropCount({ now: safeNow(clock) });
     this[METADATA] = sink.wantsMetadata;
   }
 

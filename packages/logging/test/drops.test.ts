@@ -273,3 +273,29 @@ test("reopen of what is no file is refused, and a stream that can reopen does", 
   expect(createLogger({ destination }).reopen()).toBe(true);
   expect(reopened).toBe(1);
 });
+
+test.each([
+  [
+    "throws",
+    () => {
+      throw new Error("clock");
+    },
+  ],
+  ["tells no date", () => 1e20],
+])("a clock that %s makes no call throw when a line is dropped", (_, now) => {
+  const lines: string[] = [];
+  let isBroken = true;
+  const write = (line: string): void => {
+    if (isBroken) throw new Error("full");
+    lines.push(line);
+  };
+  const logger = createLogger({ destination: { write }, clock: { now } });
+  logger.info("lost");
+  isBroken = false;
+  logger.info("kept");
+  expect(logger.getStats().dropped_total).toBe(1);
+  expect(lines.map((line) => (JSON.parse(line) as { message: string }).message)).toEqual([
+    "kept",
+    "log lines were dropped",
+  ]);
+});

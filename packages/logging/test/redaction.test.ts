@@ -31,6 +31,14 @@ describe("names", () => {
     "dbPassword",
     "STRIPE_API_KEY",
     "aws_secret_access_key",
+    "GITHUB_TOKEN",
+    "HTTP_AUTHORIZATION",
+    "http_cookie",
+    "x-vault-token",
+    "dbPwd",
+    "webhookSigningKey",
+    "awsCredentials",
+    "passwords",
   ])("%s is hidden, at the top, deep down, in lists, maps and carried fields", (name) => {
     const deep = { a: [{ b: { [name]: "hunter2" } }], map: new Map([[name, "hunter2"]]), [name]: "hunter2" };
     expect(shown(deep)).toMatchObject({

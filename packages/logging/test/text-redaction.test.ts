@@ -155,3 +155,15 @@ test("hostile texts take a time that grows with them and no faster", () => {
     expect(lines).toHaveLength(2);
   }
 });
+
+test.each([
+  ["Authorization=Bearer s3cr3tvalue99", "Authorization=[redacted]"],
+  ["authorization = Basic dXNlcjpwYXNzd29yZA==", "authorization = [redacted]"],
+  ["token=Bearer s3cr3tvalue99", "token=[redacted]"],
+  ["x-api-key: Bearer s3cr3tvalue99", "x-api-key: [redacted]"],
+  ['Cookie: theme="dark"; session=abcdef1234567890', "Cookie: [redacted]"],
+  ['Set-Cookie: sid="s3cr3tvalue99"; Path=/', "Set-Cookie: [redacted]"],
+  ['Authorization: Digest username="bob", response="6629fae4"', "Authorization: Digest [redacted]"],
+])("what follows a scheme or a quoted part of a credential is not shown: %s", (text, expected) => {
+  expect(message(text)).toBe(expected);
+});

@@ -4,16 +4,18 @@ import { internalsOf, type LoggerInternals } from "../internals.ts";
 import { LEVEL_NUMBERS } from "../levels.ts";
 import type { Logger } from "../logger.ts";
 import type { Exchange } from "./exchange.ts";
-import { type AccessLogSettings, isLevel } from "./options.ts";
+import { type AccessLogSettings, isLevel, levelByStatus } from "./options.ts";
 import { runInRequest } from "./request-context.ts";
 import { harmlessId } from "./request-id.ts";
-import { cut, QueryScrubber } from "./target.ts";
+import { cut, QueryScrubber, scrubbedCut } from "./target.ts";
 
 export type Headers = Readonly<Record<string, string | string[] | undefined>>;
 
 const MESSAGE = "http_request";
 const LONGEST_USER_AGENT = 256;
 const LONGEST_HEADER = 1024;
+/** Of a query; what is shown is shorter. */
+const LONGEST_QUERY = 65_536;
 
 /** What all exchanges of one access log share: how they are logged, and how many there were. */
 export class AccessLines {
@@ -51,7 +53,7 @@ export class AccessLines {
   write(exchange: Exchange): void {
     const { settings } = this;
     const level = this.ask("level", settings.level, exchange);
-    const word = isLevel(level) ? level : exchange.statusCode >= 500 ? "error" : "info";
+    const word = isLevel(level) ? level : levelByStatus(exchange);
     if (word === "silent" || !this.logger.isLevelEnabled(word)) return;
     const extra = settings.fields === undefined ? undefined : this.ask("fields", settings.fields, exchange);
     const more = typeof extra === "object" && extra !== null ? extra : undefined;
@@ -91,7 +93,7 @@ export class AccessLines {
     const { headers } = exchange;
     const said: Record<string, unknown> = {
       method: exchange.method,
-      path: cut(exchange.path, settings.maxPathLength),
+      path: this.#cut(exchange.path, settings.maxPathLength),
       status_code: exchange.statusCode,
       latency_ms: exchange.latencyMs,
     };
@@ -106,13 +108,13 @@ export class AccessLines {
     if (exchange.upgrade !== undefined) said["upgrade"] = exchange.upgrade;
     if (exchange.clientAddress !== undefined) said["client_address"] = exchange.clientAddress;
     const agent = settings.userAgent ? headers["user-agent"] : undefined;
-    if (typeof agent === "string") said["user_agent"] = cut(agent, LONGEST_USER_AGENT);
+    if (typeof agent === "string") said["user_agent"] = this.#cut(agent, LONGEST_USER_AGENT);
     if (exchange.httpVersion !== undefined) said["http_version"] = exchange.httpVersion;
     if (settings.requestHeaders.length > 0) {
-      said["request_headers"] = pick(settings.requestHeaders, (name) => headers[name]);
+      said["request_headers"] = this.#pick(settings.requestHeaders, (name) => headers[name]);
     }
     if (settings.responseHeaders.length > 0) {
-      said["response_headers"] = pick(settings.responseHeaders, (name) => exchange.responseHeader(name));
+      said["response_headers"] = this.#pick(settings.responseHeaders, (name) => exchange.responseHeader(name));
     }
     return said;
   }
@@ -120,20 +122,31 @@ export class AccessLines {
   #query(query: string | undefined): string | undefined {
     const { query: how, maxPathLength } = this.settings;
     if (query === undefined || how === "off") return undefined;
-    if (how === "full") return cut(query, maxPathLength);
+    if (how === "full") {
+      // With its `?`, by which secrets of URLs are known.
+      const scrubbed = this.#internals?.redactor.scrub(
+        `?${query.slice(0, LONGEST_QUERY)}`,
+        query.length > LONGEST_QUERY,
+      );
+      return cut(scrubbed?.slice(1) ?? query, maxPathLength);
+    }
     // A logger of another make can't say what it hides, so nothing is risked.
     return this.#queries?.scrub(query, maxPathLength);
   }
-}
 
-function pick(names: readonly string[], valueOf: (name: string) => unknown): Record<string, unknown> {
-  const shown: Record<string, unknown> = {};
-  for (const name of names) {
-    const value = valueOf(name);
-    if (value === undefined || value === null) continue;
-    shown[name] = Array.isArray(value)
-      ? value.map((each) => cut(String(each), LONGEST_HEADER))
-      : cut(String(value as string | number), LONGEST_HEADER);
+  #cut(text: string, maxLength: number): string {
+    return scrubbedCut(text, maxLength, this.#internals?.redactor);
   }
-  return shown;
+
+  #pick(names: readonly string[], valueOf: (name: string) => unknown): Record<string, unknown> {
+    const shown: Record<string, unknown> = {};
+    for (const name of names) {
+      const value = valueOf(name);
+      if (value === undefined || value === null) continue;
+      shown[name] = Array.isArray(value)
+        ? value.map((each) => this.#cut(String(each), LONGEST_HEADER))
+        : this.#cut(String(value as string | number), LONGEST_HEADER);
+    }
+    return shown;
+  }
 }

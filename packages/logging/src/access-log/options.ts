@@ -113,7 +113,7 @@ export function resolveAccessLogOptions(options: AccessLogOptions): AccessLogSet
   return settings;
 }
 
-function levelByStatus({ statusCode }: AccessExchange): LogLevel {
+export function levelByStatus({ statusCode }: AccessExchange): LogLevel {
   return statusCode < 400 ? "info" : statusCode < 500 ? "warn" : "error";
 }
 

@@ -4,6 +4,8 @@ import type { Redactor } from "../line/redact.ts";
 const CUT = "…";
 /** Names of parameters come from clients: only so many are remembered. */
 const REMEMBERED_NAMES = 1024;
+/** A secret that a cut goes through is known by what follows, if it is no longer than this. */
+const SEEN_BEYOND = 4096;
 
 /** The path of a request's target: no query, and not the origin that a client of a proxy puts before it. */
 export function pathOf(target: string): string {
@@ -24,7 +26,7 @@ export function queryOf(target: string): string | undefined {
 }
 
 export function cut(text: string, maxLength: number): string {
-  return text.length <= maxLength ? text : text.slice(0, maxLength) + CUT;
+  return scrubbedCut(text, maxLength, undefined);
 }
 
 /** Hides secrets in queries: values under a secret name, and values with a secret in them, as a URL with a password. */
@@ -68,17 +70,33 @@ export class QueryScrubber {
     return this.#redactor.scrub(plain, isCut) === plain ? value : this.#redactor.replacement;
   }
 
+  /** Signatures and the like: secrets by the place of their name, which the query has lost with its `?`. */
+  #isSecretInUrls(name: string): boolean {
+    const alone = `?${name}=x`;
+    return this.#redactor.scrub(alone, false) !== alone;
+  }
+
   #isSecret(name: string): boolean {
     let secret = this.#secretNames.get(name);
     if (secret === undefined) {
       // `user[password]` and `filter.token` are secret for their last part.
       const plain = decode(name);
       const last = plain.split(/[.[\]]+/).findLast((part) => part !== "") ?? plain;
-      secret = this.#redactor.isSecret(plain) || this.#redactor.isSecret(last);
+      secret = this.#redactor.isSecret(plain) || this.#redactor.isSecret(last) || this.#isSecretInUrls(plain);
       if (this.#secretNames.size < REMEMBERED_NAMES) this.#secretNames.set(name.slice(), secret);
     }
     return secret;
   }
+}
+
+/**
+ * A text that is to be cut is scrubbed first, some way beyond the cut, so that no half of a secret stays.
+ * `redactor`: of the logger, where it can tell.
+ */
+export function scrubbedCut(text: string, maxLength: number, redactor: Redactor | undefined): string {
+  if (text.length <= maxLength) return text;
+  const seen = text.slice(0, maxLength + SEEN_BEYOND);
+  return (redactor?.scrub(seen, text.length > seen.length) ?? seen).slice(0, maxLength) + CUT;
 }
 
 function decode(text: string): string {

@@ -14,7 +14,9 @@ const ANY_NAME = /passw|passphrase|pwd|secret|token|(?:api|private|access|accoun
 
 // A quote that is never closed reaches to the end, where the text was cut; so this never fails, nor tries twice.
 const QUOTED = String.raw`'(?:[^'\\]|\\[\s\S]?)*(?:'|$)|"(?:[^"\\]|\\[\s\S]?)*(?:"|$)`;
-const ASSIGNMENT = new RegExp(String.raw`((?:${NAMES})\s*=\s*)(?:${QUOTED}|[^\s&;,'"]+)`, "gi");
+/** How a credential is to be read. Behind a name that is secret it goes with the credential. */
+const SCHEME = String.raw`(?:bearer|basic|token|digest|negotiate|hmac|apikey)[ \t]+`;
+const ASSIGNMENT = new RegExp(String.raw`((?:${NAMES})\s*=\s*)(?:${QUOTED}|(?:${SCHEME})?[^\s&;,'"]+)`, "gi");
 /** Parameters of a URL that are secrets only there. */
 const PARAMETER =
   /([?&;](?:sig|signature|x-(?:amz|goog)-signature|jwt|otp|client_assertion|code_verifier|samlresponse)=)[^\s&;#"'<>]+/gi;
@@ -22,11 +24,11 @@ const PARAMETER =
 const ANY_PARAMETER = /[?&;](?:sig|x-[ag]|jwt|otp|client_a|code_v|saml)/i;
 /** A header takes the rest of its line; the scheme of a credential may be seen. */
 const HEADER = new RegExp(
-  String.raw`((?:authorization|cookie)[ \t]*:[ \t]*(?:(?:bearer|basic|token|digest|negotiate|hmac|apikey)[ \t]+)?)(?:${QUOTED}|[^\r\n"'\\]+)`,
+  String.raw`((?:authorization|cookie)[ \t]*:[ \t]*(?:${SCHEME})?)(?:${QUOTED}|(?:[^\r\n"'\\]|(?<==)"[^"\r\n]*")+)`,
   "gi",
 );
 const LABELLED = new RegExp(
-  String.raw`((?:passw(?:or)?d|passphrase|pwd|secret|[-_]token|(?:api|private|access|account)[-_]?key)[ \t]*:[ \t]*)(?:${QUOTED}|[^\s"']+)`,
+  String.raw`((?:passw(?:or)?d|passphrase|pwd|secret|[-_]token|(?:api|private|access|account)[-_]?key)[ \t]*:[ \t]*)(?:${QUOTED}|(?:${SCHEME})?[^\s"']+)`,
   "gi",
 );
 // "Unexpected token: foo" is prose: after this word alone, only what looks like one is taken for a token.

@@ -16,6 +16,8 @@ export interface Redactor {
 // Compared in lower case without "-", "_" and spaces: apiKey, API_KEY and api-key are one name.
 const SECRET_NAMES = [
   "password passwd passphrase pwd secret token authorization proxyauthorization cookie setcookie cookies",
+  // As CGI has headers, and in numbers; `tokens` is mostly how many.
+  "httpauthorization httpproxyauthorization httpcookie passwords secrets apikeys accountkey",
   "apikey xapikey xauthtoken xcsrftoken xgoogapikey xamzsecuritytoken accesstoken refreshtoken idtoken authtoken sessiontoken",
   "bearertoken csrftoken resettoken jwt clientsecret privatekey secretkey secretaccesskey accesskey signingkey",
   "encryptionkey credential credentials ssn creditcard cardnumber cvv cvc otp",
@@ -25,7 +27,7 @@ const SECRET_NAMES = [
 
 // A longer name that ends in one of these is as secret: dbPassword, STRIPE_API_KEY, github_access_token.
 const SECRET_ENDINGS =
-  /(?:password|passwd|passphrase|secret|apikey|privatekey|secretkey|accesskey|(?:access|refresh|auth|session|bearer|api|bot|id)token)$/;
+  /(?:password|passwd|passphrase|pwd|secret|apikey|privatekey|secretkey|accesskey|signingkey|encryptionkey|credentials?|(?:access|refresh|auth|session|bearer|api|bot|id|csrf|xsrf|reset|user|vault|github|gitlab|npm|deploy|webhook)token)$/;
 
 const normalise = (name: string): string => name.toLowerCase().replace(/[-_\s]/g, "");
 

@@ -58,7 +58,7 @@ test("the query can be left out, or be shown whole; path and query are bounded",
   await ask(full, `/users/1?otp=123&b=${"x".repeat(50)}`);
   await ask(full, `/users/${"y".repeat(50)}`);
   const [first, second] = await full.log.requests(2);
-  expect(first?.["query"]).toBe("otp=123&b=xxxxxx…");
+  expect(first?.["query"]).toBe("otp=[redacted]&b…");
   expect(second?.["path"]).toBe("/users/yyyyyyyyy…");
 });
 
@@ -138,4 +138,30 @@ describe("a query", () => {
       "db:5432",
     ]);
   });
+});
+
+test.each(["sig", "X-Amz-Signature", "client_assertion"])(
+  "%s is a secret of a query also as its first parameter",
+  async (name) => {
+    await using running = await start(plain, {});
+    await ask(running, `/users/1?${name}=S3CR3T&page=2`);
+    expect((await running.log.requests(1))[0]?.["query"]).toBe(`${name}=[redacted]&page=2`);
+  },
+);
+
+test("no half of a secret stays where a path, a header or the user agent is cut", async () => {
+  await using running = await start(plain, { requestHeaders: ["x-target"] });
+  const secret = "postgres://u:hunter2hunter2@db/x";
+  const headers = { "user-agent": `${"a".repeat(238)} ${secret}`, "x-target": `${"a".repeat(1000)} ${secret}` };
+  await ask(running, `/users/${"a".repeat(996)}${secret}`, { headers });
+  expect(JSON.stringify(await running.log.requests(1))).not.toContain("hunt");
+});
+
+test("a level that throws leaves the usual one", async () => {
+  const level = (): never => {
+    throw new Error("no level");
+  };
+  await using running = await start(plain, { level });
+  await ask(running, "/nowhere");
+  expect((await running.log.requests(1))[0]).toMatchObject({ status_code: 404, level: "warn" });
 });
