@@ -142,7 +142,10 @@ test("any sequence of changes gives the levels that a naive recomputation gives"
 
   interface Entry {
     level: LogLevel;
+    /** By the clock. */
     endsAt: number;
+    /** By the timer, which may be ahead of a clock that is set by hand, or behind it: the earlier one counts. */
+    ringsAt: number;
     undone: boolean;
   }
   interface Modelled {
@@ -156,7 +159,9 @@ test("any sequence of changes gives the levels that a naive recomputation gives"
       vi.clearAllTimers();
       let now = 0;
       const startedAt = Date.now();
-      const rules = new Map<string, Entry[]>([["db", [{ level: "warn", endsAt: Infinity, undone: false }]]]);
+      const rules = new Map<string, Entry[]>([
+        ["db", [{ level: "warn", endsAt: Infinity, ringsAt: Infinity, undone: false }]],
+      ]);
       const { logger, lines, clear } = captureLogs({
         level: "info",
         levels: { db: "warn" },
@@ -164,11 +169,11 @@ test("any sequence of changes gives the levels that a naive recomputation gives"
         clock: { now: () => now },
       });
       const real: Logger[] = [logger];
-      const model: Modelled[] = [{ own: [{ level: "info", endsAt: Infinity, undone: false }] }];
+      const model: Modelled[] = [{ own: [{ level: "info", endsAt: Infinity, ringsAt: Infinity, undone: false }] }];
       const changes: { change: LevelChange; entry: Entry }[] = [];
 
       const holds = (entries: Entry[] | undefined): LogLevel | undefined =>
-        entries?.findLast((entry) => !entry.undone && entry.endsAt > now)?.level;
+        entries?.findLast(({ undone, endsAt, ringsAt }) => !undone && endsAt > now && ringsAt > Date.now())?.level;
       const levelOf = (one: Modelled): LogLevel => {
         const own = holds(one.own);
         if (own !== undefined) return own;
@@ -183,6 +188,7 @@ test("any sequence of changes gives the levels that a naive recomputation gives"
       const entryOf = (word: LogLevel, ms: number | undefined): Entry => ({
         level: word,
         endsAt: ms === undefined ? Infinity : now + ms,
+        ringsAt: ms === undefined ? Infinity : Date.now() + ms,
         undone: false,
       });
 
