@@ -1,5 +1,6 @@
 export type { BaseServer } from "./adapters/node-http.ts";
-export { DEFAULTS, pooledServerConfigFromEnv, type Clock, type PooledServerConfig } from "./config.ts";
+export { pooledServerConfigFromEnv } from "./config/environment.ts";
+export { DEFAULTS, type Clock, type PooledServerConfig } from "./config/options.ts";
 export { LifecycleError, ListenError, PooledServerConfigError, PooledServerError } from "./errors.ts";
 export type { LifecycleState } from "./lifecycle/lifecycle.ts";
 export type { ShutdownReport } from "./lifecycle/shutdown.ts";
@@ -8,5 +9,5 @@ export type { MetricFamily, MetricsRegistry, Sample } from "./metrics/registry.t
 export { createPooledServer, PooledServer } from "./pooled-server.ts";
 export type { CheckResult, HealthCheck } from "./probes/health-checks.ts";
 export type { HealthDocument, LatencySummary, PoolStats } from "./probes/health-document.ts";
-export type { Problem } from "./problem.ts";
-export { currentRequest, type RequestContext } from "./request-context.ts";
+export type { Problem } from "./request/problem.ts";
+export { currentRequest, type RequestContext } from "./request/request-context.ts";

@@ -2,7 +2,7 @@
 import { createLogger, type Logger } from "@vg/logging";
 import { DbPool } from "@vg/pool-db";
 import { HttpPool } from "@vg/pool-http";
-import type { CheckedConfig } from "./config.ts";
+import type { CheckedConfig } from "./config/check-config.ts";
 import { PooledServerConfigError } from "./errors.ts";
 import type { HealthCheck } from "./probes/health-checks.ts";
 

@@ -19,8 +19,10 @@ import { LRUCache } from "@vg/cache";
 import type { FlushReport, Logger } from "@vg/logging";
 import type { DbPool } from "@vg/pool-db";
 import type { HttpPool } from "@vg/pool-http";
+import { RateLimiter } from "./admission/rate-limiter.ts";
 import { adaptBase, type BaseServer } from "./adapters/node-http.ts";
-import { checkConfig, type CheckedConfig, type PooledServerConfig } from "./config.ts";
+import { checkConfig, type CheckedConfig } from "./config/check-config.ts";
+import type { PooledServerConfig } from "./config/options.ts";
 import { LifecycleError, ListenError, PooledServerConfigError } from "./errors.ts";
 import { Lifecycle, type LifecycleState } from "./lifecycle/lifecycle.ts";
 import { runShutdown, type ShutdownReport, type ShutdownStep } from "./lifecycle/shutdown.ts";
@@ -31,8 +33,7 @@ import { databaseCheck, makeDbPool, makeHttpPool, makeLogger } from "./parts.ts"
 import { createEndpoints } from "./probes/endpoints.ts";
 import { HealthChecks, type HealthCheck } from "./probes/health-checks.ts";
 import { uptimeText, type HealthDocument, type PoolStats } from "./probes/health-document.ts";
-import { RateLimiter } from "./rate-limiter.ts";
-import { RequestPipeline } from "./request-pipeline.ts";
+import { RequestPipeline } from "./request/request-pipeline.ts";
 
 /** Seconds; OpenTelemetry's advice for HTTP, and more for the answers of models. */
 const DURATION_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60, 120];

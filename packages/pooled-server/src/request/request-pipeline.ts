@@ -12,12 +12,13 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createHistogram } from "@vg/internal";
 import type { Logger } from "@vg/logging";
-import type { Handler } from "./adapters/node-http.ts";
-import type { HistogramFamily } from "./metrics/registry.ts";
-import type { Endpoint } from "./probes/endpoints.ts";
-import type { LatencySummary } from "./probes/health-document.ts";
+import type { Handler } from "../adapters/node-http.ts";
+import type { HistogramFamily } from "../metrics/registry.ts";
+import type { Endpoint } from "../probes/endpoints.ts";
+import type { LatencySummary } from "../probes/health-document.ts";
 import { renderProblem, type Problem } from "./problem.ts";
-import type { ClientIdentity, RateLimiter } from "./rate-limiter.ts";
+import type { RateLimiter } from "../admission/rate-limiter.ts";
+import type { ClientIdentity } from "./client-identity.ts";
 import { NodeRequestContext, runInRequest } from "./request-context.ts";
 
 /** nginx's code for a client that left before its answer; only in logs and metrics, never on the wire. */

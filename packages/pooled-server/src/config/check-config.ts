@@ -1,0 +1,135 @@
+import { checkOptions, monotonicClock } from "@vg/internal";
+import type { CallerPolicy, LogFormat, Logger, LogLevel, LogTimeFormat } from "@vg/logging";
+import { PooledServerConfigError } from "../errors.ts";
+import { ClientIdentity } from "../request/client-identity.ts";
+import { renderProblem } from "../request/problem.ts";
+import { DEFAULTS, MAX_CACHE_ENTRIES, type Clock, type PooledServerConfig } from "./options.ts";
+
+const fail = (message: string): PooledServerConfigError => new PooledServerConfigError(message);
+
+/** What a cache is made with. */
+interface CacheSettings {
+  capacity: number;
+  defaultTtlMs: number;
+  maxBytes?: number;
+}
+
+/** The configuration with every default filled in and every value checked. */
+export interface CheckedConfig {
+  logger: Logger | undefined;
+  logLevel: LogLevel;
+  logFormat: LogFormat;
+  logTimeFormat: LogTimeFormat;
+  logLevels: Readonly<Record<string, LogLevel>> | undefined;
+  logCaller: CallerPolicy;
+  postgresDsn: string | undefined;
+  dbMaxOpenConns: number;
+  dbMaxIdleConns: number;
+  dbPool: NonNullable<PooledServerConfig["dbPool"]>;
+  dbCritical: boolean;
+  httpMaxIdleConns: number;
+  httpMaxIdleConnsPerHost: number;
+  httpMaxConnsPerHost: number;
+  httpTimeoutMs: number;
+  httpPool: NonNullable<PooledServerConfig["httpPool"]>;
+  inferenceCache: CacheSettings;
+  embeddingCache: CacheSettings;
+  serviceName: string;
+  serviceVersion: string;
+  rateLimitPerSecond: number;
+  clients: ClientIdentity;
+  identify: PooledServerConfig["identify"];
+  shutdownTimeoutMs: number;
+  shutdownDelayMs: number;
+  healthIntervalMs: number;
+  handleSignals: boolean;
+  renderProblem: NonNullable<PooledServerConfig["renderProblem"]>;
+  clock: Clock;
+}
+
+/** @throws PooledServerConfigError */
+export function checkConfig(config: PooledServerConfig): CheckedConfig {
+  const check = checkOptions("PooledServer", config, fail);
+  const logger = check.objectWith<Logger>("logger", ["info", "warn", "error", "withContext", "withFields", "flush"]);
+  for (const name of ["logLevel", "logFormat", "logTimeFormat", "logLevels", "logCaller"] as const) {
+    if (check.raw(name) !== undefined && logger !== undefined) {
+      throw fail(`PooledServer: ${name} goes with a logger that the server makes; set it on the logger you pass.`);
+    }
+  }
+  const postgresDsn = check.string("postgresDsn", { fallback: undefined });
+  const dbMaxOpenConns = check.integer("dbMaxOpenConns", { fallback: DEFAULTS.dbMaxOpenConns, min: 1, max: 100_000 });
+  const dbMaxIdleConns = check.integer("dbMaxIdleConns", {
+    // A small pool needs no second setting.
+    fallback: Math.min(DEFAULTS.dbMaxIdleConns, dbMaxOpenConns),
+    max: 100_000,
+  });
+  if (dbMaxIdleConns > dbMaxOpenConns) {
+    throw check.refuse("dbMaxIdleConns", `at most dbMaxOpenConns (${dbMaxOpenConns})`);
+  }
+  const trustedProxies = (check.raw("trustedProxies") ?? []) as readonly string[];
+  let clients: ClientIdentity;
+  try {
+    clients = new ClientIdentity(trustedProxies);
+  } catch (cause) {
+    throw new PooledServerConfigError(`PooledServer: trustedProxies: ${(cause as Error).message}`, { cause });
+  }
+  const checked: CheckedConfig = {
+    logger,
+    logLevel: config.logLevel ?? DEFAULTS.logLevel,
+    logFormat: config.logFormat ?? DEFAULTS.logFormat,
+    logTimeFormat: config.logTimeFormat ?? DEFAULTS.logTimeFormat,
+    logLevels: config.logLevels,
+    logCaller: config.logCaller ?? DEFAULTS.logCaller,
+    postgresDsn,
+    dbMaxOpenConns,
+    dbMaxIdleConns,
+    dbPool: partOptions("dbPool"),
+    dbCritical: check.boolean("dbCritical", { fallback: DEFAULTS.dbCritical }),
+    httpMaxIdleConns: check.integer("httpMaxIdleConns", { fallback: DEFAULTS.httpMaxIdleConns }),
+    httpMaxIdleConnsPerHost: check.integer("httpMaxIdleConnsPerHost", { fallback: DEFAULTS.httpMaxIdleConnsPerHost }),
+    httpMaxConnsPerHost: check.integer("httpMaxConnsPerHost", { fallback: DEFAULTS.httpMaxConnsPerHost, min: 1 }),
+    httpTimeoutMs: check.durationMs("httpTimeoutMs", { fallback: DEFAULTS.httpTimeoutMs, min: 1 }),
+    httpPool: partOptions("httpPool"),
+    inferenceCache: cacheSettings("inferenceCache"),
+    embeddingCache: cacheSettings("embeddingCache"),
+    serviceName: check.string("serviceName", { fallback: DEFAULTS.serviceName }),
+    serviceVersion: check.string("serviceVersion", { fallback: DEFAULTS.serviceVersion }),
+    rateLimitPerSecond: check.number("rateLimitPerSecond", { fallback: DEFAULTS.rateLimitPerSecond, max: 1e6 }),
+    clients,
+    identify: check.function<NonNullable<PooledServerConfig["identify"]>>("identify"),
+    shutdownTimeoutMs: check.durationMs("shutdownTimeoutMs", { fallback: DEFAULTS.shutdownTimeoutMs }),
+    shutdownDelayMs: check.durationMs("shutdownDelayMs", { fallback: DEFAULTS.shutdownDelayMs }),
+    healthIntervalMs: check.durationMs("healthIntervalMs", { fallback: DEFAULTS.healthIntervalMs, min: 10 }),
+    handleSignals: check.boolean("handleSignals", { fallback: DEFAULTS.handleSignals }),
+    renderProblem: check.function<NonNullable<PooledServerConfig["renderProblem"]>>("renderProblem") ?? renderProblem,
+    clock: check.objectWith<Clock>("clock", ["now"]) ?? monotonicClock,
+  };
+  if (checked.shutdownDelayMs > checked.shutdownTimeoutMs) {
+    throw check.refuse("shutdownDelayMs", `at most shutdownTimeoutMs (${checked.shutdownTimeoutMs})`);
+  }
+  check.noOthers();
+  return checked;
+
+  function partOptions<N extends "dbPool" | "httpPool">(name: N): NonNullable<PooledServerConfig[N]> {
+    const value = check.raw(name) ?? {};
+    if (typeof value !== "object" || Array.isArray(value)) throw check.refuse(name, "an object of options");
+    return value;
+  }
+
+  function cacheSettings(name: "inferenceCache" | "embeddingCache"): CacheSettings {
+    const maxBytes = check.raw(`${name}MaxBytes`);
+    return {
+      capacity: check.integer(`${name}Capacity`, {
+        fallback: DEFAULTS[`${name}Capacity`],
+        min: 1,
+        max: MAX_CACHE_ENTRIES,
+      }),
+      defaultTtlMs: check.durationMs(`${name}TtlMs`, {
+        fallback: DEFAULTS[`${name}TtlMs`],
+        min: 1,
+        max: Number.MAX_SAFE_INTEGER,
+      }),
+      ...(maxBytes === undefined ? {} : { maxBytes: check.integer(`${name}MaxBytes`, { fallback: 0, min: 1 }) }),
+    };
+  }
+}

@@ -1,0 +1,122 @@
+import type { CallerPolicy, LogFormat, Logger, LogLevel, LogTimeFormat } from "@vg/logging";
+import type { DbPoolOptions } from "@vg/pool-db";
+import type { HttpPoolOptions } from "@vg/pool-http";
+import type { IncomingMessage } from "node:http";
+import type { Problem } from "../request/problem.ts";
+
+/** Milliseconds from any start, never going back. */
+export interface Clock {
+  now(): number;
+}
+
+/** Every setting of a pooled server. All are optional; the defaults are those of `DEFAULTS`. */
+export interface PooledServerConfig {
+  // Logging. Either a logger of yours, or what it takes to make one.
+  /** Use this logger. Then the other log… options are not allowed; the server flushes but does not close it. */
+  logger?: Logger;
+  /** "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent"; default "info". */
+  logLevel?: LogLevel;
+  /** "json" | "console"; default "json". */
+  logFormat?: LogFormat;
+  /** "rfc3339" | "unix" | "unix_ms"; default "rfc3339". */
+  logTimeFormat?: LogTimeFormat;
+  /** Levels by component, as `{ db: "debug" }`; default none. */
+  logLevels?: Readonly<Record<string, LogLevel>>;
+  /** Which lines say where they were logged: "off" | "warn" (and above) | "all"; default "warn". */
+  logCaller?: CallerPolicy;
+
+  // Database. Without a DSN there is no database pool.
+  /** `postgres://user:password@host:port/database`. */
+  postgresDsn?: string;
+  /** Connections open at most, 1 or more; default 25. */
+  dbMaxOpenConns?: number;
+  /** Connections kept idle at most; default 5. */
+  dbMaxIdleConns?: number;
+  /** More options for the pool, see @vg/pool-db; the two above win. */
+  dbPool?: Omit<DbPoolOptions, "dsn" | "maxOpenConns" | "maxIdleConns">;
+  /** Whether the service is of no use without the database: `/readyz` then fails with it. Default false. */
+  dbCritical?: boolean;
+
+  // HTTP pool.
+  /** Idle connections at most, over all hosts; default 100. */
+  httpMaxIdleConns?: number;
+  /** Idle connections a host at most; default 10. */
+  httpMaxIdleConnsPerHost?: number;
+  /** Connections a host at most, and so the calls that one upstream gets at a time; default 20. */
+  httpMaxConnsPerHost?: number;
+  /** The deadline of one request of the HTTP pool, retries included; default 30,000 ms. */
+  httpTimeoutMs?: number;
+  /** More options for the pool, see @vg/pool-http; the four above win. */
+  httpPool?: Omit<HttpPoolOptions, "maxIdleConns" | "maxIdleConnsPerHost" | "maxConnsPerHost" | "timeoutMs">;
+
+  // Caches.
+  /** Entries at most; default 1,000. */
+  inferenceCacheCapacity?: number;
+  /** How long an entry lives; default 1 hour. */
+  inferenceCacheTtlMs?: number;
+  /** Bytes at most, by the cache's own estimate; default: no limit. */
+  inferenceCacheMaxBytes?: number;
+  /** Entries at most; default 500. */
+  embeddingCacheCapacity?: number;
+  /** How long an entry lives; default 24 hours. */
+  embeddingCacheTtlMs?: number;
+  /** Bytes at most, by the cache's own estimate; default: no limit. */
+  embeddingCacheMaxBytes?: number;
+
+  // Serving.
+  /** The name in `/v2/health`; default "pooled-server". */
+  serviceName?: string;
+  /** The version in `/v2/health` and `vg_build_info`; default "0.0.0". */
+  serviceVersion?: string;
+  /** Requests a second that one client may make, and as many at once; default 10, 0 is no limit. */
+  rateLimitPerSecond?: number;
+  /**
+   * Names the client of a request for the rate limit; `undefined` is whoever is at that address. Default: the credential
+   * in `authorization` or `x-api-key`, which nobody has checked: give the checked one here, or a client that makes up
+   * credentials has no limit.
+   */
+  identify?: (request: IncomingMessage) => string | undefined;
+  /** Addresses or CIDR ranges of proxies whose `x-forwarded-for` is believed; default none. */
+  trustedProxies?: readonly string[];
+  /** The deadline of `close()`, all steps together; default 10,000 ms. */
+  shutdownTimeoutMs?: number;
+  /** How long `close()` goes on serving with `/readyz` already off, so that balancers notice; default 0 ms. */
+  shutdownDelayMs?: number;
+  /** How often the health checks run; default 5,000 ms. */
+  healthIntervalMs?: number;
+  /** Close on SIGTERM and SIGINT, end at once on a second one. Default false: the process owns its signals. */
+  handleSignals?: boolean;
+  /** The body of the server's own error answers (429, 500, 503); default: the error document of the v2 API. */
+  renderProblem?: (problem: Problem, request: IncomingMessage) => unknown;
+  /** For tests: what tells the time; default the system's monotonic clock. */
+  clock?: Clock;
+}
+
+/** Every default in one place. */
+export const DEFAULTS = {
+  logLevel: "info",
+  logFormat: "json",
+  logTimeFormat: "rfc3339",
+  logCaller: "warn",
+  dbMaxOpenConns: 25,
+  dbMaxIdleConns: 5,
+  dbCritical: false,
+  httpMaxIdleConns: 100,
+  httpMaxIdleConnsPerHost: 10,
+  httpMaxConnsPerHost: 20,
+  httpTimeoutMs: 30_000,
+  inferenceCacheCapacity: 1_000,
+  inferenceCacheTtlMs: 3_600_000,
+  embeddingCacheCapacity: 500,
+  embeddingCacheTtlMs: 86_400_000,
+  serviceName: "pooled-server",
+  serviceVersion: "0.0.0",
+  rateLimitPerSecond: 10,
+  shutdownTimeoutMs: 10_000,
+  shutdownDelayMs: 0,
+  healthIntervalMs: 5_000,
+  handleSignals: false,
+} as const;
+
+/** More is a slip of the pen: eight million answers take gigabytes. */
+export const MAX_CACHE_ENTRIES = 8_388_608;
