@@ -8,12 +8,12 @@ import {
   leftOut,
   rotate,
   runComparison,
-  type CaseResult,
   type Comparison,
   type ContenderSpec,
   type Environment,
 } from "../harness/comparison.ts";
 import { Progress } from "../harness/progress.ts";
+import type { CaseResult } from "../harness/results.ts";
 
 // More rounds than usual are never cut short, so nothing here depends on the speed of the machine.
 const SETTINGS = { budgetMs: 0, rounds: 4, usualRounds: 3, warmUpMs: 5, launches: 2, noise: false };
