@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Answer, Contender, Parameters } from "../harness/contender.ts";
-import { field, numberField } from "../harness/values.ts";
+import { field, numberField, textField } from "../harness/values.ts";
 import { EXCHANGES, USER_AGENT, type Exchange } from "./access-log-traffic.ts";
 import { accessLogMaker } from "./access-logs.ts";
 import { startServerProcess } from "./server-process.ts";
@@ -30,7 +30,7 @@ export async function createAccessLogContender(name: string, parameters: Paramet
       await log.flush();
       return { right, wrong };
     },
-    after: () => readLines(path, log.hasOurNames),
+    after: () => readLines(readFileSync(path, "utf8"), log.hasOurNames),
     async close() {
       await client.stop();
       server.closeAllConnections();
@@ -42,8 +42,7 @@ export async function createAccessLogContender(name: string, parameters: Paramet
 
   async function load(requests: number): Promise<{ right: number; wrong: number }> {
     const result = await client.ask({ port, connections: numberField(parameters, "connections"), requests });
-    const failed = field(result, "failed");
-    if (failed !== undefined) throw new Error(`the client failed: ${String(failed)}`);
+    if (field(result, "failed") !== undefined) throw new Error(`the client failed: ${textField(result, "failed")}`);
     return { right: numberField(result, "right"), wrong: numberField(result, "wrong") };
   }
 }
@@ -62,8 +61,8 @@ const answerItem: RequestListener = (request, response) => {
 };
 
 /** Every line of a round is read: how many there are, of how many requests, and the first one that is not as it has to be. */
-function readLines(path: string, hasOurNames: boolean): Answer {
-  const lines = readFileSync(path, "utf8").split("\n").slice(0, -1);
+export function readLines(text: string, hasOurNames: boolean): Answer {
+  const lines = text.split("\n").slice(0, -1);
   const ids = new Set<unknown>();
   const paths: Record<string, number> = {};
   let wrong = "";

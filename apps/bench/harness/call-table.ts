@@ -5,6 +5,8 @@ import type { Summary } from "./statistics.ts";
 
 export interface CallTable {
   readonly title: string;
+  /** How they were timed. */
+  readonly method: string;
   readonly rows: readonly (readonly string[])[];
 }
 
@@ -21,17 +23,16 @@ export function callTable(
   const rows = cases
     .filter(({ contenders }) => contenders.some(({ callTimes }) => callTimes !== undefined))
     .flatMap((one) => one.contenders.map((row, index) => [index === 0 ? one.title : "", ...cells(row, versions)]));
-  return { title: `A single call. ${setting} (${method(timed)})`, rows: [HEAD, ...rows] };
+  return { title: `A single call: ${lowerFirst(setting)}`, method: methodOf(timed), rows: [HEAD, ...rows] };
 }
 
-function method(timed: readonly CallTimesResult[]): string {
+function methodOf(timed: readonly CallTimesResult[]): string {
   const samples = Math.min(...timed.map((one) => one.samples));
   const calls = Math.min(...timed.map((one) => one.calls)).toLocaleString("en-US");
   const clock = timed.map(({ clockNs }) => clockNs.median);
-  return (
-    `${samples} samples of ${calls} calls, each timed by itself; ` +
-    `of each figure, ${nanoseconds(Math.min(...clock))} to ${nanoseconds(Math.max(...clock))} are the clock's`
-  );
+  const [least, most] = [nanoseconds(Math.min(...clock)), nanoseconds(Math.max(...clock))];
+  const taken = least === most ? least : `${least} to ${most}`;
+  return `${samples} samples of ${calls} calls, each timed by itself; in each figure are ${taken} of reading the clock`;
 }
 
 function cells(one: ContenderResult, versions: Record<string, string>): string[] {
@@ -39,7 +40,19 @@ function cells(one: ContenderResult, versions: Record<string, string>): string[]
   const { callTimes } = one;
   if (callTimes === undefined) return [name, "disqualified", "", "", "", "", ""];
   const { p50Ns, p99Ns, p50Ratio, p99Ratio } = callTimes;
-  return [name, nanoseconds(p50Ns.median), range(p50Ns), nanoseconds(p99Ns.median), range(p99Ns), spread(p50Ratio), spread(p99Ratio)];
+  return [
+    name,
+    nanoseconds(p50Ns.median),
+    range(p50Ns),
+    nanoseconds(p99Ns.median),
+    range(p99Ns),
+    spread(p50Ratio),
+    spread(p99Ratio),
+  ];
+}
+
+function lowerFirst(text: string): string {
+  return text.slice(0, 1).toLowerCase() + text.slice(1);
 }
 
 function range({ min, max }: Summary): string {

@@ -47,7 +47,7 @@ function settingText(setting: string, cases: readonly CaseResult[], versions: Re
   const bad = disqualifications(cases).map((why) => `  DISQUALIFIED ${why}\n`);
   const table = `${setting}\n${textTable(settingTable(cases, versions))}\n  ${settingRounds(cases)}\n${bad.join("")}`;
   const calls = callTable(setting, cases, versions);
-  return calls === undefined ? table : `${table}\n${calls.title}\n${textTable(calls.rows)}\n`;
+  return calls === undefined ? table : `${table}\n${calls.title}\n${textTable(calls.rows)}\n  ${calls.method}\n`;
 }
 
 function settingRounds(cases: readonly CaseResult[]): string {
@@ -109,7 +109,9 @@ export function reportMarkdown(report: Report, chart: string): string {
   const settingTables = [...settings].flatMap(([setting, of]) => {
     const table = `**${setting}** (${settingRounds(of)})\n\n${markdownTable(settingTable(of, versions))}`;
     const calls = callTable(setting, of, versions);
-    return calls === undefined ? [table] : [table, `**${calls.title}**\n\n${markdownTable(calls.rows)}`];
+    return calls === undefined
+      ? [table]
+      : [table, `**${calls.title}** (${calls.method})\n\n${markdownTable(calls.rows)}`];
   });
   const tables = settings.size === 0 ? caseTables : [...settingTables, ...disqualifications(cases)];
   const allocated = allocationTable(cases, versions);

@@ -222,3 +222,21 @@ void test("where it is asked for, each contender's allocations are measured, col
   assert.ok((ours?.bytesPerOp?.median ?? Infinity) < 9000, JSON.stringify(ours));
   assert.equal((await runWith(["ours"])).contenders[0]?.bytesPerOp, undefined);
 });
+
+void test("where it is asked for, single calls are timed in samples of their own, and checked", async () => {
+  const one = comparisonOf(["ours", "rival", "wrong call", "untimed"]);
+  const timed = { ...one, cases: [{ ...one.cases[0]!, calls: 100 }] };
+  const environment = { parameters: { greeting: "hello" }, stop: () => Promise.resolve() };
+  const [result] = await runComparison(timed, environment, SETTINGS, quiet);
+  const [ours, rival, wrong, untimed] = result!.contenders;
+  // Of two processes.
+  assert.equal(ours?.callTimes?.samples, 6);
+  assert.equal(ours?.callTimes?.calls, 100);
+  const { p50Ns, p99Ns, clockNs, p99Ratio } = rival!.callTimes!;
+  assert.ok(clockNs.min > 0 && p50Ns.min > 0 && p99Ns.median >= p50Ns.median, JSON.stringify(rival));
+  assert.ok(p99Ratio!.min > 0);
+  assert.equal(ours?.callTimes?.p50Ratio, undefined);
+  assert.match(wrong?.disqualified ?? "", /^wrong answer/);
+  assert.match(untimed?.disqualified ?? "", /can't time single calls/);
+  assert.equal((await runWith(["ours"])).contenders[0]?.callTimes, undefined);
+});
