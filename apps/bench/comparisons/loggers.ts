@@ -4,13 +4,13 @@ import { createWriteStream, writeSync } from "node:fs";
 import { Writable } from "node:stream";
 import {
   BINDINGS,
-  CONTEXT,
   ERROR,
   EVENT,
   FAILURE,
   fieldsOf,
   MESSAGE,
   shownError,
+  type Ids,
   type LineKind,
 } from "./logging-workload.ts";
 
@@ -19,8 +19,8 @@ export interface LoggerUnderTest {
   /** Writes the line of the i-th request. */
   line(i: number): void;
   flush(): void | Promise<void>;
-  /** Runs the work of a round where its lines find their context. */
-  within?<T>(work: () => T): T;
+  /** Writes the lines of one request where they find its ids. */
+  within?(ids: Ids, lines: () => void): void;
 }
 
 export interface Setup {
@@ -41,10 +41,11 @@ export function loggerMaker(name: string): MakeLogger {
 const MAKERS: Record<string, MakeLogger> = {
   "@vg/logging": (setup) => ours(setup, {}),
   "@vg/logging (redact: false)": (setup) => ours(setup, { redact: false }),
-  "@vg/logging (caller: all)": (setup) => ours(setup, { caller: "all" }),
+  "@vg/logging (caller: all)": (setup) => ours(setup, { redact: false, caller: "all" }),
   "pino (as it comes)": (setup) => withPino(setup, "default"),
   "pino (same line)": (setup) => withPino(setup, "same line"),
   "pino (same line, redact)": (setup) => withPino(setup, "redacting"),
+  "pino-caller": (setup) => withPino(setup, "telling its caller"),
   winston: withWinston,
 };
 
@@ -52,7 +53,7 @@ async function ours(
   { fd, kind, buffered }: Setup,
   options: { redact?: false; caller?: "all" },
 ): Promise<LoggerUnderTest> {
-  const { createLogger } = await import("@vg/logging");
+  const { createLogger, withContext } = await import("@vg/logging");
   const buffer = buffered && { sizeBytes: 4096 };
   const root = createLogger({ level: "info", format: "json", caller: "off", destination: fd, buffer, ...options });
   const logger = kind === "child" ? root.withFields(BINDINGS) : root;
@@ -70,16 +71,17 @@ async function ours(
     async flush() {
       await root.flush();
     },
+    ...(kind === "context" && { within: withContext }),
   };
 }
 
 async function withPino(
   { fd, kind, buffered }: Setup,
-  how: "default" | "same line" | "redacting",
+  how: "default" | "same line" | "redacting" | "telling its caller",
 ): Promise<LoggerUnderTest> {
   const { pino, stdTimeFunctions } = await import("pino");
   const destination = pino.destination(buffered ? { fd, sync: false, minLength: 4096 } : { fd, sync: true });
-  const contexts = new AsyncLocalStorage<object>();
+  const contexts = new AsyncLocalStorage<Ids>();
   // The words, names and time that @vg/logging writes, by the cheapest means that pino has for each.
   const sameLine = {
     base: null,
@@ -88,7 +90,7 @@ async function withPino(
     timestamp: stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   };
-  const root = pino(
+  const plain = pino(
     {
       ...(how === "default" ? {} : sameLine),
       ...(how === "redacting" ? { redact: { paths: REDACTED_PATHS, censor: "[redacted]" } } : {}),
@@ -96,6 +98,7 @@ async function withPino(
     },
     destination,
   );
+  const root = how === "telling its caller" ? (await import("pino-caller")).default.default(plain) : plain;
   const logger = kind === "child" ? root.child(BINDINGS) : root;
   const errorKey = how === "default" ? "err" : "error";
   const lines: Record<LineKind, (i: number) => void> = {
@@ -111,7 +114,7 @@ async function withPino(
   return {
     line: lines[kind],
     flush: () => destination.flushSync(),
-    ...(kind === "context" && { within: <T>(work: () => T): T => contexts.run(CONTEXT, work) }),
+    ...(kind === "context" && { within: (ids: Ids, write: () => void) => contexts.run(ids, write) }),
   };
 }
 
@@ -131,7 +134,7 @@ async function withWinston({ fd, kind, buffered }: Setup): Promise<LoggerUnderTe
     format: format.combine(format.timestamp(), format.json()),
     transports: [new transports.Stream({ stream })],
   });
-  const logger = kind === "child" ? root.child(BINDINGS) : kind === "context" ? root.child(CONTEXT) : root;
+  let logger = kind === "child" ? root.child(BINDINGS) : root;
   const lines: Record<LineKind, (i: number) => void> = {
     flat: (i) => void logger.info(MESSAGE, fieldsOf(kind, i)),
     nested: (i) => void logger.info(MESSAGE, fieldsOf(kind, i)),
@@ -144,6 +147,13 @@ async function withWinston({ fd, kind, buffered }: Setup): Promise<LoggerUnderTe
   };
   return {
     line: lines[kind],
+    // It knows no context: a program that wants one makes a child for each request, and hands it on.
+    ...(kind === "context" && {
+      within(ids: Ids, write: () => void) {
+        logger = root.child(ids);
+        write();
+      },
+    }),
     // It hands lines on in turns of the event loop where the stream is behind.
     async flush() {
       while (root.writableLength > 0 || stream.writableLength > 0) {

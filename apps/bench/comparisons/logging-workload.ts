@@ -21,8 +21,21 @@ export const FAILURE = "Query failed";
 
 /** The bindings of the child logger. */
 export const BINDINGS = { service: "localai", region: "eu-west-1" };
-/** What the asynchronous context of the case `context` says. */
-export const CONTEXT = { trace_id: "4bf92f3577b34da6a3ce929d0e0e4736", span_id: "00f067aa0ba902b7" };
+
+/** The lines of one request of the case `context`: each request has a context of its own. */
+export const LINES_A_REQUEST = 5;
+const SPANS = Array.from({ length: 1000 }, (_, i) => (0xf067aa0ba902 + i).toString(16).padStart(16, "0"));
+
+export interface Ids {
+  trace_id: string;
+  span_id: string;
+}
+
+/** What the asynchronous context of the request says that writes the i-th line. Made for each, as a service makes it. */
+export function idsOf(i: number): Ids {
+  const request = Math.floor(i / LINES_A_REQUEST);
+  return { trace_id: "4bf92f3577b34da6a3ce929d0e0e4736", span_id: SPANS[request % SPANS.length]! };
+}
 
 /** The error of the case `error`: made once, so that no logger is charged for the capture of its stack. */
 export const ERROR: Error & { code: string } = Object.assign(new TypeError("connection refused"), {
@@ -53,6 +66,8 @@ export interface CanonicalLine {
   level: string;
   message: string;
   hasTime: boolean;
+  /** The file that is said to have called the logger; a logger says also which line, and some the folders and a function. */
+  caller: string;
   fields: Record<string, unknown>;
 }
 
@@ -61,7 +76,7 @@ const PINO_LEVELS: Record<number, string> = { 20: "debug", 30: "info", 40: "warn
 export function canonicalLine(line: string): CanonicalLine {
   const document: Record<string, unknown> = JSON.parse(line);
   const { level, time, timestamp, "@timestamp": instant, msg, message, err, ...others } = document;
-  const { pid: _pid, hostname: _hostname, logger: _logger, caller: _caller, ...fields } = others;
+  const { pid: _pid, hostname: _hostname, logger: _logger, caller, ...fields } = others;
   const when = time ?? timestamp ?? instant;
   const millis = typeof when === "number" ? when : Date.parse(String(when));
   if (err !== undefined) fields["error"] = err;
@@ -69,19 +84,25 @@ export function canonicalLine(line: string): CanonicalLine {
     level: typeof level === "number" ? (PINO_LEVELS[level] ?? String(level)) : String(level).toLowerCase(),
     message: String(msg ?? message),
     hasTime: Math.abs(Date.now() - millis) < 60_000,
+    caller: /([\w-]+\.ts):\d+/.exec(String(caller))?.[1] ?? "",
     fields,
   };
 }
 
-export function expectedLines(kind: LineKind, count: number): CanonicalLine[] {
+/** `caller` is the file that has to be in the lines; "" for none. */
+export function expectedLines(kind: LineKind, count: number, caller: string): CanonicalLine[] {
   if (kind === "off") return [];
-  const carried = kind === "child" ? BINDINGS : kind === "context" ? CONTEXT : {};
   return Array.from({ length: count }, (_, i) => ({
     level: kind === "error" ? "error" : "info",
     message: kind === "special" ? EVENT : kind === "error" ? FAILURE : MESSAGE,
     hasTime: true,
-    fields: { ...carried, ...fieldsOf(kind, i), ...(kind === "error" ? { error: shownError() } : {}) },
+    caller,
+    fields: { ...carried(kind, i), ...fieldsOf(kind, i), ...(kind === "error" ? { error: shownError() } : {}) },
   }));
+}
+
+function carried(kind: LineKind, i: number): object {
+  return kind === "child" ? BINDINGS : kind === "context" ? idsOf(i) : {};
 }
 
 /** The error of the case `error`, as it has to be in a line. */

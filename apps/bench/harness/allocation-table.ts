@@ -1,4 +1,4 @@
-import type { CaseResult } from "./comparison.ts";
+import type { CaseResult } from "./results.ts";
 import { ratio } from "./format.ts";
 import { nameOf } from "./setting-table.ts";
 

@@ -48,19 +48,41 @@ export interface RatioGroup {
 const RATIO_LABEL = 400;
 const RATIO_ROW = 20;
 
+/** A scale that goes further is logarithmic: it would leave no room around 1. */
+const FAR = 16;
+/** The left end of a logarithmic scale. */
+const LEAST_RATIO = 0.25;
+
+interface RatioScale {
+  /** 0 to 1. */
+  readonly place: (value: number) => number;
+  readonly ticks: readonly number[];
+}
+
+function ratioScale(most: number): RatioScale {
+  if (most <= FAR) return { place: (value) => Math.min(value, most) / most, ticks: [1] };
+  const whole = Math.log(most / LEAST_RATIO);
+  return {
+    place: (value) => Math.log(Math.min(Math.max(value, LEAST_RATIO), most) / LEAST_RATIO) / whole,
+    ticks: [0.5, 1, 2, 5, 10],
+  };
+}
+
 /** Points with a line from the least to the greatest round, on one scale for all, and the bar of each as a tick. */
 export function ratioChart(title: string, note: string, groups: readonly RatioGroup[]): string {
   const all = groups.flatMap(({ rows }) => rows);
   // A disturbed round must not flatten the rest: what lies beyond is cut off.
   const most = Math.max(2, ...all.map(({ value, bar }) => Math.max(value.median, bar) * 1.25));
-  const x = (value: number): string =>
-    (RATIO_LABEL + (Math.min(value, most) / most) * (WIDTH - RATIO_LABEL - VALUE)).toFixed(1);
+  const { place, ticks } = ratioScale(most);
+  const x = (value: number): string => (RATIO_LABEL + place(value) * (WIDTH - RATIO_LABEL - VALUE)).toFixed(1);
   const parts: string[] = [];
   let y = TITLE + 6;
   for (const { title: heading, rows } of groups) {
     parts.push(`<text x="10" y="${y + 14}" font-weight="600">${escapeXml(heading.replaceAll("`", ""))}</text>`);
     y += 24;
-    parts.push(`<line class="grid" x1="${x(1)}" x2="${x(1)}" y1="${y}" y2="${y + rows.length * RATIO_ROW}"/>`);
+    for (const tick of ticks) {
+      parts.push(`<line class="grid" x1="${x(tick)}" x2="${x(tick)}" y1="${y}" y2="${y + rows.length * RATIO_ROW}"/>`);
+    }
     for (const { label, value, text, bar } of rows) {
       const middle = y + RATIO_ROW / 2;
       parts.push(
@@ -72,7 +94,7 @@ export function ratioChart(title: string, note: string, groups: readonly RatioGr
       );
       y += RATIO_ROW;
     }
-    parts.push(`<text x="${x(1)}" y="${y + 12}" text-anchor="middle">1×</text>`);
+    for (const tick of ticks) parts.push(`<text x="${x(tick)}" y="${y + 12}" text-anchor="middle">${tick}×</text>`);
     y += 26;
   }
   const style = `.mark { stroke: #2f6feb; stroke-width: 3; } .point { fill: #1f2328; } .grid { stroke: #9aa4b2; stroke-dasharray: 3 3; }

@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
 import { ContenderHandle } from "./contender-handle.ts";
-import type { Answer, Measurement, Parameters } from "./contender.ts";
+import type { Answer, CallTimes, Measurement, Parameters } from "./contender.ts";
 import type { Progress } from "./progress.ts";
+import type { CallTimesResult, CaseResult, ContenderResult } from "./results.ts";
 import { messageOf } from "./values.ts";
 import { speedRatios, summarise, type Summary } from "./statistics.ts";
 
@@ -60,8 +61,12 @@ export interface Case {
   readonly parameters: Parameters;
   /** What answers is a server in another process, with so many callers at a time: CPU time is half of the result. */
   readonly server?: ServerSide;
+  /** What an operation is, in the plural, where it is known by how many there are a second: its tables show that. */
+  readonly rate?: string;
   /** Whether to measure, too, how many bytes of the heap an operation takes; in rounds of their own. */
   readonly allocations?: boolean;
+  /** How many calls to time one by one, too, in each sample; in samples of their own. */
+  readonly calls?: number;
   /** The first one is ours; each other one is compared with it, or with the one that it names. */
   readonly contenders: readonly ContenderSpec[];
   /** A round does a multiple of this many operations. */
@@ -113,50 +118,6 @@ export interface Settings {
   readonly noise: boolean;
 }
 
-export interface CaseResult {
-  name: string;
-  title: string;
-  setting?: string;
-  server?: ServerSide;
-  /** Operations of one round; 0 when none was measured. */
-  operations: number;
-  rounds: number;
-  /** What each correct contender answered in the last round. */
-  answer: Answer | null;
-  /** The same in a few words. */
-  answerText?: string;
-  contenders: ContenderResult[];
-}
-
-export interface ContenderResult {
-  name: string;
-  library: string;
-  /** Why this contender's figures don't count: a wrong answer or a failure. */
-  disqualified?: string;
-  /** Wall-clock nanoseconds per operation. */
-  nsPerOp?: Summary;
-  /** CPU nanoseconds (user and system) of the contender's process per operation. */
-  cpuNsPerOp?: Summary;
-  /** CPU time as a share of the wall-clock time; above 1 where other threads of the process work too. */
-  onCpu?: Summary;
-  /** CPU time of what served it, as a share of the wall-clock time: near 1, it was the limit. */
-  serverBusy?: Summary;
-  /** What it allocated on V8's heap per operation. */
-  bytesPerOp?: Summary;
-  /** The contender of ours that the ratios are about. */
-  against?: string;
-  /** Ours against this one, round by round: above 1, ours was faster, or used less CPU time. */
-  speedRatio?: Summary;
-  cpuRatio?: Summary;
-  /** What the median of `speedRatio` has to be at least. */
-  bar?: number;
-  /** What the median of `cpuRatio` has to be at least, where the server is the limit. */
-  cpuBar?: number;
-  /** What this contender does less than the others, and what it answered in the last round. */
-  differs?: string;
-  answerText?: string;
-}
-
 const MIN_ROUNDS = 3;
 /** For the slowest contender. Shorter rounds would measure the clock and the scheduler, so the budget gives way. */
 const MIN_ROUND_MS = 20;
@@ -165,6 +126,8 @@ const MIN_WARM_UP_BATCHES = 4;
 /** The rounds in which allocations are measured. They are not those in which the time is. */
 const ALLOCATION_ROUNDS = 5;
 const ALLOCATION_OPERATIONS = 400;
+/** Of single calls, of each contender in each of its processes. */
+const CALL_SAMPLES = 3;
 /** What preparing rounds, collecting garbage and talking to processes takes, as a share of the measured time. */
 const OVERHEAD = 0.2;
 
@@ -213,6 +176,7 @@ interface Entrant {
   readonly cpuNs: number[];
   readonly serverBusy: number[];
   readonly bytes: number[];
+  readonly callTimes: CallTimes[];
   lastAnswer: Answer | null;
 }
 
@@ -253,6 +217,7 @@ class CaseRun {
       cpuNs: [],
       serverBusy: [],
       bytes: [],
+      callTimes: [],
       lastAnswer: null,
     }));
   }
@@ -267,15 +232,16 @@ class CaseRun {
       try {
         this.#progress.show(this.#label(), "starting");
         await Promise.all(this.#running().map((entrant) => this.#start(entrant)));
-        const slowestBatchMs = await this.#warmUpAll();
+        const batchesMs = await this.#warmUpAll();
         if (launch === 1) {
           // The other launches will start and warm up as long as this one did.
-          const reserved = (performance.now() - start) * launches;
-          operations = this.#operationsOfARound(slowestBatchMs, budgetMs - reserved);
+          const reserved = (performance.now() - start + this.#callsMs(batchesMs)) * launches;
+          operations = this.#operationsOfARound(Math.max(0, ...batchesMs), budgetMs - reserved);
         }
         const target = Math.round((this.#settings.rounds * launch) / launches);
         rounds = await this.#measure(operations, rounds, target, deadline);
         if (launch === 1 && this.#case.allocations === true) await this.#measureAllocations();
+        if (this.#case.calls !== undefined) await this.#timeCalls(this.#case.calls);
       } finally {
         await Promise.all(this.#entrants.map((entrant) => this.#stop(entrant)));
       }
@@ -314,11 +280,17 @@ class CaseRun {
     entrant.handle = undefined;
   }
 
-  /** Returns how many milliseconds a batch takes the slowest contender. */
-  async #warmUpAll(): Promise<number> {
-    let slowest = 0;
-    for (const entrant of this.#running()) slowest = Math.max(slowest, await this.#warmUp(entrant));
-    return slowest;
+  /** Returns how many milliseconds a batch takes each contender. */
+  async #warmUpAll(): Promise<number[]> {
+    const batchesMs: number[] = [];
+    for (const entrant of this.#running()) batchesMs.push(await this.#warmUp(entrant));
+    return batchesMs;
+  }
+
+  /** About what timing single calls will take in each launch. */
+  #callsMs(batchesMs: readonly number[]): number {
+    const calls = (this.#case.calls ?? 0) * CALL_SAMPLES;
+    return batchesMs.reduce((sum, batchMs) => sum + (batchMs / this.#case.batch) * calls, 0);
   }
 
   /** Runs ever longer rounds until the code is hot; returns how many milliseconds a batch then took. */
@@ -371,6 +343,23 @@ class CaseRun {
     }
   }
 
+  async #timeCalls(calls: number): Promise<void> {
+    this.#progress.show(this.#label(), "single calls");
+    for (let sample = 0; sample < CALL_SAMPLES; sample++) {
+      for (const entrant of rotate(this.#running(), sample)) {
+        try {
+          const times = await entrant.handle?.timeCalls(calls);
+          if (times === undefined) continue;
+          const wrong = this.#case.check(times.answer, calls, entrant.spec);
+          if (wrong === undefined) entrant.callTimes.push(times);
+          else entrant.disqualified = `wrong answer: ${wrong}`;
+        } catch (error) {
+          entrant.disqualified = `failed: ${messageOf(error)}`;
+        }
+      }
+    }
+  }
+
   /** One round with its answer checked; undefined when that disqualified the contender. */
   async #round(entrant: Entrant, operations: number, allocations = false): Promise<Round | undefined> {
     if (entrant.handle === undefined || entrant.disqualified !== undefined) return undefined;
@@ -394,24 +383,26 @@ class CaseRun {
 
   #result(operations: number, rounds: number): CaseResult {
     const contenders = this.#entrants.map((entrant) => this.#contenderResult(entrant, operations));
-    const { name, title, setting, server } = this.#case;
+    const { name, title, setting, server, rate } = this.#case;
     const right = this.#running().filter(({ spec }) => spec.differs === undefined);
     const answer = right.at(-1)?.lastAnswer ?? null;
     const result: CaseResult = { name, title, operations, rounds, answer, contenders };
     if (setting !== undefined) result.setting = setting;
     if (server !== undefined) result.server = server;
+    if (rate !== undefined) result.rate = rate;
     if (answer !== null) Object.assign(result, this.#described(answer, operations));
     return result;
   }
 
   #contenderResult(entrant: Entrant, operations: number): ContenderResult {
-    const { spec, disqualified, ns, cpuNs, serverBusy, bytes, lastAnswer } = entrant;
+    const { spec, disqualified, ns, cpuNs, serverBusy, bytes, callTimes, lastAnswer } = entrant;
     const { name, library, against, bar, cpuBar, differs } = spec;
     if (disqualified !== undefined) return { name, library, disqualified };
     const result: ContenderResult = { name, library, nsPerOp: summarise(ns), cpuNsPerOp: summarise(cpuNs) };
     result.onCpu = speedRatios(ns, cpuNs);
     if (serverBusy.length > 0) result.serverBusy = summarise(serverBusy);
     if (bytes.length > 0) result.bytesPerOp = summarise(bytes);
+    if (this.#case.calls !== undefined) result.callTimes = summariseCalls(callTimes, this.#case.calls);
     if (differs !== undefined) {
       result.differs = differs;
       if (lastAnswer !== null) Object.assign(result, this.#described(lastAnswer, operations));
@@ -421,6 +412,7 @@ class CaseRun {
     result.against = ours.spec.name;
     result.speedRatio = speedRatios(ours.ns, ns);
     result.cpuRatio = speedRatios(ours.cpuNs, cpuNs);
+    if (result.callTimes !== undefined) Object.assign(result.callTimes, callRatios(ours.callTimes, callTimes));
     if (bar !== undefined) result.bar = bar;
     if (cpuBar !== undefined) result.cpuBar = cpuBar;
     return result;
@@ -434,6 +426,23 @@ class CaseRun {
   #label(): string {
     return `${this.#comparison.name}: ${this.#case.title}`;
   }
+}
+
+function summariseCalls(samples: readonly CallTimes[], calls: number): CallTimesResult {
+  const over = (key: "p50Ns" | "p99Ns" | "clockNs"): Summary => summarise(samples.map((one) => one[key]));
+  return { samples: samples.length, calls, p50Ns: over("p50Ns"), p99Ns: over("p99Ns"), clockNs: over("clockNs") };
+}
+
+function callRatios(
+  ours: readonly CallTimes[],
+  rival: readonly CallTimes[],
+): Pick<CallTimesResult, "p50Ratio" | "p99Ratio"> {
+  const of = (key: "p50Ns" | "p99Ns"): Summary =>
+    speedRatios(
+      ours.map((one) => one[key]),
+      rival.map((one) => one[key]),
+    );
+  return { p50Ratio: of("p50Ns"), p99Ratio: of("p99Ns") };
 }
 
 /** A B C, then C A B, then B C A: over the rounds, each contender runs in each place equally often. */

@@ -1,6 +1,6 @@
 import { fork, type ChildProcess } from "node:child_process";
 import { atExit } from "../../../scripts/lib/cleanup.ts";
-import type { Answer, Measurement, Parameters, Reply, Request } from "./contender.ts";
+import type { Answer, CallTimes, Measurement, Parameters, Reply, Request } from "./contender.ts";
 
 const PROCESS = new URL("./contender-process.ts", import.meta.url);
 /** A contender that says nothing for this long has failed. */
@@ -55,6 +55,12 @@ export class ContenderHandle {
     const reply = await this.#ask({ type: "round", operations, allocations });
     if (reply.type !== "measured") throw new Error(`unexpected answer ${reply.type}`);
     return reply.measurement;
+  }
+
+  async timeCalls(calls: number): Promise<CallTimes> {
+    const reply = await this.#ask({ type: "time", calls });
+    if (reply.type !== "timed") throw new Error(`unexpected answer ${reply.type}`);
+    return reply.times;
   }
 
   /** Lets the contender close what it holds, then ends its process. */

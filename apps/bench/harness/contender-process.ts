@@ -25,6 +25,10 @@ async function answer(request: Request): Promise<Reply> {
   if (request.type === "round") {
     return { type: "measured", measurement: await measure(contender, request.operations, request.allocations) };
   }
+  if (request.type === "time") {
+    if (contender.timeCalls === undefined) throw new Error("it can't time single calls");
+    return { type: "timed", times: await contender.timeCalls(request.calls) };
+  }
   await contender.close?.();
   return { type: "closed" };
 }

@@ -11,6 +11,8 @@ export interface Contender {
   after?(): Answer | Promise<Answer>;
   /** Once, before the warm-up, not measured: shows that the work is really done, where a round cannot show it. */
   verify?(): Answer | Promise<Answer>;
+  /** No round: does so many operations, each of which is timed by itself; see call-times.ts. */
+  timeCalls?(calls: number): CallTimes | Promise<CallTimes>;
   close?(): void | Promise<void>;
 }
 
@@ -37,15 +39,26 @@ export interface Measurement {
   answer: Answer;
 }
 
+/** What single calls of one sample took, with the two readings of the clock around each. */
+export interface CallTimes {
+  p50Ns: number;
+  p99Ns: number;
+  /** What the clock's readings are of each, by the median of calls that do nothing. */
+  clockNs: number;
+  answer: Answer;
+}
+
 export type Request =
   | { type: "create"; module: string; contender: string; parameters: Parameters }
   | { type: "verify" }
   | { type: "round"; operations: number; allocations: boolean }
+  | { type: "time"; calls: number }
   | { type: "close" };
 
 export type Reply =
   | { type: "created" }
   | { type: "verified"; answer: Answer | null }
   | { type: "measured"; measurement: Measurement }
+  | { type: "timed"; times: CallTimes }
   | { type: "closed" }
   | { type: "failed"; message: string };

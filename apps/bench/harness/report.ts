@@ -1,4 +1,6 @@
-import type { CaseResult, ContenderResult, Yardstick } from "./comparison.ts";
+import { callTable } from "./call-table.ts";
+import type { Yardstick } from "./comparison.ts";
+import type { CaseResult, ContenderResult } from "./results.ts";
 import { barChart, ratioChart, type BarGroup, type RatioGroup } from "./chart.ts";
 import { markdownTable, nanoseconds, perSecond, ratio, textTable } from "./format.ts";
 import type { Machine } from "./machine.ts";
@@ -43,7 +45,9 @@ export function caseText(result: CaseResult, versions: Record<string, string>): 
 
 function settingText(setting: string, cases: readonly CaseResult[], versions: Record<string, string>): string {
   const bad = disqualifications(cases).map((why) => `  DISQUALIFIED ${why}\n`);
-  return `${setting}\n${textTable(settingTable(cases, versions))}\n  ${settingRounds(cases)}\n${bad.join("")}`;
+  const table = `${setting}\n${textTable(settingTable(cases, versions))}\n  ${settingRounds(cases)}\n${bad.join("")}`;
+  const calls = callTable(setting, cases, versions);
+  return calls === undefined ? table : `${table}\n${calls.title}\n${textTable(calls.rows)}\n  ${calls.method}\n`;
 }
 
 function settingRounds(cases: readonly CaseResult[]): string {
@@ -102,9 +106,13 @@ export function reportMarkdown(report: Report, chart: string): string {
     const rows = one.contenders.map((row) => cells(row, versions));
     return `**${one.title}** (${rounds(one)})\n\n${markdownTable([HEAD, ...rows])}`;
   });
-  const settingTables = [...settings].map(
-    ([setting, of]) => `**${setting}** (${settingRounds(of)})\n\n${markdownTable(settingTable(of, versions))}`,
-  );
+  const settingTables = [...settings].flatMap(([setting, of]) => {
+    const table = `**${setting}** (${settingRounds(of)})\n\n${markdownTable(settingTable(of, versions))}`;
+    const calls = callTable(setting, of, versions);
+    return calls === undefined
+      ? [table]
+      : [table, `**${calls.title}** (${calls.method})\n\n${markdownTable(calls.rows)}`];
+  });
   const tables = settings.size === 0 ? caseTables : [...settingTables, ...disqualifications(cases)];
   const allocated = allocationTable(cases, versions);
   if (allocated !== undefined) tables.push(`**${ALLOCATION_TITLE}**\n\n${markdownTable(allocated)}`);

@@ -1,6 +1,6 @@
 /** The tables of cases that belong to one setting: a line for each rival in each case, ours beside it. */
-import type { CaseResult, ContenderResult } from "./comparison.ts";
-import { nanoseconds, ratio } from "./format.ts";
+import type { CaseResult, ContenderResult } from "./results.ts";
+import { nanoseconds, perSecond, ratio } from "./format.ts";
 import type { Summary } from "./statistics.ts";
 
 interface Column {
@@ -33,9 +33,13 @@ const WAITING = 0.7;
 export function settingTable(cases: readonly CaseResult[], versions: Record<string, string>): string[][] {
   const beside: Column = { head: "beside", cell: (rival) => nameOf(rival, versions) };
   const any = (has: (one: ContenderResult) => boolean): boolean => cases.some((one) => one.contenders.some(has));
-  const columns = cases.some(({ server }) => server !== undefined)
-    ? [TITLE, OURS, OUR_CPU, beside, ITS_TIME, ITS_CPU, SPEED, BAR_AND_VERDICT, CPU_RATIO]
-    : [TITLE, OURS, beside, ITS_TIME, SPEED, CPU_RATIO, BAR, VERDICT];
+  const rate = cases.find((one) => one.rate !== undefined)?.rate;
+  const columns =
+    rate !== undefined
+      ? [TITLE, ourRate(rate), OUR_CPU, beside, itsRate(rate), ITS_CPU, SPEED, CPU_RATIO, BAR, VERDICT]
+      : cases.some(({ server }) => server !== undefined)
+        ? [TITLE, OURS, OUR_CPU, beside, ITS_TIME, ITS_CPU, SPEED, BAR_AND_VERDICT, CPU_RATIO]
+        : [TITLE, OURS, beside, ITS_TIME, SPEED, CPU_RATIO, BAR, VERDICT];
   if (any(({ cpuBar }) => cpuBar !== undefined)) columns.push(CPU_BAR);
   if (any(({ serverBusy }) => serverBusy !== undefined)) columns.push(SERVER);
   const rows = cases.flatMap((one) =>
@@ -52,6 +56,14 @@ export function settingTable(cases: readonly CaseResult[], versions: Record<stri
  */
 export function serverIsLimit({ server, contenders: [ours] }: CaseResult): boolean {
   return server !== undefined && server.callers > 1 && ours?.onCpu !== undefined && ours.onCpu.median < WAITING;
+}
+
+function ourRate(of: string): Column {
+  return { head: `ours: ${of}/s`, own: true, cell: (_, { contenders: [ours] }) => rateOf(ours) };
+}
+
+function itsRate(of: string): Column {
+  return { head: `its ${of}/s`, cell: (rival) => rateOf(rival) };
 }
 
 /** Whether the bar is met, or why there is none. */
@@ -78,6 +90,10 @@ function isMet(bar: number, value: Summary): string {
 
 function time(one: ContenderResult | undefined): string {
   return one?.nsPerOp === undefined ? "disqualified" : nanoseconds(one.nsPerOp.median);
+}
+
+function rateOf(one: ContenderResult | undefined): string {
+  return one?.nsPerOp === undefined ? "disqualified" : perSecond(one.nsPerOp.median);
 }
 
 /** With its share of the time. */

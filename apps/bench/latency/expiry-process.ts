@@ -9,7 +9,7 @@ import { constants, PerformanceObserver } from "node:perf_hooks";
 import { measured } from "../harness/measuring-process.ts";
 import { field } from "../harness/values.ts";
 import { makeExpiringCache, type ExpiringCache, type Value } from "./expiring-caches.ts";
-import { LatencyHistogram } from "./latency-histogram.ts";
+import { LatencyHistogram } from "../harness/latency-histogram.ts";
 import { CURVE, type ExpiryResult, type ExpiryTask, type Latency } from "./expiry-latency.ts";
 import { explain, type Absence, type Pause, type Span } from "./stops.ts";
 

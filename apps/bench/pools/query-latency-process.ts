@@ -1,7 +1,7 @@
 /** Measures the latency of single queries through one pool, in a process of its own: see query-latency.ts. */
 import { openDatabaseClient } from "../comparisons/database-clients.ts";
 import { isItem, itemOf, SELECT_ITEM, SELECT_SLOWLY, type Item } from "../comparisons/pool-db-workload.ts";
-import { LatencyHistogram } from "../latency/latency-histogram.ts";
+import { LatencyHistogram } from "../harness/latency-histogram.ts";
 import { measured } from "../harness/measuring-process.ts";
 import { CURVE, type LatencyResult, type LatencyTask } from "./query-latency.ts";
 

@@ -8,12 +8,12 @@ import {
   leftOut,
   rotate,
   runComparison,
-  type CaseResult,
   type Comparison,
   type ContenderSpec,
   type Environment,
 } from "../harness/comparison.ts";
 import { Progress } from "../harness/progress.ts";
+import type { CaseResult } from "../harness/results.ts";
 
 // More rounds than usual are never cut short, so nothing here depends on the speed of the machine.
 const SETTINGS = { budgetMs: 0, rounds: 4, usualRounds: 3, warmUpMs: 5, launches: 2, noise: false };
@@ -221,4 +221,22 @@ void test("where it is asked for, each contender's allocations are measured, col
   assert.ok(bytes > 79_000 && bytes < 90_000, `${bytes}`);
   assert.ok((ours?.bytesPerOp?.median ?? Infinity) < 9000, JSON.stringify(ours));
   assert.equal((await runWith(["ours"])).contenders[0]?.bytesPerOp, undefined);
+});
+
+void test("where it is asked for, single calls are timed in samples of their own, and checked", async () => {
+  const one = comparisonOf(["ours", "rival", "wrong call", "untimed"]);
+  const timed = { ...one, cases: [{ ...one.cases[0]!, calls: 100 }] };
+  const environment = { parameters: { greeting: "hello" }, stop: () => Promise.resolve() };
+  const [result] = await runComparison(timed, environment, SETTINGS, quiet);
+  const [ours, rival, wrong, untimed] = result!.contenders;
+  // Of two processes.
+  assert.equal(ours?.callTimes?.samples, 6);
+  assert.equal(ours?.callTimes?.calls, 100);
+  const { p50Ns, p99Ns, clockNs, p99Ratio } = rival!.callTimes!;
+  assert.ok(clockNs.min > 0 && p50Ns.min > 0 && p99Ns.median >= p50Ns.median, JSON.stringify(rival));
+  assert.ok(p99Ratio!.min > 0);
+  assert.equal(ours?.callTimes?.p50Ratio, undefined);
+  assert.match(wrong?.disqualified ?? "", /^wrong answer/);
+  assert.match(untimed?.disqualified ?? "", /can't time single calls/);
+  assert.equal((await runWith(["ours"])).contenders[0]?.callTimes, undefined);
 });

@@ -1,6 +1,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { callTimes, timeEach } from "../harness/call-times.ts";
 import type { Contender, Parameters } from "../harness/contender.ts";
+import { LatencyHistogram } from "../harness/latency-histogram.ts";
 import { textField } from "../harness/values.ts";
 
 /** So that it is really allocated. */
@@ -14,6 +16,13 @@ export function createContender(name: string, parameters: Parameters): Contender
   if (typeof folder === "string") writeFileSync(join(folder, String(process.pid)), "");
   let rounds = 0;
   return {
+    ...(name !== "untimed" && {
+      timeCalls(calls: number) {
+        const histogram = new LatencyHistogram();
+        timeEach((i) => void work(i), 0, calls, histogram);
+        return callTimes(histogram, { operations: name === "wrong call" ? 0 : histogram.count });
+      },
+    }),
     // What a round left behind, and what only this contender was given.
     ...(parameters["leaves"] !== undefined && { after: () => ({ left: parameters["leaves"] ?? null }) }),
     verify: () => ({ greeting: name === "wrong at the start" ? "bye" : textField(parameters, "greeting") }),

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { LatencyHistogram } from "../latency/latency-histogram.ts";
+import { LatencyHistogram } from "../harness/latency-histogram.ts";
 import { percentileChart, percentileText } from "../latency/percentile-chart.ts";
 import { causeOf, explain } from "../latency/stops.ts";
 

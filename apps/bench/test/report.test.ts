@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { allocationTable } from "../harness/allocation-table.ts";
-import { barChart } from "../harness/chart.ts";
+import { callTable } from "../harness/call-table.ts";
+import { barChart, ratioChart } from "../harness/chart.ts";
 import { markdownTable, nanoseconds, perSecond } from "../harness/format.ts";
 import { replaceSection } from "../harness/publish.ts";
 import { caseText, reportChart, reportMarkdown, resultsText, warnings, yardstickText } from "../harness/report.ts";
@@ -221,4 +222,76 @@ void test("a yardstick is a table of its own, or says why there is none", () => 
   assert.match(yardstickText(yardstick), /^y\n[^]*four +100 ns[^]*a note\n$/);
   assert.match(reportMarkdown({ ...report, yardstick }, "c.svg"), /\*\*y\*\*\n\n\| {2}\| time\/op/);
   assert.equal(yardstickText({ title: "y", note: "none here", rows: [] }), "y\n  none here\n");
+});
+
+void test("single calls are a table of their own below that of their setting, which says how they were timed", () => {
+  const at = (median: number) => ({ median, min: median, max: median });
+  const times = { samples: 9, calls: 10_000, p50Ns: at(1500), p99Ns: at(4000), clockNs: at(40) };
+  const figures = { nsPerOp: summary, cpuNsPerOp: summary };
+  const one = {
+    name: "c",
+    title: "a case",
+    setting: "s",
+    operations: 1,
+    rounds: 3,
+    answer: null,
+    contenders: [
+      { name: "@vg/x", library: "@vg/x", ...figures, callTimes: times },
+      { name: "r", library: "r", ...figures, callTimes: { ...times, p50Ratio: at(2), p99Ratio: at(3) } },
+      { name: "bad", library: "bad", disqualified: "wrong answer: 1" },
+    ],
+  };
+  const { contenders: _, ...untimed } = one;
+  const table = callTable("s", [{ ...untimed, contenders: [{ name: "o", library: "o" }] }, one], { r: "1.2.3" });
+  assert.equal(
+    table?.method,
+    "9 samples of 10,000 calls, each timed by itself; in each figure are 40.0 ns of reading the clock",
+  );
+  const range = ["1.50 µs", "1.50 µs..1.50 µs", "4.00 µs", "4.00 µs..4.00 µs"];
+  assert.deepEqual(table?.rows.slice(1), [
+    ["a case", "@vg/x", ...range, "", ""],
+    ["", "r 1.2.3", ...range, "2.00× (2.00..2.00)", "3.00× (3.00..3.00)"],
+    ["", "bad", "disqualified", "", "", "", "", ""],
+  ]);
+  assert.match(resultsText([one], {}), /s\n[^]*every answer checked\n[^]*A single call: s/);
+  assert.equal(
+    callTable(
+      "s",
+      [untimed].map((few) => ({ ...few, contenders: [] })),
+      {},
+    ),
+    undefined,
+  );
+});
+
+void test("where operations are known by their rate, the table has that in the place of their time", () => {
+  const at = (median: number) => ({ median, min: median, max: median });
+  const ours = { name: "@vg/x", library: "@vg/x", nsPerOp: at(50_000), cpuNsPerOp: at(40_000), onCpu: at(0.8) };
+  const none = {
+    ...ours,
+    name: "none",
+    library: "node",
+    speedRatio: at(0.5),
+    cpuRatio: at(0.4),
+    differs: "logs nothing",
+  };
+  const one = { name: "c", title: "c", setting: "s", rate: "requests", operations: 1, rounds: 3, answer: null };
+  const [head, line] = settingTable([{ ...one, contenders: [ours, none] }], {});
+  assert.deepEqual(head?.slice(1, 6), ["ours: requests/s", "our CPU/op", "beside", "its requests/s", "its CPU/op"]);
+  assert.deepEqual(line?.slice(1, 3), ["20.0 k", "40.0 µs (80 %)"]);
+  assert.equal(line?.at(-1), "logs nothing");
+});
+
+void test("ratios that lie far apart are drawn on a logarithmic scale", () => {
+  const row = (median: number) => ({ label: "r", value: { median, min: median, max: median }, text: "", bar: 1 });
+  const pointsOf = (...medians: number[]): number[] =>
+    [
+      ...ratioChart("t", "n", [{ title: "g", rows: medians.map(row) }]).matchAll(
+        /<circle class="point" cx="([\d.]+)"/g,
+      ),
+    ].map(([, x]) => Number(x));
+  const near = pointsOf(1, 2, 4);
+  assert.ok(Math.abs(near[2]! - near[1]! - 2 * (near[1]! - near[0]!)) < 0.5, near.join(" "));
+  const far = pointsOf(1, 2, 4, 20);
+  assert.ok(Math.abs(far[2]! - far[1]! - (far[1]! - far[0]!)) < 0.5, far.join(" "));
 });
