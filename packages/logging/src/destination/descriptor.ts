@@ -123,7 +123,7 @@ export class DescriptorSink implements Sink, HoldsLines {
     }
     batch.add(line, level, owner);
     if (batch.text.length >= buffering.sizeBytes) this.#drain(NONE);
-    else if (!this.#next.isSet) this.#gather(buffering.flushIntervalMs);
+    else if (batch.count === 1 || !this.#next.isSet) this.#gather(buffering.flushIntervalMs);
   }
 
   flushSync(): void {
@@ -402,11 +402,11 @@ export class DescriptorSink implements Sink, HoldsLines {
     return Object.freeze({ lines_left: lines, bytes_left: this.bufferedBytes });
   }
 
-  /** The first line since the timer went off. */
+  /** The first line of a batch, or since the timer went off. */
   #gather(flushIntervalMs: number): void {
     this.#end.start();
     if (processEnd().isEnding) this.#drain(LAST);
-    else this.#next.setForBatch(flushIntervalMs);
+    else if (!this.#next.isSet) this.#next.setForBatch(flushIntervalMs);
   }
 
   #retry(isBehind: boolean): void {
