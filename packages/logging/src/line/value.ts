@@ -219,7 +219,8 @@ export class ValueWriter {
 
   /** The mark for what could not be read. */
   unreadable(reason: unknown): string {
-    return this.text(`[unreadable: ${describeReason(reason)}]`);
+    // Without the bracket, which the value of an assignment would take for its own.
+    return `"[unreadable: ${this.text(describeReason(reason)).slice(1, -1)}]"`;
   }
 
   #write(value: unknown, walk: Walk): string | undefined {
