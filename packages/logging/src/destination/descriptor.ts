@@ -1,34 +1,9 @@
-import { openSync } from "node:fs";
 import { EndWatch } from "./end-watch.ts";
 import { Backlog, Chunk, LineBatch } from "./held-lines.ts";
 import { NextTry } from "./next-try.ts";
 import { processEnd, type HoldsLines } from "./process-end.ts";
 import { codeOf, Droppers, type FlushReport, type LineOwner, type Sink } from "./sink.ts";
 import { realSystem, withoutWaiting, type System } from "./system.ts";
-
-/** The numbers that loggers were given, and what was open under them then. */
-const shared = new Map<number, { readonly file: string; readonly sink: DescriptorSink }>();
-
-/** The sink of a descriptor of the user's; all loggers for the same open file share it. */
-export function sharedDescriptor(fd: number, isBuffered: boolean): Sink {
-  // A number is used again after its file was closed: what is left of the one before must not get into the next.
-  const file = realSystem.identityOf(fd);
-  const known = shared.get(fd);
-  if (known !== undefined && known.file === file && !known.sink.ended) {
-    if (isBuffered) known.sink.stopWaiting();
-    return known.sink;
-  }
-  const sink = new DescriptorSink(fd, { file: fd > 2 ? file : undefined });
-  if (isBuffered) sink.stopWaiting();
-  shared.set(fd, { file, sink });
-  return sink;
-}
-
-/** The sink of a file that is opened for one logger, and closed by it. @throws what the system does */
-export function closingDescriptor(path: string): Sink {
-  const open = (): number => openSync(path, "a");
-  return new DescriptorSink(open(), { open });
-}
 
 /** How long a line may wait for a reader that is behind, before lines are dropped until it has caught up. */
 const STALL_LIMIT_MS = 100;
@@ -80,7 +55,7 @@ export class DescriptorSink implements Sink, HoldsLines {
   readonly #droppers = new Droppers();
 
   readonly #next: NextTry;
-  readonly #end: EndWatch;
+  readonly #endWatch: EndWatch;
   /** The reader is behind: don't wait for it again until it has taken something. */
   #stalled = false;
   #waiting: (() => void)[] = [];
@@ -96,7 +71,7 @@ export class DescriptorSink implements Sink, HoldsLines {
     this.#file = file;
     this.#system = system;
     this.#next = new NextTry(system, () => this.#drain(NONE));
-    this.#end = new EndWatch(this, system, () => !this.#holdsSome && (this.ended || this.#droppers.isEmpty));
+    this.#endWatch = new EndWatch(this, system, () => !this.#holdsSome && (this.ended || this.#droppers.isEmpty));
   }
 
   /** Standard output and error only: others may be closed by those who opened them, and then their reader must see it. */
@@ -144,7 +119,7 @@ export class DescriptorSink implements Sink, HoldsLines {
       // Who had lost lines has just said so.
       this.#drain(NONE);
     }
-    this.#end.leaveIfIdle();
+    this.#endWatch.leaveIfIdle();
     return this.#left();
   }
 
@@ -200,7 +175,7 @@ export class DescriptorSink implements Sink, HoldsLines {
     await this.flush(deadlineMs);
     if (!this.ended) this.#droppers.report(true);
     this.#drain(NONE);
-    this.#end.leaveIfIdle();
+    this.#endWatch.leaveIfIdle();
     return this.#left();
   }
 
@@ -342,13 +317,13 @@ export class DescriptorSink implements Sink, HoldsLines {
   /** The descriptor has taken lines: so it may take word of those that it didn't. */
   #report(): void {
     if (!this.#droppers.isEmpty) this.#droppers.report();
-    this.#end.leaveSoon();
+    this.#endWatch.leaveSoon();
   }
 
   #drop(level: number, owner: LineOwner): void {
     this.#droppers.drop(owner, level, this.#reason());
     // The process should not end without a word about it, should there be room by then.
-    if (!this.ended && this.#closing === undefined) this.#end.start();
+    if (!this.ended && this.#closing === undefined) this.#endWatch.start();
   }
 
   #reason(): string {
@@ -384,7 +359,7 @@ export class DescriptorSink implements Sink, HoldsLines {
     for (const { owner, level } of left) this.#droppers.drop(owner, level, this.#reason());
     this.#next.cancel();
     for (const resume of this.#waiting.splice(0)) resume();
-    this.#end.leave();
+    this.#endWatch.leave();
   }
 
   #closeDescriptor(): void {
@@ -404,13 +379,13 @@ export class DescriptorSink implements Sink, HoldsLines {
 
   /** The first line of a batch, or since the timer went off. */
   #gather(flushIntervalMs: number): void {
-    this.#end.start();
+    this.#endWatch.start();
     if (processEnd().isEnding) this.#drain(LAST);
     else if (!this.#next.isSet) this.#next.setForBatch(flushIntervalMs);
   }
 
   #retry(isBehind: boolean): void {
-    this.#end.start();
+    this.#endWatch.start();
     this.#next.setForRetry(isBehind, processEnd().isEnding);
   }
 }

@@ -43,7 +43,7 @@ class StreamSink implements Sink, HoldsLines {
   readonly #droppers = new Droppers();
   /** Whether every line's end is told. pino's own streams only tell that of all. */
   readonly #tells: boolean;
-  readonly #end: EndWatch = new EndWatch(this, realSystem, () => this.#inFlight === 0);
+  readonly #endWatch: EndWatch = new EndWatch(this, realSystem, () => this.#inFlight === 0);
   #written = 0;
   #inFlight = 0;
   #waiting: (() => void)[] = [];
@@ -76,7 +76,7 @@ class StreamSink implements Sink, HoldsLines {
       return;
     }
     this.#written++;
-    if (this.#canLose) this.#end.start();
+    if (this.#canLose) this.#endWatch.start();
     try {
       if (this.wantsMetadata) {
         const { lastLevel, lastObj, lastMsg, lastTime, lastLogger } = owner;
@@ -90,7 +90,7 @@ class StreamSink implements Sink, HoldsLines {
       const taken = stream.write(line);
       if (isThenable(taken)) {
         this.#inFlight++;
-        this.#end.start();
+        this.#endWatch.start();
         // Left alone, its rejection would end the process.
         taken.then(
           () => this.#settle(owner, level, undefined),
@@ -102,7 +102,7 @@ class StreamSink implements Sink, HoldsLines {
     } catch (error) {
       if (this.#isNodeStream) this.#inFlight--;
       this.#drop(owner, level, codeOf(error));
-      if (this.#tells) this.#end.leaveSoon();
+      if (this.#tells) this.#endWatch.leaveSoon();
     }
   }
 
@@ -117,14 +117,14 @@ class StreamSink implements Sink, HoldsLines {
   async flush(deadlineMs: number): Promise<FlushReport> {
     const before = this.#written;
     const isInTime = await this.#flushedWithin(deadlineMs);
-    if (isInTime && this.#inFlight === 0 && this.#written === before) this.#end.leave();
+    if (isInTime && this.#inFlight === 0 && this.#written === before) this.#endWatch.leave();
     return Object.freeze({ lines_left: this.#inFlight, bytes_left: this.#inFlight === 0 ? 0 : this.bufferedBytes });
   }
 
   async close(deadlineMs: number): Promise<FlushReport> {
     if (!this.#droppers.isEmpty && this.#stream.destroyed !== true) this.#droppers.report(true);
     const left = await this.flush(deadlineMs);
-    this.#end.leave();
+    this.#endWatch.leave();
     return left;
   }
 
@@ -187,7 +187,7 @@ class StreamSink implements Sink, HoldsLines {
     if (error !== undefined && error !== null) this.#drop(owner, level, codeOf(error));
     else if (!this.#droppers.isEmpty) this.#droppers.report();
     if (this.#inFlight > 0) return;
-    if (this.#tells) this.#end.leaveSoon();
+    if (this.#tells) this.#endWatch.leaveSoon();
     if (this.#waiting.length === 0) return;
     const waiting = this.#waiting;
     this.#waiting = [];

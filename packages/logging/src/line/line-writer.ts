@@ -2,9 +2,10 @@ import type { Limits } from "../config.ts";
 import { type Bindings, withBindings } from "./bindings.ts";
 import { isError } from "./error.ts";
 import { toJson } from "./json.ts";
+import { DistinctNames } from "./key.ts";
 import type { Redactor } from "./redact.ts";
 import { isPairs } from "./built-in.ts";
-import { DistinctNames, ValueWriter, Walk } from "./value.ts";
+import { ValueWriter, Walk } from "./value.ts";
 
 /** Functions that turn the value of a field into something else to show, by the field's name; pino's `serializers`. */
 export type Serializers = Readonly<Record<string, ((value: unknown) => unknown) | undefined>>;
