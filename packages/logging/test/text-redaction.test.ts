@@ -221,7 +221,23 @@ describe("lists, objects and several cookies after a name", () => {
   );
 });
 
+describe("names that are secret as fields are so in text, where a value is assigned or in JSON", () => {
+  test.each(["otp", "jwt", "cvv", "CVC", "ssn", "credit_card", "cardNumber", "credentials", "webhookSigningKey"])(
+    "%s",
+    (name) => {
+      expect(message(`sent ${name}=123456 on`)).toBe(`sent ${name}=[redacted] on`);
+      expect(message(`{"${name}":"123456","a":1}`)).toBe(`{"${name}":"[redacted]","a":1}`);
+      expect(message(`{\\"${name}\\":123456}`)).toBe(`{\\"${name}\\":\\"[redacted]\\"}`);
+    },
+  );
+
+  test.each(["top=5 laptop=6 hotp=1", "cvs=1 discard=7", '{"option":"x","slot":3}'])("%j has none", (text) =>
+    expect(message(text)).toBe(text),
+  );
+});
+
 test("a replacement of one's own is put there as well", () => {
+  expect(message("secret: ['hunter2'], a", { redact: { replacement: "[" } })).toBe("secret: [, a");
   const redact = { replacement: "***" };
   expect(message("{ cookie: [ 'a=1' ] } and cookie=a; sid=s3cr3t", { redact })).not.toMatch(/a=1|s3cr3t/);
   expect(message("password: { a: 'hunter2' } b: 1", { redact })).toBe("password: *** b: 1");

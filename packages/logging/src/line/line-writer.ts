@@ -231,7 +231,7 @@ export class LineWriter {
     try {
       if (!isFieldBag(fields)) {
         if (isError(fields)) put("error", this.#error(fields));
-        else put("fields", this.#values.value(fields, walk));
+        else put("fields", this.#values.value(fields, walk) ?? this.#values.text(nameOf(fields)));
         return;
       }
       const bag = fields;
@@ -331,6 +331,11 @@ function isFieldBag(fields: unknown): fields is Record<string, unknown> {
   if (typeof fields !== "object" || fields === null || Array.isArray(fields) || isError(fields)) return false;
   if (fields instanceof Map || fields instanceof Set || fields instanceof Date || fields instanceof URL) return false;
   return !ArrayBuffer.isView(fields) && !isPairs(fields);
+}
+
+/** Of what JSON has nothing for, and which was given in the place of fields. */
+function nameOf(value: unknown): string {
+  return typeof value === "function" ? `[function ${value.name}]` : String(value);
 }
 
 function freeName(name: string, laid: ReadonlyMap<string, string>, taken: ReadonlySet<string>): string {

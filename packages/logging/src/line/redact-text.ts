@@ -7,10 +7,14 @@ import { hasLongWord, hasTokenSign, hideTokens } from "./tokens.ts";
  * over the same letters, and what needs to look far ahead is a loop.
  */
 
+const KEYS = "(?:api|private|access|account)[-_]?key";
+/** What a value is assigned to, or a member of JSON is called; before a colon in prose, fewer are. */
 const NAMES =
-  "passw(?:or)?d|passphrase|pwd|secret|token|(?:api|private|access|account)[-_]?key|authorization|(?:set-?)?cookies?";
+  `passw(?:or)?d|passphrase|pwd|secret|token|${KEYS}|authorization|(?:set-?)?cookies?` +
+  String.raw`|(?:signing|encryption)[-_]?key|credentials?|credit[-_]?card|card[-_]?number|(?<![a-z\d])(?:jwt|otp|ssn|cvv|cvc)`;
 /** One look that tells most texts to be none of the business of the patterns with names. */
-const ANY_NAME = /passw|passphrase|pwd|secret|token|(?:api|private|access|account)[-_]?key|authorization|cookie/i;
+const ANY_NAME =
+  /passw|passphrase|pwd|secret|token|(?:api|private|access|account|signing|encryption)[-_]?key|authorization|cookie|credential|credit[-_]?card|card[-_]?number|jwt|otp|ssn|cv[vc]/i;
 
 // A quote that is never closed reaches to the end, where the text was cut; so this never fails, nor tries twice.
 const QUOTED = String.raw`'(?:[^'\\]|\\[\s\S]?)*(?:'|$)|"(?:[^"\\]|\\[\s\S]?)*(?:"|$)`;
@@ -42,7 +46,7 @@ const HEADER = new RegExp(
   String.raw`((?:authorization|cookie)${INTRODUCES}(?:${SCHEME})?)(?:${QUOTED}|(?:[^\r\n"'\\]|(?<==)"[^"\r\n]*")+)`,
   "gi",
 );
-const LABELS = "passw(?:or)?d|passphrase|pwd|secret|[-_]token|(?:api|private|access|account)[-_]?key";
+const LABELS = `passw(?:or)?d|passphrase|pwd|secret|[-_]token|${KEYS}`;
 const LABELLED = new RegExp(String.raw`((?:${LABELS})${INTRODUCES})(?:${QUOTED}|(?:${SCHEME})?[^\s"']+)`, "gi");
 // "Unexpected token: foo" is prose: after this word alone, only what looks like one is taken for a token.
 const LABELLED_TOKEN = /(token[ \t]*:[ \t]*["']?)(?=[A-Za-z_.~+/=-]*\d)[\w.~+/=-]{6,}/gi;
@@ -62,6 +66,7 @@ export function createTextScrubber(replacement: string): (text: string, isCut: b
   return (text, isCut) => {
     let clean = text;
     if (clean.includes("://")) clean = hideUrlPasswords(clean, replacement, isCut);
+    if (clean.includes("=") && ANY_PARAMETER.test(clean)) clean = clean.replace(PARAMETER, keepFirst);
     if (ANY_NAME.test(clean)) {
       const hasAssignment = clean.includes("=");
       const hasColon = clean.includes(":");
@@ -71,7 +76,6 @@ export function createTextScrubber(replacement: string): (text: string, isCut: b
         clean = clean.replace(HEADER, keepFirst).replace(LABELLED, keepFirst).replace(LABELLED_TOKEN, keepFirst);
       }
     }
-    if (clean.includes("=") && ANY_PARAMETER.test(clean)) clean = clean.replace(PARAMETER, keepFirst);
     if (clean.includes("PRIVATE KEY")) {
       clean = clean.replace(PRIVATE_KEY, (_, begin: string, end: string) => begin + replacement + end);
     }
@@ -132,7 +136,9 @@ function hideMembers(text: string, replacement: string): string {
     const start = MEMBER.lastIndex;
     const slashes = match[1] ?? "";
     const end = endOfValue(text, start, slashes.length);
-    if (end === start || text.slice(start, end) === "null") continue;
+    // By an earlier step. What is only the start of a list does not tell.
+    const isHidden = /[\]}]$/.test(replacement) && text.startsWith(replacement, start);
+    if (end === start || isHidden || text.slice(start, end) === "null") continue;
     const quote = slashes + (match[2] ?? "");
     out += text.slice(done, start) + quote + replacement + quote;
     done = MEMBER.lastIndex = end;
