@@ -205,7 +205,7 @@ test.each([
 test("nothing listens before a line is gathered, nor after close", async () => {
   const { stderr } = await run(`
     import { createLogger } from "@vg/logging";
-    const events = ["exit", "SIGTERM", "SIGINT", "SIGHUP", "uncaughtExceptionMonitor"];
+    const events = ["exit", "beforeExit", "SIGTERM", "SIGINT", "SIGHUP", "uncaughtExceptionMonitor"];
     const count = () => events.map((event) => process.listenerCount(event)).join("");
     const before = count();
     createLogger().info("a");
