@@ -34,7 +34,10 @@ export async function publicPackages(root: string): Promise<PublicPackage[]> {
   return found;
 }
 
-/** Packs what lies in dist/ now. pnpm does it: npm knows neither `workspace:` nor publishConfig.exports. */
+/**
+ * Packs them; each builds its dist/ before, unless that is of its sources already. pnpm does it: npm knows neither
+ * `workspace:` nor publishConfig.exports.
+ */
 export async function packAll(root: string, folder: string, env: NodeJS.ProcessEnv): Promise<Tarball[]> {
   const tarballs: Tarball[] = [];
   for (const one of await publicPackages(root)) {

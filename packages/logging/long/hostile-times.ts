@@ -25,6 +25,9 @@ const PIECES = [
   ..."ya29.|hvs.|npm_aaaa|hf_|?sig=|&sig|;otp=;|?x-amz-signature|&jwt=&|a|-|_|aaaaaaaaaaaaaaaa |\\n|%3D|\u2028|\ud800|\u0000".split(
     "|",
   ),
+  ..."cookie=a;|cookie=a=\"|cookie=a=b; |; a|secret:[|secret:['|secret=> |password :=|'password' => |secret={'\\|://a@|://a@b:|hooks.slack.com/services/".split(
+    "|",
+  ),
 ];
 const LENGTHS = [250_000, 1_000_000];
 /** The longer takes this many times as long at most: four, and room for a busy machine; a square would be sixteen. */

@@ -205,7 +205,7 @@ function checkDestination(value: unknown): string | number | LogDestination {
 function checkRedact(value: unknown): Settings["redact"] {
   if (value === false) return false;
   if (value === true) throw fail("createLogger: redact must be false or an object, got true. Hiding is on by default.");
-  const check = checkOptions("createLogger: redact", value ?? {}, fail);
+  const check = checkOptions("createLogger: redact", value === undefined ? {} : value, fail);
   const redact = {
     keys: checkNames("redact.keys", "fields", check.raw("keys")),
     allow: checkNames("redact.allow", "fields", check.raw("allow")),

@@ -57,6 +57,6 @@ export function createLoggerThatWarns(config: LoggerConfig, warnings: readonly s
     for (const warning of warnings) core.say(LEVEL_NUMBERS.warn, warning, {});
   }
   hooks.gate = volume?.gate;
-  if (settings.levelSignal !== undefined) followSignal(settings.levelSignal, core);
-  return new VgLogger({ core, lines, redactor, destination, hooks, volume }, core.root);
+  const unfollow = settings.levelSignal === undefined ? undefined : followSignal(settings.levelSignal, core);
+  return new VgLogger({ core, lines, redactor, destination, hooks, volume, unfollow }, core.root);
 }

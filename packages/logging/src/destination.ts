@@ -1,8 +1,8 @@
 import { describeValue } from "@vg/internal";
 import type { Settings } from "./config.ts";
 import type { Buffering } from "./destination/buffering.ts";
-import { closingDescriptor, sharedDescriptor } from "./destination/descriptor.ts";
 import { DropCount, type DropReport } from "./destination/drop-count.ts";
+import { closingDescriptor, sharedDescriptor } from "./destination/open-descriptor.ts";
 import { codeOf, type FlushReport, METADATA, type LineOwner, type Sink } from "./destination/sink.ts";
 import { sharedStream } from "./destination/stream.ts";
 import { LoggerConfigError, LoggerDestinationError } from "./errors.ts";

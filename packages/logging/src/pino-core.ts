@@ -233,7 +233,7 @@ export function createPinoCore(parts: CoreParts): PinoCore {
       if (instance.levelVal !== this.levelVal || others.customLevels !== undefined) levels.madeWith(instance);
       instance[BINDINGS] = lines.extend(this[BINDINGS], bindings, instance[SERIALIZERS]);
       if (redact !== undefined && redact !== null) {
-        instance[HIDDEN] = [...this[HIDDEN], new HiddenPaths(redact, replacement)];
+        instance[HIDDEN] = [...this[HIDDEN], new HiddenPaths(redact, replacement, (value) => lines.inline(value))];
         showInlineWith(instance, instance[HIDDEN]);
       }
       return instance;

@@ -27,6 +27,8 @@ export interface Shared {
   readonly hooks: LineHooks;
   /** `undefined` where neither `rateLimit` nor `sampling` is set. */
   readonly volume: VolumeControl | undefined;
+  /** Ends that the level steps with a signal. */
+  readonly unfollow: (() => void) | undefined;
 }
 
 /** A class can't name itself in its own body: a bundler renames it there. */
@@ -188,6 +190,7 @@ export class VgLogger implements Logger {
   }
 
   close(options?: FlushOptions): Promise<FlushReport> {
+    this.#shared.unfollow?.();
     this.#shared.volume?.report();
     return this.#shared.destination.close(options);
   }

@@ -47,6 +47,13 @@ describe.each(["trace", "debug", "info", "warn", "error", "fatal"] as const)("%s
     }));
 });
 
+test("what has no place in JSON is named where it was given for fields", () => {
+  const { logger, lines } = captureLogs();
+  logger.info("m", Symbol("x") as never);
+  logger.info("m", function named() {} as never);
+  expect(lines.map((line) => line["fields"])).toEqual(["Symbol(x)", "[function named]"]);
+});
+
 test("a % in a message is only a %", () => {
   const { logger, lines } = captureLogs();
   logger.info("100%s %d %o %%", { a: 1 });

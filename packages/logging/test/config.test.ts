@@ -16,6 +16,7 @@ test.each<[unknown, RegExp]>([
   [{ destination: {} }, /destination must be .*write\(line\).*got an object/],
   [{ redact: true }, /redact must be false or an object/],
   [{ redact: "password" }, /redact: options must be an object/],
+  [{ redact: null }, /redact: options must be an object, got null/],
   [{ redact: { keys: "password" } }, /redact\.keys must be an array/],
   [{ redact: { paths: [] } }, /unknown option "paths"/],
   [{ base: [] }, /base must be an object/],

@@ -167,10 +167,45 @@ describe("several loggers", () => {
   });
 });
 
+test.each(["buffered json", "json"] as const)(
+  "a signal that comes during the last work of all ends the process by that signal (%s)",
+  async (format) => {
+    const limited = format === "json" ? ", rateLimit: { burst: 1 }" : "";
+    const result = await run(`
+      import { createLogger } from "@vg/logging";
+      const logger = createLogger({ buffer: ${format === "buffered json"}${limited} });
+      for (const i of [1, 2]) logger.info("line", { i, text: "x" });
+      setTimeout(() => process.kill(process.pid, "SIGTERM"), 1);`);
+    expect([result.code, result.signal]).toEqual([null, "SIGTERM"]);
+    expect(result.stdout).toContain(format === "json" ? '"log.suppressed":1' : '"i":2');
+  },
+);
+
+test("who listens for beforeExit is told of it once", async () => {
+  const { code, stderr, stdout } = await run(`
+    import { createLogger } from "@vg/logging";
+    const logger = createLogger({ buffer: true });
+    logger.info("line");
+    process.on("beforeExit", () => process.stderr.write("told"));`);
+  expect([code, stderr, stdout.split("\n").length]).toEqual([0, "told", 2]);
+});
+
+test.each([
+  ["before any other", ""],
+  ["after all others were written", "logger.info('line', { i: 1, text: 'x' }); await logger.flush();"],
+])("a line that is logged while the process ends is written, %s", async (_, first) => {
+  const result = await run(`
+    import { createLogger } from "@vg/logging";
+    const logger = createLogger({ buffer: true });
+    ${first}
+    process.on("exit", () => logger.info("line", { i: 2, text: "x" }));`);
+  expect(numbers(result)).toEqual(first === "" ? [2] : [1, 2]);
+});
+
 test("nothing listens before a line is gathered, nor after close", async () => {
   const { stderr } = await run(`
     import { createLogger } from "@vg/logging";
-    const events = ["exit", "SIGTERM", "SIGINT", "SIGHUP", "uncaughtExceptionMonitor"];
+    const events = ["exit", "beforeExit", "SIGTERM", "SIGINT", "SIGHUP", "uncaughtExceptionMonitor"];
     const count = () => events.map((event) => process.listenerCount(event)).join("");
     const before = count();
     createLogger().info("a");

@@ -1,3 +1,4 @@
+import { captureLogs } from "@vg/logging/testing";
 import { describe, expect, test } from "vitest";
 import { duplicateKeys } from "./support/duplicate-keys.ts";
 import { rawLines } from "./support/raw-lines.ts";
@@ -105,4 +106,16 @@ describe("the time", () => {
     expect(Date.parse(time)).toBeGreaterThanOrEqual(before);
     expect(Date.parse(time)).toBeLessThanOrEqual(Date.now());
   });
+});
+
+test("an error's own fields keep their values where one is moved to another's name", () => {
+  const { logger, lines } = captureLogs();
+  logger.info("m", Object.assign(new Error("x"), { type: "own", "field.type": "second", "field.field.type": "third" }));
+  expect(lines[0]).toMatchObject({
+    error: { type: "Error", "field.type": "own", "field.field.type": "second", "field.field.field.type": "third" },
+  });
+  const has = (): boolean => true;
+  const getOwnPropertyDescriptor = (): PropertyDescriptor => ({ value: 1, configurable: true, enumerable: true });
+  logger.info("m", new Proxy(new Error("x"), { has, getOwnPropertyDescriptor }));
+  expect(lines[1]).toMatchObject({ error: { message: "x" } });
 });

@@ -219,6 +219,25 @@ describe("redact of a child", () => {
     expect(lines[0]).toMatchObject({ error: { message: "boom", detail: "[redacted]" } });
   });
 
+  test("leaves the order of the names as it is, also of those that are numbers", () => {
+    const texts: string[] = [];
+    const logger = createLogger({ destination: { write: (line) => texts.push(line) }, base: { 3: "x", z: 1 } });
+    const child = logger.pino.child({}, { redact: ["foo", "a.b", "gone"] });
+    child.info({ 5: "a", foo: "SECRET", '"\\{': "}", a: { b: "SECRET", 7: 1 }, gone: 1 }, "m");
+    expect(texts[0]).toMatch(
+      /^\{"level":"info","time":"[^"]+","message":"m","3":"x","z":1,"5":"a","foo":"\[redacted\]","\\"\\\\\{":"\}","a":\{.*\},"gone":"\[redacted\]"\}\n$/,
+    );
+    logger.pino.child({}, { redact: { paths: ["foo"], remove: true } }).info({ 5: "a", foo: "SECRET", b: 1 }, "m");
+    expect(texts[1]).toMatch(/^\{"level":"info","time":"[^"]+","message":"m","3":"x","z":1,"5":"a","b":1\}\n$/);
+  });
+
+  test("hides the secrets in what a censor gives", () => {
+    const { logger, lines } = captureLogs();
+    const censor = (): unknown => ({ now: "password=SECRET", token: "SECRET" });
+    logger.pino.child({}, { redact: { paths: ["list"], censor } }).info({ list: "x".repeat(80) }, "m");
+    expect(lines[0]).toMatchObject({ list: { now: "password=[redacted]", token: "[redacted]" } });
+  });
+
   test("that is no path is refused with what it should be", () => {
     const { logger } = captureLogs();
     expect(() => logger.pino.child({}, { redact: ["a..b"] })).toThrow(/redact has "a\.\.b".*Paths look like/);

@@ -30,11 +30,16 @@ describe("a password in a URL", () => {
     ['postgres://u:p"w@h/db', "postgres://u:[redacted]@h/db"],
     ['["amqp://a:b@c","amqp://d:e@f"]', '["amqp://a:[redacted]@c","amqp://d:[redacted]@f"]'],
     ["http://proxy:8080/?to=ftp://u:p@h", "http://proxy:8080/?to=ftp://u:[redacted]@h"],
+    ["smtp://bob@example.com:hunter2@smtp.example.com", "smtp://bob@example.com:[redacted]@smtp.example.com"],
+    ["smtp://bob@example.com:12345@h:25", "smtp://bob@example.com:[redacted]@h:25"],
+    ["https://bob@example.com:pw@h/x", "https://bob@example.com:[redacted]@h/x"],
   ])("%j is hidden to the last @", (text, clean) => expect(message(text)).toBe(clean));
 
   test.each([
     "http://localhost:4873/@scope/package",
     "https://example.com:8080?mail=a@b.c",
+    "smtp://bob@example.com:25",
+    "postgres://bob@h:5432/db?mail=a@b.c",
     "file:///srv/node_modules/.pnpm/pino@10.4.0/index.js:10:2",
     "http://[::1]:8080/@me",
     "mail a@b.c, see https://h:1, bye",
@@ -148,6 +153,19 @@ test("hostile texts take a time that grows with them and no faster", () => {
     "---- BEGIN PRIVATE KEY ----",
     "d ",
     "'",
+    "cookie=a;",
+    'cookie=a="',
+    "cookie=a=b; ",
+    "; a",
+    "secret:[",
+    "secret:['",
+    "secret=> ",
+    "password :=",
+    "'password' => ",
+    "secret={'\\",
+    "://a@",
+    "://a@b:",
+    "hooks.slack.com/services/",
   ]) {
     const { logger, lines } = captureLogs({ maxStringLength: 1_000_000, maxLineBytes: 8_000_000 });
     logger.info(piece.repeat(200_000 / piece.length));
@@ -166,4 +184,76 @@ test.each([
   ['Authorization: Digest username="bob", response="6629fae4"', "Authorization: Digest [redacted]"],
 ])("what follows a scheme or a quoted part of a credential is not shown: %s", (text, expected) => {
   expect(message(text)).toBe(expected);
+});
+
+describe("lists, objects and several cookies after a name", () => {
+  test.each([
+    ["cookie=a=1; sid=s3cr3t", "cookie=[redacted]"],
+    ["set-cookie = sid=s3cr3t; Path=/; HttpOnly", "set-cookie = [redacted]; HttpOnly"],
+    ['cookie=theme="dark"; sid="s3cr3t" status=200', "cookie=[redacted] status=200"],
+    ["cookie=s3cr3t status=200", "cookie=[redacted] status=200"],
+    ["GET /x?cookie=s3cr3t&page=2", "GET /x?cookie=[redacted]&page=2"],
+    ["{ cookie: [ 'a=1', 'sid=s3cr3t' ], user: 'bob' }", "{ cookie: [redacted], user: 'bob' }"],
+    ["{ authorization: [ 'Bearer s3cr3t' ], user: 'bob' }", "{ authorization: [redacted], user: 'bob' }"],
+    ["{ secret: [ 'it\\'s ]', \"]\" ], a: 1 }", "{ secret: [redacted], a: 1 }"],
+    ['secret: [ "hunter2" ]', "secret: [redacted]"],
+    ['password: {"a":"hunter2"} b', "password: [redacted] b"],
+    ["password={a:{b:'hunter2'}} b", "password=[redacted] b"],
+    ["token=[hunter2", "token=[redacted]"],
+    ['password := "hunter2"', "password := [redacted]"],
+    ["password := hunter2 b", "password := [redacted] b"],
+    ["Map(1) { 'password' => 'hunter2' }", "Map(1) { 'password' => '[redacted]' }"],
+    ['{:password=>"hunter2", :a=>1}', "{:password=>[redacted], :a=>1}"],
+    ["password=[ab]hunter2 b=1", "password=[redacted] b=1"],
+    ["{'authorization': Bearer s3cr3t, 'a': 1}", "{'authorization': '[redacted]', 'a': 1}"],
+    ["password=[redacted] b=1", "password=[redacted] b=1"],
+  ])("%j is hidden", (text, clean) => expect(message(text)).toBe(clean));
+
+  test("in text that is in JSON, the JSON goes on behind it", () => {
+    const body = { text: `{ cookie: [ "a=1", "sid=s3cr3t" ] }`, end: "seen" };
+    const shown = JSON.parse(message(JSON.stringify(body))) as unknown;
+    expect(shown).toEqual({ text: "{ cookie: [redacted] }", end: "seen" });
+  });
+
+  test.each(["Unexpected token: { in JSON", "Unexpected token: [ in JSON at 4", "tokens: [1, 2]"])(
+    "%j is left alone",
+    (text) => expect(message(text)).toBe(text),
+  );
+});
+
+describe("names that are secret as fields are so in text, where a value is assigned or in JSON", () => {
+  test.each(["otp", "jwt", "cvv", "CVC", "ssn", "credit_card", "cardNumber", "credentials", "webhookSigningKey"])(
+    "%s",
+    (name) => {
+      expect(message(`sent ${name}=123456 on`)).toBe(`sent ${name}=[redacted] on`);
+      expect(message(`{"${name}":"123456","a":1}`)).toBe(`{"${name}":"[redacted]","a":1}`);
+      expect(message(`{\\"${name}\\":123456}`)).toBe(`{\\"${name}\\":\\"[redacted]\\"}`);
+    },
+  );
+
+  test.each(["top=5 laptop=6 hotp=1", "cvs=1 discard=7", '{"option":"x","slot":3}'])("%j has none", (text) =>
+    expect(message(text)).toBe(text),
+  );
+});
+
+test("a replacement of one's own is put there as well", () => {
+  expect(message("secret: ['hunter2'], a", { redact: { replacement: "[" } })).toBe("secret: [, a");
+  const redact = { replacement: "***" };
+  expect(message("{ cookie: [ 'a=1' ] } and cookie=a; sid=s3cr3t", { redact })).not.toMatch(/a=1|s3cr3t/);
+  expect(message("password: { a: 'hunter2' } b: 1", { redact })).toBe("password: *** b: 1");
+});
+
+test("the address of a Slack webhook is hidden", () => {
+  const text = "POST https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX failed";
+  expect(message(text)).toBe("POST https://[redacted] failed");
+});
+
+test("the mark of what can't be read keeps its bracket", () => {
+  const { logger, lines } = captureLogs();
+  logger.info("m", {
+    get a() {
+      throw new Error("password=hunter2");
+    },
+  });
+  expect(lines[0]).toMatchObject({ a: "[unreadable: password=[redacted]]" });
 });

@@ -74,18 +74,26 @@ export class AccessLines {
     }
   }
 
-  /** What a function of the user's says; `undefined` where it throws, which is logged once an option. */
+  /** What a function of the user's says; `undefined` where it throws or gives a promise, which is logged once an option. */
   ask<A, R>(option: string, callback: (argument: A) => R, argument: A): R | undefined {
     try {
-      return callback(argument);
+      const answer = callback(argument);
+      if (!isThenable(answer)) return answer;
+      // Left alone, its rejection would end the process.
+      answer.then(undefined, () => undefined);
+      this.#complain(option, "gave a promise, which can't be waited for");
     } catch (error) {
-      if (!this.#complained.has(option)) {
-        this.#complained.add(option);
-        const advice = "requests are logged without it; this is said once";
-        this.logger.warn(`accessLog: the function of its option ${option} threw: ${advice}`, error);
-      }
-      return undefined;
+      this.#complain(option, "threw", error);
     }
+    return undefined;
+  }
+
+  #complain(option: string, what: string, error?: unknown): void {
+    if (this.#complained.has(option)) return;
+    this.#complained.add(option);
+    const message = `accessLog: the function of its option ${option} ${what}: requests are logged without it; this is said once`;
+    if (error === undefined) this.logger.warn(message);
+    else this.logger.warn(message, error);
   }
 
   #fields(exchange: Exchange): Record<string, unknown> {
@@ -149,4 +157,8 @@ export class AccessLines {
     }
     return shown;
   }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
 }

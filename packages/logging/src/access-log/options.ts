@@ -1,3 +1,4 @@
+import { types } from "node:util";
 import { checkOptions, describeValue, monotonicClock } from "@vg/internal";
 import type { Clock } from "../config.ts";
 import { LoggerConfigError } from "../errors.ts";
@@ -92,10 +93,12 @@ export function resolveAccessLogOptions(options: AccessLogOptions): AccessLogSet
   const forwardedHeader = check.oneOf("forwardedHeader", ["x-forwarded-for", "forwarded"], {
     fallback: "x-forwarded-for",
   });
+  const callback = <F extends (...args: never[]) => unknown>(option: string): F | undefined =>
+    answersAtOnce(option, check.function<F>(option));
   const settings: AccessLogSettings = {
-    level: check.function("level") ?? levelByStatus,
-    skip: check.function("skip"),
-    fields: check.function("fields"),
+    level: callback("level") ?? levelByStatus,
+    skip: callback("skip"),
+    fields: callback("fields"),
     query: check.oneOf("query", ["scrub", "off", "full"], { fallback: "scrub" }),
     requestHeaders: checkHeaders("requestHeaders", check.raw("requestHeaders")),
     responseHeaders: checkHeaders("responseHeaders", check.raw("responseHeaders")),
@@ -104,7 +107,7 @@ export function resolveAccessLogOptions(options: AccessLogOptions): AccessLogSet
       : undefined,
     userAgent: check.boolean("userAgent", { fallback: true }),
     requestIdHeader,
-    generateRequestId: check.function("generateRequestId"),
+    generateRequestId: callback("generateRequestId"),
     echo: check.boolean("echoRequestId", { fallback: false }) ? (requestIdHeader ?? "x-request-id") : undefined,
     maxPathLength: check.integer("maxPathLength", { fallback: 1024, min: 16, max: 65_536 }),
     clock: check.objectWith<Clock>("clock", ["now"], { hint: "now() gives milliseconds." }) ?? monotonicClock,
@@ -118,6 +121,12 @@ export function levelByStatus({ statusCode }: AccessExchange): LogLevel {
 }
 
 export const isLevel = (value: unknown): value is LogLevel => LOG_LEVELS.includes(value as LogLevel);
+
+function answersAtOnce<F>(option: string, callback: F | undefined): F | undefined {
+  if (!types.isAsyncFunction(callback)) return callback;
+  const remedy = "Look up what takes time before, and let the function only read it.";
+  throw fail(`${OWNER}: ${option} must be a function that answers at once, got an async function. ${remedy}`);
+}
 
 function checkStrings(option: string, value: unknown, what: string): readonly string[] {
   if (value === undefined) return [];

@@ -1,32 +1,9 @@
-import { openSync } from "node:fs";
+import { EndWatch } from "./end-watch.ts";
 import { Backlog, Chunk, LineBatch } from "./held-lines.ts";
+import { NextTry } from "./next-try.ts";
 import { processEnd, type HoldsLines } from "./process-end.ts";
 import { codeOf, Droppers, type FlushReport, type LineOwner, type Sink } from "./sink.ts";
-import { realSystem, withoutWaiting, type System, type Timer } from "./system.ts";
-
-/** The numbers that loggers were given, and what was open under them then. */
-const shared = new Map<number, { readonly file: string; readonly sink: DescriptorSink }>();
-
-/** The sink of a descriptor of the user's; all loggers for the same open file share it. */
-export function sharedDescriptor(fd: number, isBuffered: boolean): Sink {
-  // A number is used again after its file was closed: what is left of the one before must not get into the next.
-  const file = realSystem.identityOf(fd);
-  const known = shared.get(fd);
-  if (known !== undefined && known.file === file && !known.sink.ended) {
-    if (isBuffered) known.sink.stopWaiting();
-    return known.sink;
-  }
-  const sink = new DescriptorSink(fd, { file: fd > 2 ? file : undefined });
-  if (isBuffered) sink.stopWaiting();
-  shared.set(fd, { file, sink });
-  return sink;
-}
-
-/** The sink of a file that is opened for one logger, and closed by it. @throws what the system does */
-export function closingDescriptor(path: string): Sink {
-  const open = (): number => openSync(path, "a");
-  return new DescriptorSink(open(), { open });
-}
+import { realSystem, withoutWaiting, type System } from "./system.ts";
 
 /** How long a line may wait for a reader that is behind, before lines are dropped until it has caught up. */
 const STALL_LIMIT_MS = 100;
@@ -34,9 +11,6 @@ const STALL_STEP_MS = 5;
 /** The same at the end of the process, where nothing else waits; and how long that may take as a whole. */
 const END_STALL_LIMIT_MS = 1000;
 const END_LIMIT_MS = 5000;
-/** A reader that is behind is tried again after this, then more and more seldom. */
-const FIRST_RETRY_MS = 5;
-const LAST_RETRY_MS = { behind: 100, broken: 1000 };
 /** How often it is checked that a number still means the same file. */
 const IDENTITY_EVERY_MS = 50;
 /** A write of that size to a pipe is not mixed with those of other processes (PIPE_BUF). */
@@ -80,13 +54,10 @@ export class DescriptorSink implements Sink, HoldsLines {
   readonly #batch = new LineBatch();
   readonly #droppers = new Droppers();
 
-  #timer: Timer | undefined;
-  #isRetrying = false;
-  #retryMs = 0;
+  readonly #next: NextTry;
+  readonly #endWatch: EndWatch;
   /** The reader is behind: don't wait for it again until it has taken something. */
   #stalled = false;
-  #isWatched = false;
-  #gathers = false;
   #waiting: (() => void)[] = [];
   #closing: Promise<FlushReport> | undefined;
   #isGone = false;
@@ -99,6 +70,8 @@ export class DescriptorSink implements Sink, HoldsLines {
     this.#open = open;
     this.#file = file;
     this.#system = system;
+    this.#next = new NextTry(system, () => this.#drain(NONE));
+    this.#endWatch = new EndWatch(this, system, () => !this.#holdsSome && (this.ended || this.#droppers.isEmpty));
   }
 
   /** Standard output and error only: others may be closed by those who opened them, and then their reader must see it. */
@@ -125,7 +98,7 @@ export class DescriptorSink implements Sink, HoldsLines {
     }
     batch.add(line, level, owner);
     if (batch.text.length >= buffering.sizeBytes) this.#drain(NONE);
-    else if (this.#timer === undefined) this.#gather(buffering.flushIntervalMs);
+    else if (batch.count === 1 || !this.#next.isSet) this.#gather(buffering.flushIntervalMs);
   }
 
   flushSync(): void {
@@ -146,6 +119,7 @@ export class DescriptorSink implements Sink, HoldsLines {
       // Who had lost lines has just said so.
       this.#drain(NONE);
     }
+    this.#endWatch.leaveIfIdle();
     return this.#left();
   }
 
@@ -177,7 +151,7 @@ export class DescriptorSink implements Sink, HoldsLines {
     this.#fd = fd;
     this.#isGone = false;
     this.ended = false;
-    this.#retryMs = 0;
+    this.#next.forgetFailures();
     this.#drain(NONE);
     this.#droppers.report();
     return true;
@@ -185,7 +159,7 @@ export class DescriptorSink implements Sink, HoldsLines {
 
   flushAtEnd(last: boolean): void {
     this.#stalled = false;
-    if (last) this.#stopTimer();
+    if (last) this.#next.cancel();
     const patience = last ? LAST : SOME;
     this.#drain(patience);
     if (this.ended || this.#droppers.isEmpty) return;
@@ -201,10 +175,8 @@ export class DescriptorSink implements Sink, HoldsLines {
     await this.flush(deadlineMs);
     if (!this.ended) this.#droppers.report(true);
     this.#drain(NONE);
-    const left = this.#left();
-    this.#gathers = false;
-    this.#unwatchIfIdle();
-    return left;
+    this.#endWatch.leaveIfIdle();
+    return this.#left();
   }
 
   async #close(deadlineMs: number): Promise<FlushReport> {
@@ -214,7 +186,7 @@ export class DescriptorSink implements Sink, HoldsLines {
       this.#droppers.report(true);
     }
     const left = this.#drain(NONE) || this.ended ? this.#left() : await this.flush(deadlineMs);
-    if (!this.ended) this.#end();
+    if (!this.ended) this.#giveUp();
     this.#closeDescriptor();
     return left;
   }
@@ -246,7 +218,7 @@ export class DescriptorSink implements Sink, HoldsLines {
     // Not a byte of it went out, so it need not be finished.
     this.#chunk = undefined;
     this.#drop(level, owner);
-    this.#stopTimer();
+    this.#next.cancel();
   }
 
   get #holdsSome(): boolean {
@@ -275,7 +247,7 @@ export class DescriptorSink implements Sink, HoldsLines {
       if (written === size) {
         batch.clear();
         this.#stalled = false;
-        if (!this.#droppers.isEmpty) this.#report();
+        this.#report();
         return true;
       }
       this.#chunk = new Chunk(batch.take(), written);
@@ -301,7 +273,7 @@ export class DescriptorSink implements Sink, HoldsLines {
         isTaking = true;
         waited = 0;
         this.#stalled = false;
-        this.#retryMs = 0;
+        this.#next.forgetFailures();
         this.#chunk.advance(written);
         if (this.#chunk.rest.length === 0) this.#chunk = undefined;
         if (system.now() < end) continue;
@@ -337,21 +309,21 @@ export class DescriptorSink implements Sink, HoldsLines {
   }
 
   #caughtUp(): void {
-    if (this.#isRetrying) this.#stopTimer();
+    this.#next.cancelRetry();
     for (const resume of this.#waiting.splice(0)) resume();
     this.#report();
   }
 
   /** The descriptor has taken lines: so it may take word of those that it didn't. */
   #report(): void {
-    this.#droppers.report();
-    this.#unwatchIfIdle();
+    if (!this.#droppers.isEmpty) this.#droppers.report();
+    this.#endWatch.leaveSoon();
   }
 
   #drop(level: number, owner: LineOwner): void {
     this.#droppers.drop(owner, level, this.#reason());
     // The process should not end without a word about it, should there be room by then.
-    if (!this.ended && this.#closing === undefined) this.#watch();
+    if (!this.ended && this.#closing === undefined) this.#endWatch.start();
   }
 
   #reason(): string {
@@ -363,7 +335,7 @@ export class DescriptorSink implements Sink, HoldsLines {
     const code = codeOf(error);
     this.lastFailure = code;
     if (code === "EBADF") this.#isGone = true;
-    if (FINAL.has(code)) this.#end();
+    if (FINAL.has(code)) this.#giveUp();
     return code === "EAGAIN" || code === "EBUSY";
   }
 
@@ -375,20 +347,19 @@ export class DescriptorSink implements Sink, HoldsLines {
     // Somebody closed it, and the number may be another's file or connection by now.
     this.#isGone = true;
     this.lastFailure = "EBADF";
-    this.#end();
+    this.#giveUp();
     return false;
   }
 
   /** Nothing more is written; what is held is dropped. */
-  #end(): void {
+  #giveUp(): void {
     this.ended = true;
     const left = [...(this.#chunk?.unfinished() ?? []), ...this.#backlog.take(Infinity), ...this.#batch.take()];
     this.#chunk = undefined;
     for (const { owner, level } of left) this.#droppers.drop(owner, level, this.#reason());
-    this.#stopTimer();
+    this.#next.cancel();
     for (const resume of this.#waiting.splice(0)) resume();
-    this.#gathers = false;
-    this.#unwatchIfIdle();
+    this.#endWatch.leave();
   }
 
   #closeDescriptor(): void {
@@ -406,49 +377,15 @@ export class DescriptorSink implements Sink, HoldsLines {
     return Object.freeze({ lines_left: lines, bytes_left: this.bufferedBytes });
   }
 
-  /** The first line since the timer went off. */
+  /** The first line of a batch, or since the timer went off. */
   #gather(flushIntervalMs: number): void {
-    this.#gathers = true;
-    this.#watch();
+    this.#endWatch.start();
     if (processEnd().isEnding) this.#drain(LAST);
-    else this.#startTimer(flushIntervalMs);
+    else if (!this.#next.isSet) this.#next.setForBatch(flushIntervalMs);
   }
 
   #retry(isBehind: boolean): void {
-    this.#watch();
-    const longest = isBehind ? LAST_RETRY_MS.behind : LAST_RETRY_MS.broken;
-    this.#retryMs = Math.min(Math.max(FIRST_RETRY_MS, this.#retryMs * 2), longest);
-    if ((this.#isRetrying && this.#timer !== undefined) || processEnd().isEnding) return;
-    this.#stopTimer();
-    this.#startTimer(this.#retryMs);
-    this.#isRetrying = true;
-  }
-
-  #startTimer(ms: number): void {
-    const goOff = (): void => {
-      this.#timer = undefined;
-      this.#isRetrying = false;
-      this.#drain(NONE);
-    };
-    this.#timer = this.#system.startTimer(goOff, ms, false);
-  }
-
-  #stopTimer(): void {
-    this.#timer?.cancel();
-    this.#timer = undefined;
-    this.#isRetrying = false;
-  }
-
-  #watch(): void {
-    if (this.#isWatched) return;
-    this.#isWatched = true;
-    processEnd().add(this);
-  }
-
-  #unwatchIfIdle(): void {
-    const hasSomething = this.#gathers || this.#holdsSome || !this.#droppers.isEmpty;
-    if (!this.#isWatched || (hasSomething && !this.ended)) return;
-    this.#isWatched = false;
-    processEnd().delete(this);
+    this.#endWatch.start();
+    this.#next.setForRetry(isBehind, processEnd().isEnding);
   }
 }

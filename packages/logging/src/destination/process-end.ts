@@ -38,14 +38,25 @@ export function processEnd(): ProcessEnd {
 class SharedProcessEnd implements ProcessEnd {
   readonly #holders = new Set<HoldsLines>();
   readonly #listeners = new Map<EndSignal, () => void>(SIGNALS.map((signal) => [signal, () => this.#onSignal(signal)]));
-  readonly #onExit = (): void => {
-    this.isEnding = true;
-    this.#flush(true);
-  };
+  readonly #onExit = (): void => this.#flush(true);
   // The monitor, as a listener of "uncaughtException" would keep the process alive.
   readonly #onThrow = (): void => this.#flush(false);
+  /**
+   * A signal that comes during the last work of all waits in the event loop, which ends without a look at it; and as we
+   * listen for it, the system has not ended the process. One more turn of the loop delivers it. Others who listen for
+   * "beforeExit" would be told twice, so with them there is none.
+   */
+  readonly #onBeforeExit = (): void => {
+    this.#isExtraTurn = !this.#isExtraTurn && process.listenerCount("beforeExit") === 1;
+    if (this.#isExtraTurn) setImmediate(() => undefined);
+  };
+  #isExtraTurn = false;
   #isSettling = false;
-  isEnding = false;
+
+  get isEnding(): boolean {
+    // Not noted by our listener, as who logs in a listener before it, or after nothing was held, must know as well.
+    return (process as { _exiting?: unknown })._exiting === true;
+  }
 
   add(holder: HoldsLines): void {
     if (this.#holders.size === 0) this.#listen();
@@ -60,6 +71,7 @@ class SharedProcessEnd implements ProcessEnd {
     process.on("exit", this.#onExit);
     process.on("uncaughtExceptionMonitor", this.#onThrow);
     if (!isMainThread) return;
+    process.on("beforeExit", this.#onBeforeExit);
     // First, so that those who listen once are still there to be seen.
     for (const [signal, listener] of this.#listeners) process.prependListener(signal, listener);
   }
@@ -67,6 +79,7 @@ class SharedProcessEnd implements ProcessEnd {
   #leave(): void {
     process.removeListener("exit", this.#onExit);
     process.removeListener("uncaughtExceptionMonitor", this.#onThrow);
+    process.removeListener("beforeExit", this.#onBeforeExit);
     for (const [signal, listener] of this.#listeners) process.removeListener(signal, listener);
   }
 

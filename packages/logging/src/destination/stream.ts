@@ -1,5 +1,6 @@
 import type { LogDestination } from "../config.ts";
-import { processEnd, type HoldsLines } from "./process-end.ts";
+import { EndWatch } from "./end-watch.ts";
+import type { HoldsLines } from "./process-end.ts";
 import { codeOf, Droppers, type FlushReport, METADATA, type LineOwner, type Sink } from "./sink.ts";
 import { realSystem } from "./system.ts";
 
@@ -40,7 +41,10 @@ class StreamSink implements Sink, HoldsLines {
   /** Whether a line may be lost when the process ends: what Node does with its own two streams is done at once. */
   readonly #canLose: boolean;
   readonly #droppers = new Droppers();
-  #isWatched = false;
+  /** Whether every line's end is told. pino's own streams only tell that of all. */
+  readonly #tells: boolean;
+  readonly #endWatch: EndWatch = new EndWatch(this, realSystem, () => this.#inFlight === 0);
+  #written = 0;
   #inFlight = 0;
   #waiting: (() => void)[] = [];
   lastFailure: string | null = null;
@@ -52,6 +56,7 @@ class StreamSink implements Sink, HoldsLines {
     this.#canLose =
       (this.#isNodeStream && stream !== process.stdout && stream !== process.stderr) ||
       typeof this.#stream.flushSync === "function";
+    this.#tells = typeof this.#stream.flush !== "function" && typeof this.#stream.flushSync !== "function";
     this.wantsMetadata = this.#stream[METADATA] === true;
     if (typeof this.#stream.on === "function") {
       this.#stream.on("error", (error) => {
@@ -70,7 +75,8 @@ class StreamSink implements Sink, HoldsLines {
       this.#drop(owner, level, "EAGAIN");
       return;
     }
-    if (this.#canLose && !this.#isWatched) this.#watch();
+    this.#written++;
+    if (this.#canLose) this.#endWatch.start();
     try {
       if (this.wantsMetadata) {
         const { lastLevel, lastObj, lastMsg, lastTime, lastLogger } = owner;
@@ -84,7 +90,7 @@ class StreamSink implements Sink, HoldsLines {
       const taken = stream.write(line);
       if (isThenable(taken)) {
         this.#inFlight++;
-        this.#watch();
+        this.#endWatch.start();
         // Left alone, its rejection would end the process.
         taken.then(
           () => this.#settle(owner, level, undefined),
@@ -96,6 +102,7 @@ class StreamSink implements Sink, HoldsLines {
     } catch (error) {
       if (this.#isNodeStream) this.#inFlight--;
       this.#drop(owner, level, codeOf(error));
+      if (this.#tells) this.#endWatch.leaveSoon();
     }
   }
 
@@ -108,18 +115,16 @@ class StreamSink implements Sink, HoldsLines {
   }
 
   async flush(deadlineMs: number): Promise<FlushReport> {
-    let timer: NodeJS.Timeout | undefined;
-    const deadline = new Promise<void>((resume) => (timer = setTimeout(resume, deadlineMs)));
-    await Promise.race([this.#flushed(), deadline]);
-    clearTimeout(timer);
+    const before = this.#written;
+    const isInTime = await this.#flushedWithin(deadlineMs);
+    if (isInTime && this.#inFlight === 0 && this.#written === before) this.#endWatch.leave();
     return Object.freeze({ lines_left: this.#inFlight, bytes_left: this.#inFlight === 0 ? 0 : this.bufferedBytes });
   }
 
   async close(deadlineMs: number): Promise<FlushReport> {
     if (!this.#droppers.isEmpty && this.#stream.destroyed !== true) this.#droppers.report(true);
     const left = await this.flush(deadlineMs);
-    if (this.#isWatched) processEnd().delete(this);
-    this.#isWatched = false;
+    this.#endWatch.leave();
     return left;
   }
 
@@ -142,7 +147,15 @@ class StreamSink implements Sink, HoldsLines {
 
   settle(deadlineMs: number): Promise<unknown> | undefined {
     const canSettle = this.#inFlight > 0 || typeof this.#stream.flush === "function" || this.#stream.streams;
-    return canSettle ? this.flush(deadlineMs) : undefined;
+    return canSettle ? this.#flushedWithin(deadlineMs) : undefined;
+  }
+
+  async #flushedWithin(deadlineMs: number): Promise<boolean> {
+    let timer: NodeJS.Timeout | undefined;
+    const deadline = new Promise<boolean>((resume) => (timer = setTimeout(() => resume(false), deadlineMs)));
+    const isInTime = await Promise.race([this.#flushed().then(() => true), deadline]);
+    clearTimeout(timer);
+    return isInTime;
   }
 
   async #flushed(): Promise<void> {
@@ -169,21 +182,16 @@ class StreamSink implements Sink, HoldsLines {
     });
   }
 
-  #watch(): void {
-    if (this.#isWatched) return;
-    this.#isWatched = true;
-    processEnd().add(this);
-  }
-
   #settle(owner: LineOwner, level: number, error: unknown): void {
     this.#inFlight--;
     if (error !== undefined && error !== null) this.#drop(owner, level, codeOf(error));
     else if (!this.#droppers.isEmpty) this.#droppers.report();
-    if (this.#inFlight === 0 && this.#waiting.length > 0) {
-      const waiting = this.#waiting;
-      this.#waiting = [];
-      for (const resume of waiting) resume();
-    }
+    if (this.#inFlight > 0) return;
+    if (this.#tells) this.#endWatch.leaveSoon();
+    if (this.#waiting.length === 0) return;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resume of waiting) resume();
   }
 
   #drop(owner: LineOwner, level: number, code: string): void {

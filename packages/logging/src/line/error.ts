@@ -33,6 +33,9 @@ const OWN_PLACE: ReadonlySet<string> = new Set([
   "suppressed",
 ]);
 
+/** Of an error's own fields `type`, `field.type`, `field.field.type` and so on. */
+const MOST_MOVED = 4;
+
 /**
  * An error as `{type, message, stack, code?, …its own fields, errors?, error?, suppressed?, cause?}`. Nothing is written
  * to it, so frozen ones will do. A property that throws is shown as the words that it threw.
@@ -64,11 +67,19 @@ export function writeError<W>(error: Error, writer: Writer<W>, walk: W): string 
   };
   add("stack", asText(own("stack")));
   add("code", writer.value(own("code"), walk));
-  // Some parsers give their errors a `type` of their own.
-  if (has("type")) add("field.type", writer.value(own("type"), walk));
-  else if (has("field.type")) add("field.type", writer.value(own("field.type"), walk));
+  let placed = OWN_PLACE;
+  if (!has("type") && has("field.type")) add("field.type", writer.value(own("field.type"), walk));
+  // Some parsers give their errors a `type` of their own. Where it is moved to, there may be something as well.
+  let from = "type";
+  // A proxy has whatever it is asked for.
+  for (let moved = 0; moved < MOST_MOVED && has(from); moved++) {
+    if (!placed.has(from)) placed = new Set(placed).add(from);
+    const to = `field.${from}`;
+    add(to, writer.value(own(from), walk));
+    from = to;
+  }
   try {
-    out += writer.members(error, walk, OWN_PLACE);
+    out += writer.members(error, walk, placed);
   } catch (reason) {
     add("[its fields]", writer.unreadable(reason));
   }

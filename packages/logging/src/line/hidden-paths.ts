@@ -22,10 +22,14 @@ export class HiddenPaths {
   /** What a line must have for a path to be in it; `undefined` where that can't be told. */
   readonly #traces: readonly (string | undefined)[];
   readonly #censor: Censor;
+  readonly #show: (value: unknown) => string;
   readonly #remove: boolean;
 
-  /** @throws LoggerConfigError */
-  constructor(option: unknown, replacement: string) {
+  /**
+   * @param show what a censor gives, as JSON, with its secrets hidden
+   * @throws LoggerConfigError
+   */
+  constructor(option: unknown, replacement: string, show: (value: unknown) => string) {
     const { paths, censor, remove } = (Array.isArray(option) ? { paths: option as unknown[] } : option) as {
       paths?: unknown;
       censor?: unknown;
@@ -41,6 +45,7 @@ export class HiddenPaths {
     });
     this.#censor = typeof censor === "function" ? (censor as Censor) : () => censor ?? replacement;
     this.#remove = remove === true;
+    this.#show = show;
   }
 
   /** @param json a document, or another text, which is left as it is; a newline at its end is kept */
@@ -57,7 +62,7 @@ export class HiddenPaths {
       const [first = "*", ...rest] = path;
       for (const name of topNames(document, first)) this.#hide(document, [name, ...rest], 0);
     }
-    return toJson(document) + (json.endsWith("\n") ? "\n" : "");
+    return inOrder(document, json) + (json.endsWith("\n") ? "\n" : "");
   }
 
   #hide(value: unknown, path: readonly string[], at: number): void {
@@ -78,7 +83,7 @@ export class HiddenPaths {
       const shown = this.#censor(value, path);
       if (shown === undefined) return undefined;
       // What JSON can't hold must not spoil the line, nor what is long its bounds.
-      const text = JSON.stringify(shown);
+      const text = this.#show(shown);
       if (text.length <= Math.max(LONGEST_CENSORED, JSON.stringify(value).length)) return JSON.parse(text);
     } catch {
       // Hidden, as below.
@@ -92,6 +97,27 @@ function topNames(document: object, first: string): string[] {
   if (first === "*") return Object.keys(document).filter((name) => !RESERVED.has(name));
   if (RESERVED.has(first)) return [`field.${first}`];
   return first === "err" ? ["err", "error"] : [first];
+}
+
+/** A text, or the sign of where an object or a list begins or ends. */
+const TOKEN = /"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\]]/g;
+
+/** The document as JSON, its names at the top in the order of the text that it was read from. */
+function inOrder(document: object, json: string): string {
+  // JavaScript moves only those to the front that are numbers.
+  if (Array.isArray(document) || !/^\d/.test(Object.keys(document)[0] ?? "")) return toJson(document);
+  const members: string[] = [];
+  let depth = 0;
+  for (const { 0: token, index } of json.matchAll(TOKEN)) {
+    if (token === "{" || token === "[") depth++;
+    else if (token === "}" || token === "]") depth--;
+    else if (depth === 1 && json[index + token.length] === ":") {
+      const name = JSON.parse(token) as string;
+      const value = Object.hasOwn(document, name) ? (document as Record<string, unknown>)[name] : undefined;
+      if (value !== undefined) members.push(`${token}:${toJson(value)}`);
+    }
+  }
+  return `{${members.join(",")}}`;
 }
 
 function parsePath(path: unknown): string[] {

@@ -2,9 +2,10 @@ import type { Limits } from "../config.ts";
 import { type Bindings, withBindings } from "./bindings.ts";
 import { isError } from "./error.ts";
 import { toJson } from "./json.ts";
+import { DistinctNames } from "./key.ts";
 import type { Redactor } from "./redact.ts";
 import { isPairs } from "./built-in.ts";
-import { DistinctNames, ValueWriter, Walk } from "./value.ts";
+import { ValueWriter, Walk } from "./value.ts";
 
 /** Functions that turn the value of a field into something else to show, by the field's name; pino's `serializers`. */
 export type Serializers = Readonly<Record<string, ((value: unknown) => unknown) | undefined>>;
@@ -230,7 +231,7 @@ export class LineWriter {
     try {
       if (!isFieldBag(fields)) {
         if (isError(fields)) put("error", this.#error(fields));
-        else put("fields", this.#values.value(fields, walk));
+        else put("fields", this.#values.value(fields, walk) ?? this.#values.text(nameOf(fields)));
         return;
       }
       const bag = fields;
@@ -330,6 +331,11 @@ function isFieldBag(fields: unknown): fields is Record<string, unknown> {
   if (typeof fields !== "object" || fields === null || Array.isArray(fields) || isError(fields)) return false;
   if (fields instanceof Map || fields instanceof Set || fields instanceof Date || fields instanceof URL) return false;
   return !ArrayBuffer.isView(fields) && !isPairs(fields);
+}
+
+/** Of what JSON has nothing for, and which was given in the place of fields. */
+function nameOf(value: unknown): string {
+  return typeof value === "function" ? `[function ${value.name}]` : String(value);
 }
 
 function freeName(name: string, laid: ReadonlyMap<string, string>, taken: ReadonlySet<string>): string {

@@ -7,16 +7,35 @@ import { hasLongWord, hasTokenSign, hideTokens } from "./tokens.ts";
  * over the same letters, and what needs to look far ahead is a loop.
  */
 
+const KEYS = "(?:api|private|access|account)[-_]?key";
+/** What a value is assigned to, or a member of JSON is called; before a colon in prose, fewer are. */
 const NAMES =
-  "passw(?:or)?d|passphrase|pwd|secret|token|(?:api|private|access|account)[-_]?key|authorization|(?:set-?)?cookies?";
+  `passw(?:or)?d|passphrase|pwd|secret|token|${KEYS}|authorization|(?:set-?)?cookies?` +
+  String.raw`|(?:signing|encryption)[-_]?key|credentials?|credit[-_]?card|card[-_]?number|(?<![a-z\d])(?:jwt|otp|ssn|cvv|cvc)`;
 /** One look that tells most texts to be none of the business of the patterns with names. */
-const ANY_NAME = /passw|passphrase|pwd|secret|token|(?:api|private|access|account)[-_]?key|authorization|cookie/i;
+const ANY_NAME =
+  /passw|passphrase|pwd|secret|token|(?:api|private|access|account|signing|encryption)[-_]?key|authorization|cookie|credential|credit[-_]?card|card[-_]?number|jwt|otp|ssn|cv[vc]/i;
 
 // A quote that is never closed reaches to the end, where the text was cut; so this never fails, nor tries twice.
 const QUOTED = String.raw`'(?:[^'\\]|\\[\s\S]?)*(?:'|$)|"(?:[^"\\]|\\[\s\S]?)*(?:"|$)`;
 /** How a credential is to be read. Behind a name that is secret it goes with the credential. */
 const SCHEME = String.raw`(?:bearer|basic|token|digest|negotiate|hmac|apikey)[ \t]+`;
-const ASSIGNMENT = new RegExp(String.raw`((?:${NAMES})\s*=\s*)(?:${QUOTED}|(?:${SCHEME})?[^\s&;,'"]+)`, "gi");
+/** Ruby's `=>` as well. */
+const ASSIGNS = String.raw`\s*=>?\s*`;
+/** A list or an object is left to `hideMembers`. */
+const NO_BRACKET = "(?![[{])";
+/** A colon, or Go's `:=`. */
+const INTRODUCES = String.raw`[ \t]*:(?:=|(?!=))(?!\s*[[{])[ \t]*`;
+const ASSIGNMENT = new RegExp(
+  String.raw`((?:${NAMES})${ASSIGNS})${NO_BRACKET}(?:${QUOTED}|(?:${SCHEME})?[^\s&;,'"]+)`,
+  "gi",
+);
+const COOKIE_VALUE = String.raw`=(?:"[^"\r\n]*"|[^\s;,'"]*)`;
+/** Several cookies, as their header has them. */
+const COOKIES = new RegExp(
+  String.raw`(cookies?${ASSIGNS})${NO_BRACKET}(?:${SCHEME})?[^\s&;,'"=]+(?:${COOKIE_VALUE})?(?:;[ \t]*[^\s;,'"=]+${COOKIE_VALUE})*`,
+  "gi",
+);
 /** Parameters of a URL that are secrets only there. */
 const PARAMETER =
   /([?&;](?:sig|signature|x-(?:amz|goog)-signature|jwt|otp|client_assertion|code_verifier|samlresponse)=)[^\s&;#"'<>]+/gi;
@@ -24,13 +43,11 @@ const PARAMETER =
 const ANY_PARAMETER = /[?&;](?:sig|x-[ag]|jwt|otp|client_a|code_v|saml)/i;
 /** A header takes the rest of its line; the scheme of a credential may be seen. */
 const HEADER = new RegExp(
-  String.raw`((?:authorization|cookie)[ \t]*:[ \t]*(?:${SCHEME})?)(?:${QUOTED}|(?:[^\r\n"'\\]|(?<==)"[^"\r\n]*")+)`,
+  String.raw`((?:authorization|cookie)${INTRODUCES}(?:${SCHEME})?)(?:${QUOTED}|(?:[^\r\n"'\\]|(?<==)"[^"\r\n]*")+)`,
   "gi",
 );
-const LABELLED = new RegExp(
-  String.raw`((?:passw(?:or)?d|passphrase|pwd|secret|[-_]token|(?:api|private|access|account)[-_]?key)[ \t]*:[ \t]*)(?:${QUOTED}|(?:${SCHEME})?[^\s"']+)`,
-  "gi",
-);
+const LABELS = `passw(?:or)?d|passphrase|pwd|secret|[-_]token|${KEYS}`;
+const LABELLED = new RegExp(String.raw`((?:${LABELS})${INTRODUCES})(?:${QUOTED}|(?:${SCHEME})?[^\s"']+)`, "gi");
 // "Unexpected token: foo" is prose: after this word alone, only what looks like one is taken for a token.
 const LABELLED_TOKEN = /(token[ \t]*:[ \t]*["']?)(?=[A-Za-z_.~+/=-]*\d)[\w.~+/=-]{6,}/gi;
 // "basic settings" is prose: a basic credential is base64, which has digits, capitals or "=".
@@ -49,14 +66,16 @@ export function createTextScrubber(replacement: string): (text: string, isCut: b
   return (text, isCut) => {
     let clean = text;
     if (clean.includes("://")) clean = hideUrlPasswords(clean, replacement, isCut);
+    if (clean.includes("=") && ANY_PARAMETER.test(clean)) clean = clean.replace(PARAMETER, keepFirst);
     if (ANY_NAME.test(clean)) {
-      if (clean.includes("=")) clean = clean.replace(ASSIGNMENT, keepFirst);
-      if (clean.includes(":")) {
-        clean = hideJsonMembers(clean, replacement);
+      const hasAssignment = clean.includes("=");
+      const hasColon = clean.includes(":");
+      if (hasAssignment || hasColon) clean = hideMembers(clean, replacement);
+      if (hasAssignment) clean = clean.replace(COOKIES, keepFirst).replace(ASSIGNMENT, keepFirst);
+      if (hasColon) {
         clean = clean.replace(HEADER, keepFirst).replace(LABELLED, keepFirst).replace(LABELLED_TOKEN, keepFirst);
       }
     }
-    if (clean.includes("=") && ANY_PARAMETER.test(clean)) clean = clean.replace(PARAMETER, keepFirst);
     if (clean.includes("PRIVATE KEY")) {
       clean = clean.replace(PRIVATE_KEY, (_, begin: string, end: string) => begin + replacement + end);
     }
@@ -67,8 +86,8 @@ export function createTextScrubber(replacement: string): (text: string, isCut: b
   };
 }
 
-/** `://user:`, but not `://host:8080/` where the scheme is one of the web's. */
-const BEFORE_PASSWORD = /(?<!https?|wss?):\/\/[^/?#:@[\]]*:|:\/\/[^/?#:@[\]]*:(?!\d{1,5}(?:[/?#,;)]|$))/i;
+/** `://user:`, but not `://host:8080/` where the scheme is one of the web's; of mail, the user may have an "@". */
+const BEFORE_PASSWORD = /(?<!https?|wss?):\/\/[^/?#:@[\]]*:|:\/\/[^/?#:[\]]*:(?!\d{1,5}(?:[/?#,;)]|$))/i;
 /** A password with a quote in it, in a URL that nothing else in the text is close to. */
 const QUOTE_IN_PASSWORD = /(:\/\/[^\s/?#:@"]*:)[^\s/?#@"]*"[^\s/?#@,:{}[\]]*@/g;
 
@@ -92,26 +111,42 @@ function hideUrlPasswords(text: string, replacement: string, isCut: boolean): st
   return clean.replace(QUOTE_IN_PASSWORD, (_, before: string) => `${before}${replacement}@`);
 }
 
-/** `"name":` in JSON, `\"name\":` in JSON that is text in JSON, and so on inwards; `'name':` as other languages print it. */
-const MEMBER = new RegExp(String.raw`(?:${NAMES})(\\*)(["'])\s*:\s*`, "gi");
-const LITERAL = /[^\s,}\]"'\\]+/y;
+/**
+ * `"name":` in JSON, `\"name\":` in JSON that is text in JSON, and so on inwards; `'name':` and `'name' =>` as other
+ * languages print it; and a bare name before a list or an object.
+ */
+const MEMBER = new RegExp(
+  [
+    String.raw`(?:${NAMES})(\\*)(["'])\s*(?::|=>)\s*`,
+    String.raw`(?:${NAMES})\s*:?=>?\s*(?=[[{])`,
+    // "Unexpected token: {" is prose.
+    String.raw`(?:${LABELS}|authorization|cookies?)\s*:\s*(?=[[{])`,
+  ].join("|"),
+  "gi",
+);
+const LITERAL = new RegExp(String.raw`(?:${SCHEME})?[^\s,}\]"'\\]+`, "iy");
 
-function hideJsonMembers(text: string, replacement: string): string {
+const WORD_REST = /[^\s&;,)}\]"'\\]+/y;
+
+function hideMembers(text: string, replacement: string): string {
   let out = "";
   let done = 0;
   MEMBER.lastIndex = 0;
   for (let match = MEMBER.exec(text); match !== null; match = MEMBER.exec(text)) {
     const start = MEMBER.lastIndex;
-    const end = endOfValue(text, start, (match[1] as string).length);
-    if (end === start || text.slice(start, end) === "null") continue;
-    const quote = (match[1] as string) + (match[2] as string);
+    const slashes = match[1] ?? "";
+    const end = endOfValue(text, start, slashes.length);
+    // By an earlier step. What is only the start of a list does not tell.
+    const isHidden = /[\]}]$/.test(replacement) && text.startsWith(replacement, start);
+    if (end === start || isHidden || text.slice(start, end) === "null") continue;
+    const quote = slashes + (match[2] ?? "");
     out += text.slice(done, start) + quote + replacement + quote;
     done = MEMBER.lastIndex = end;
   }
   return out + text.slice(done);
 }
 
-/** Where the JSON value that starts at `start` ends; the end of the text where it was cut. */
+/** Where the value that starts at `start` ends; the end of the text where it was cut. */
 function endOfValue(text: string, start: number, slashes: number): number {
   let at = start;
   while (text[at] === "\\") at++;
@@ -119,11 +154,21 @@ function endOfValue(text: string, start: number, slashes: number): number {
   if (first === '"' || first === "'") return endOfString(text, at + 1, first, slashes);
   if (first === "[" || first === "{") {
     let depth = 0;
-    for (; at < text.length; at++) {
+    for (let run = 0; at < text.length; at++) {
       const character = text[at];
-      if (character === '"') at = endOfString(text, at + 1, character, slashes) - 1;
+      if (character === "\\") {
+        run++;
+        continue;
+      }
+      // As many backslashes as its quotes have that string has around it.
+      if (character === '"' || character === "'") at = endOfString(text, at + 1, character, run) - 1;
       else if (character === "[" || character === "{") depth++;
-      else if ((character === "]" || character === "}") && --depth === 0) return at + 1;
+      else if ((character === "]" || character === "}") && --depth === 0) {
+        // A password may begin with what looks like a list.
+        WORD_REST.lastIndex = at + 1;
+        return WORD_REST.test(text) ? WORD_REST.lastIndex : at + 1;
+      }
+      run = 0;
     }
     return text.length;
   }

@@ -32,6 +32,7 @@ const KINDS = [
   // Slack.
   String.raw`xox[abeoprs]-[\w-]{10}`,
   String.raw`xapp-[0-9]-[\w-]{10}`,
+  String.raw`hooks\.slack\.com/services/\w{1,20}/\w{1,20}/\w{8}`,
   // Amazon, Google, DigitalOcean, Shopify, Databricks, Vault, SendGrid.
   "(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])",
   String.raw`AIza[\w-]{35}`,
@@ -58,7 +59,7 @@ const CUT_WEB_TOKEN = new RegExp(String.raw`${WORD_START}eyJ[\w-]{8,}(?:\.[\w-]*
 
 /** One of these is in every text that has a credential of the kinds above. */
 const SIGN =
-  /[sr]k[-_]|whsec_|gh[opusr]_|github_|gl[a-z]{2,5}-|npm_|pypi-|rubyg|dckr_|xox[a-s]-|xapp-|A[KS]IA|AIza|GOCS|ya29|_v1_|shp[a-z]{2}_|dapi|hv[brs]\.|SG\.|hf_|xai-|pplx-|r8_|nvapi|eyJ/;
+  /[sr]k[-_]|whsec_|gh[opusr]_|github_|gl[a-z]{2,5}-|npm_|pypi-|rubyg|dckr_|xox[a-s]-|xapp-|hooks\.sl|A[KS]IA|AIza|GOCS|ya29|_v1_|shp[a-z]{2}_|dapi|hv[brs]\.|SG\.|hf_|xai-|pplx-|r8_|nvapi|eyJ/;
 
 const WORD_CHARACTERS = new Uint8Array(128);
 for (const character of "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") {

@@ -1,6 +1,7 @@
 import { types } from "node:util";
 import type { Limits } from "../config.ts";
 import { isError, writeError } from "./error.ts";
+import { DistinctNames, keyOf, leftOut, type Key } from "./key.ts";
 import { isShortAndPlain } from "./plain-text.ts";
 import { toJson } from "./json.ts";
 import { describeReason } from "./reason.ts";
@@ -8,23 +9,6 @@ import type { Redactor } from "./redact.ts";
 import { headerSecrets, isSecretEntry } from "./header-lists.ts";
 import { hasLongWord, hasTokenSign } from "./tokens.ts";
 import { binary, grouped, isPairs, tagOf } from "./built-in.ts";
-
-/** What is known of a field's name; learned once a name. */
-export interface Key {
-  /** As it is shown. */
-  readonly name: string;
-  /** `,"name":` */
-  readonly prefix: string;
-  /** `{"name":` */
-  readonly opening: string;
-  readonly secret: boolean;
-  /** It was cut or had a secret in it, so that two names may now look alike. */
-  readonly altered: boolean;
-  /** The line itself has a meaning for this name, or it was altered: a field of this name needs a closer look. */
-  readonly special: boolean;
-  /** An object with this name in it is no simple one: it is secret or altered, or the value that goes with a name. */
-  readonly suspect: boolean;
-}
 
 const NOTHING: object = Object.freeze({});
 
@@ -219,7 +203,8 @@ export class ValueWriter {
 
   /** The mark for what could not be read. */
   unreadable(reason: unknown): string {
-    return this.text(`[unreadable: ${describeReason(reason)}]`);
+    // Without the bracket, which the value of an assignment would take for its own.
+    return `"[unreadable: ${this.text(describeReason(reason)).slice(1, -1)}]"`;
   }
 
   #write(value: unknown, walk: Walk): string | undefined {
@@ -382,54 +367,13 @@ export class ValueWriter {
   #learn(name: string): Key {
     const shown =
       name.length > LONGEST_KEY || this.#scrubsAll || this.#needsCare(name) ? this.#clean(name, LONGEST_KEY) : name;
-    const altered = shown !== name;
-    const secret = this.#redactor.isSecret(shown);
-    const key: Key = {
-      name: shown,
-      prefix: `,${toJson(shown)}:`,
-      opening: `{${toJson(shown)}:`,
-      secret,
-      altered,
-      special: altered || this.#special.has(name),
-      suspect: altered || secret || name === "value",
-    };
+    const key = keyOf(name, shown, this.#redactor.isSecret(shown), this.#special.has(name));
     // Names that are made from data would fill the memory.
     if (name.length > LONGEST_KEY) return key;
     if (this.#keys.size >= REMEMBERED_KEYS) this.#keys.clear();
     this.#keys.set(name, key);
     return key;
   }
-}
-
-/** Numbers names that look alike after they were altered, so that each is once in its object. */
-export class DistinctNames {
-  readonly #isTaken: (name: string) => boolean;
-  readonly #counts = new Map<string, number>();
-
-  constructor(isTaken: (name: string) => boolean) {
-    this.#isTaken = isTaken;
-  }
-
-  name({ name }: Key): string {
-    let count = this.#counts.get(name) ?? 0;
-    let shown: string;
-    do {
-      count++;
-      shown = count === 1 ? name : `${name}#${count}`;
-    } while (this.#isTaken(shown));
-    this.#counts.set(name, count);
-    return shown;
-  }
-
-  prefix(key: Key): string {
-    return `,${toJson(this.name(key))}:`;
-  }
-}
-
-function leftOut(count: number, isTaken: (name: string) => boolean): string {
-  let name = "[left out]";
-  while (isTaken(name)) name = `[${name}]`;
-  return `,"${name}":${count}`;
 }
 
 const mapSize = Object.getOwnPropertyDescriptor(Map.prototype, "size")?.get as () => number;

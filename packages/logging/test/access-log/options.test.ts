@@ -165,3 +165,35 @@ test("a level that throws leaves the usual one", async () => {
   await ask(running, "/nowhere");
   expect((await running.log.requests(1))[0]).toMatchObject({ status_code: 404, level: "warn" });
 });
+
+test("an async function is refused where an answer is needed at once", () => {
+  const { logger } = lineStream();
+  for (const option of ["level", "skip", "fields", "generateRequestId"]) {
+    const options = { [option]: async () => Promise.resolve() } as AccessLogOptions;
+    expect(() => accessLog(logger, options)).toThrow(new RegExp(`${option} must be a function that answers at once`));
+  }
+});
+
+test("a promise from a function is no answer: it is warned of once, and its rejection ends nothing", async () => {
+  const rejections: unknown[] = [];
+  const onRejection = (reason: unknown): void => void rejections.push(reason);
+  process.on("unhandledRejection", onRejection);
+  try {
+    const later = (): never => Promise.reject(new Error("later")) as never;
+    await using running = await start(plain, { skip: later, fields: later, level: later, generateRequestId: later });
+    for (let i = 0; i < 2; i++) await ask(running, "/nowhere");
+    const lines = await running.log.requests(2);
+    expect(lines[1]).toMatchObject({
+      status_code: 404,
+      level: "warn",
+      request_id: expect.stringMatching(/^[\w-]{36}$/),
+    });
+    expect(Object.keys(lines[1] as object)).not.toContain("fields");
+    const warnings = running.log.lines.filter((line) => String(line["message"]).includes("gave a promise"));
+    expect(warnings).toHaveLength(4);
+    await new Promise(setImmediate);
+    expect(rejections).toEqual([]);
+  } finally {
+    process.off("unhandledRejection", onRejection);
+  }
+});
