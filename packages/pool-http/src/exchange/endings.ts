@@ -1,6 +1,7 @@
 /** Why a request as a whole is over, where that is not its server's doing. */
 import type { HttpPhase } from "../errors.ts";
 import type { Failure } from "../failure.ts";
+import { BytesGoneError } from "./request-body.ts";
 
 /** Where a request is at that moment. */
 export interface Standing {
@@ -18,8 +19,10 @@ export function aborted({ phase, sent }: Standing, by: string, reason: unknown):
   return { reason: "abort", phase, code: "ABORT_ERR", detail: by, cause: reason, sent };
 }
 
+/** There is none to send: the function that makes it threw, or its bytes are gone. */
 export function bodyNotMade(standing: Standing, error: unknown): Failure {
-  return ofRequest(standing, "the function that makes the body failed (see cause)", error);
+  const gone = error instanceof BytesGoneError;
+  return ofRequest(standing, gone ? error.message : "the function that makes the body failed (see cause)", error);
 }
 
 /** A function that the pool was given threw, such as a clock; or ours did. */
