@@ -169,6 +169,34 @@ test("preconnect keeps to the limits and closes nothing for itself", async () =>
   expect((await pool.get(three.url)).status).toBe(200);
 });
 
+test.each([0, 1])(
+  "preconnect dials once for each that is missing, though maxIdleConns: %i keeps fewer",
+  async (idle) => {
+    await using server = await okServer();
+    let lookups = 0;
+    // No two are connected in one turn.
+    const lookup: NonNullable<HttpPoolOptions["lookup"]> = (_host, _options, done) =>
+      void turns(10 * ++lookups).then(() => done(null, [{ address: "127.0.0.1", family: 4 }]));
+    await using pool = new HttpPool({ lookup, maxIdleConns: idle });
+    // The surplus goes at the end of its turn, so the last one is seen.
+    expect(await pool.preconnect(`http://api.example.test:${server.port}`, 3)).toBe(idle + 1);
+    await poolClosedTo(pool, idle);
+    expect(pool.getStats()).toMatchObject({ connect_count: 3, idle_connections: idle });
+  },
+);
+
+test("preconnect dials no server for ever that hangs up on everybody", async () => {
+  await using server = await faultServer(
+    () => {},
+    (socket) => socket.end(),
+  );
+  await using pool = new HttpPool();
+  await pool.preconnect(server.url, 3).catch(() => {});
+  await poolClosedTo(pool, 0);
+  await turns(20);
+  expect(pool.getStats().connect_count).toBe(3);
+});
+
 test("preconnect waits for dials that are under way, and shares them with requests", async () => {
   await using server = await okServer();
   await using pool = new HttpPool({ maxConnsPerHost: 1 });

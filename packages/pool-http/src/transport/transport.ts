@@ -146,11 +146,15 @@ export class Transport {
     else if (connection.draining) this.#retire(connection, this.#whyOver(connection));
   }
 
-  /** Opens up to `count` connections in all that nobody asked for yet, as far as the limits allow without closing any. */
-  dialAhead(origin: string, count: number): void {
+  /**
+   * Opens up to `count` connections in all that nobody asked for yet, with at most so many dials, as far as the limits
+   * allow without closing any. Returns how many dials it has started.
+   */
+  dialAhead(origin: string, count: number, dials: number): number {
     const host = this.#hostOf(origin);
-    this.#dialling.ahead(host, count);
+    const started = this.#dialling.ahead(host, count, dials);
     this.#dropIfEmpty(host);
+    return started;
   }
 
   /**
