@@ -77,12 +77,7 @@ export class Retries {
   }
 
   /** `undefined` where there is none left, no time for it, or no budget. */
-  #retry(
-    request: PreparedRequest,
-    cause: RetryCause,
-    remainingMs: number,
-    retryAfterMs?: number | undefined,
-  ): Retry | undefined {
+  #retry(request: PreparedRequest, cause: RetryCause, remainingMs: number, retryAfterMs?: number): Retry | undefined {
     if (this.#retries >= request.maxRetries) return this.#journal.notRetried("max_retries");
     const { retryBaseMs: baseMs, retryCapMs: capMs, random, clock } = this.#options;
     const delayMs = retryDelayMs(this.#retries, { baseMs, capMs, random, retryAfterMs });

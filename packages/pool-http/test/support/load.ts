@@ -1,4 +1,5 @@
 /** Load on two servers at once, random or steady, and what must hold of it over HTTP/1.1 and HTTP/2 alike. */
+import type { Socket } from "node:net";
 import fc from "fast-check";
 import { expect } from "vitest";
 import type { HttpPool, HttpTlsOptions } from "../../src/index.ts";
@@ -6,28 +7,37 @@ import { faultServer, reply, turns, type FaultServer, type TestServer } from "./
 
 /** An HTTP/1.1 server that reads from the path how it is to behave and which request it is: "/slow/3". */
 export function unreliableServer(): Promise<FaultServer> {
-  return faultServer((socket, { line }) => {
-    switch (/\/([a-z-]+)/.exec(line)?.[1]) {
-      case "slow":
-        return void setTimeout(() => socket.write(reply(200)), 3);
-      case "reset":
-        return void socket.resetAndDestroy();
-      case "busy":
-        return void socket.write(reply(503));
-      case "late-reset":
-        return void socket.write(reply(200), () => setImmediate(() => socket.resetAndDestroy()));
-      case "close":
-        return void socket.end(reply(200, "ok", { connection: "close" }));
-      case "silent":
-        return;
-      case "half":
-        return void socket.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf");
-      case "large":
-        return void socket.write(reply(200, "x".repeat(200_000)));
-      default:
-        socket.write(reply(200));
-    }
-  });
+  return faultServer((socket, { line }) => behave(socket, /\/([a-z-]+)/.exec(line)?.[1]));
+}
+
+function behave(socket: Socket, behaviour: string | undefined): void {
+  switch (behaviour) {
+    case "slow":
+      setTimeout(() => socket.write(reply(200)), 3);
+      break;
+    case "reset":
+      socket.resetAndDestroy();
+      break;
+    case "busy":
+      socket.write(reply(503));
+      break;
+    case "late-reset":
+      socket.write(reply(200), () => setImmediate(() => socket.resetAndDestroy()));
+      break;
+    case "close":
+      socket.end(reply(200, "ok", { connection: "close" }));
+      break;
+    case "silent":
+      break;
+    case "half":
+      socket.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf");
+      break;
+    case "large":
+      socket.write(reply(200, "x".repeat(200_000)));
+      break;
+    default:
+      socket.write(reply(200));
+  }
 }
 
 /** A random request for servers that have such paths. */
