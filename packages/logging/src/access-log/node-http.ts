@@ -30,7 +30,7 @@ export function wrapListener<Request extends NodeRequest, Response extends NodeR
       throw error;
     };
     try {
-      const result = runInRequest(exchange.ids, () => listener(request, response));
+      const result = runInRequest(exchange.ids, listener, request, response);
       // In the place of the listener's promise, so that a rejection is still somebody's to handle, and only once.
       return isThenable(result) ? result.then(undefined, failed) : result;
     } catch (error) {

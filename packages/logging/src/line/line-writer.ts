@@ -1,5 +1,5 @@
 import type { Limits } from "../config.ts";
-import { type Bindings, withBindings } from "./bindings.ts";
+import { Bindings, withBindings } from "./bindings.ts";
 import { isError } from "./error.ts";
 import { toJson } from "./json.ts";
 import { DistinctNames } from "./key.ts";
@@ -24,6 +24,8 @@ export const SAMPLE_RATE = "log.sample_rate";
 const RESERVED: ReadonlySet<string> = new Set(["level", "time", "caller", "message", LEFT_OUT, SAMPLE_RATE]);
 /** Names that need a closer look: the reserved ones, and pino's two names for the error of a line. */
 const SPECIAL: ReadonlySet<string> = new Set([...RESERVED, "error", "err"]);
+/** What has more than these is serialised once in a while. */
+const QUICK_BINDINGS = 16;
 /** A getter or toJSON that logs while it is being logged goes round in circles. */
 const DEEPEST_NESTING = 4;
 
@@ -82,6 +84,8 @@ export class LineWriter {
 
   /** The bindings of a child: its parent's, and these. */
   extend(bindings: Bindings, fields: unknown, serializers: Serializers = NO_SERIALIZERS): Bindings {
+    const quick = this.#quickBindings(bindings, fields, serializers);
+    if (quick !== undefined) return quick;
     const added = new Map<string, string>();
     this.#nesting++;
     try {
@@ -169,6 +173,34 @@ export class LineWriter {
       }
     }
     return out;
+  }
+
+  /** `undefined` for all but a few plain values under plain names, none of which is there already. */
+  #quickBindings(bindings: Bindings, fields: unknown, serializers: Serializers): Bindings | undefined {
+    // A getter that makes children while it is being read would be read twice at each level.
+    if (this.#nesting > 0 || !isPlain(fields)) return undefined;
+    this.#nesting++;
+    try {
+      const added = Object.keys(fields);
+      if (added.length > Math.min(QUICK_BINDINGS, this.#limits.maxItems)) return undefined;
+      const names = [...bindings.names];
+      const values = [...bindings.values];
+      let { text } = bindings;
+      for (const name of added) {
+        const key = this.#values.key(name);
+        if (key.special || key.secret || serializers[name] !== undefined || names.includes(name)) return undefined;
+        const json = this.#values.plain(fields[name]);
+        if (json === undefined) return undefined;
+        names.push(name);
+        values.push(json);
+        text += key.prefix + json;
+      }
+      return added.length === 0 ? bindings : new Bindings(names, values, text);
+    } catch {
+      return undefined;
+    } finally {
+      this.#nesting--;
+    }
   }
 
   #careful(
