@@ -1,8 +1,9 @@
 import type { Limits } from "../config.ts";
 import { Bindings, withBindings } from "./bindings.ts";
 import { isError } from "./error.ts";
+import { FilledForm, Form } from "./form.ts";
 import { toJson } from "./json.ts";
-import { DistinctNames } from "./key.ts";
+import { DistinctNames, type Key } from "./key.ts";
 import type { Redactor } from "./redact.ts";
 import { isPairs } from "./built-in.ts";
 import { ValueWriter, Walk } from "./value.ts";
@@ -54,7 +55,7 @@ export class LineWriter {
   /**
    * @param head `{"level":"…","time":…`
    * @param error `undefined` where there is none
-   * @param fixed fields that keep their names against `fields`
+   * @param fixed fields that keep their names against `fields`; may be a form that was filled
    * @returns one JSON document and its newline; never throws
    */
   write(
@@ -96,6 +97,10 @@ export class LineWriter {
     return added.size === 0 ? bindings : withBindings(bindings, added);
   }
 
+  form(names: readonly string[]): Form {
+    return new Form(names, (name) => this.#values.key(name));
+  }
+
   /** A value as it goes into the text of a message: as JSON, with its secrets hidden. Never throws. */
   inline(value: unknown): string {
     return this.#values.inline(value, this.#limits.maxStringLength);
@@ -117,7 +122,10 @@ export class LineWriter {
         line += `,"error":${this.#error(error)}`;
       }
       if (fixed !== undefined) {
-        const text = this.#quickFields(fixed, bindings, undefined, NO_SERIALIZERS);
+        const text =
+          fixed instanceof FilledForm
+            ? this.#quickForm(fixed, bindings)
+            : this.#quickFields(fixed, bindings, undefined, NO_SERIALIZERS);
         if (text === undefined) return undefined;
         line += text;
       }
@@ -148,7 +156,9 @@ export class LineWriter {
     for (const name of names) {
       const key = this.#values.key(name);
       if (key.special || (carried.length !== 0 && carried.includes(name))) return undefined;
-      if (fixed !== undefined && Object.hasOwn(fixed, name)) return undefined;
+      if (fixed !== undefined && (fixed instanceof FilledForm ? fixed.has(name) : Object.hasOwn(fixed, name))) {
+        return undefined;
+      }
       let value = fields[name];
       const serializer = serializers[name];
       if (serializer !== undefined) value = serializer(value);
@@ -175,6 +185,25 @@ export class LineWriter {
     return out;
   }
 
+  #quickForm({ form, values }: FilledForm, bindings: Bindings): string | undefined {
+    const { keys } = form;
+    for (const name of bindings.names) if (form.placeOf(name) !== undefined) return undefined;
+    if (!form.isPlain || keys.length > this.#limits.maxItems) return undefined;
+    let out = "";
+    for (let i = 0; i < keys.length; i++) {
+      const value = values[i];
+      if (value === undefined) continue;
+      const key = keys[i] as Key;
+      let text: string | undefined;
+      if (key.secret) text = this.#values.redacted;
+      else if (typeof value === "object" && value !== null) text = this.#values.simple(value);
+      else text = this.#values.plain(value);
+      if (text === undefined) return undefined;
+      out += key.prefix + text;
+    }
+    return out;
+  }
+
   /** `undefined` for all but a few plain values under plain names, none of which is there already. */
   #quickBindings(bindings: Bindings, fields: unknown, serializers: Serializers): Bindings | undefined {
     // A getter that makes children while it is being read would be read twice at each level.
@@ -183,8 +212,8 @@ export class LineWriter {
     try {
       const added = Object.keys(fields);
       if (added.length > Math.min(QUICK_BINDINGS, this.#limits.maxItems)) return undefined;
-      const names = [...bindings.names];
-      const values = [...bindings.values];
+      const names = bindings.names.slice();
+      const values = bindings.values.slice();
       let { text } = bindings;
       for (const name of added) {
         const key = this.#values.key(name);
@@ -221,7 +250,7 @@ export class LineWriter {
     if (error !== undefined) this.#take(laid, taken, "error", this.#error(error));
     if (fixed !== undefined) {
       const own = new Map<string, string>();
-      this.#lay(own, fixed, new Set(), NO_SERIALIZERS);
+      this.#lay(own, fixed instanceof FilledForm ? fixed.toObject() : fixed, new Set(), NO_SERIALIZERS);
       for (const [name, text] of own) this.#take(laid, taken, name, text);
     }
     this.#lay(laid, fields, taken, serializers);
