@@ -33,20 +33,29 @@ export class Form {
 }
 
 export class FilledForm {
-  readonly form: Form;
+  readonly #form: Form;
   readonly values: readonly unknown[];
 
   constructor(form: Form, values: readonly unknown[]) {
-    this.form = form;
+    this.#form = form;
     this.values = values;
   }
 
+  /** Asks nothing of a proxy, as `instanceof` would. */
+  static is(value: object): value is FilledForm {
+    return #form in value;
+  }
+
+  get form(): Form {
+    return this.#form;
+  }
+
   has(name: string): boolean {
-    const place = this.form.placeOf(name);
+    const place = this.#form.placeOf(name);
     return place !== undefined && this.values[place] !== undefined;
   }
 
   toObject(): object {
-    return this.form.fieldsOf(this.values);
+    return this.#form.fieldsOf(this.values);
   }
 }

@@ -122,10 +122,9 @@ export class LineWriter {
         line += `,"error":${this.#error(error)}`;
       }
       if (fixed !== undefined) {
-        const text =
-          fixed instanceof FilledForm
-            ? this.#quickForm(fixed, bindings)
-            : this.#quickFields(fixed, bindings, undefined, NO_SERIALIZERS);
+        const text = FilledForm.is(fixed)
+          ? this.#quickForm(fixed, bindings)
+          : this.#quickFields(fixed, bindings, undefined, NO_SERIALIZERS);
         if (text === undefined) return undefined;
         line += text;
       }
@@ -156,7 +155,7 @@ export class LineWriter {
     for (const name of names) {
       const key = this.#values.key(name);
       if (key.special || (carried.length !== 0 && carried.includes(name))) return undefined;
-      if (fixed !== undefined && (fixed instanceof FilledForm ? fixed.has(name) : Object.hasOwn(fixed, name))) {
+      if (fixed !== undefined && (FilledForm.is(fixed) ? fixed.has(name) : Object.hasOwn(fixed, name))) {
         return undefined;
       }
       let value = fields[name];
@@ -250,7 +249,7 @@ export class LineWriter {
     if (error !== undefined) this.#take(laid, taken, "error", this.#error(error));
     if (fixed !== undefined) {
       const own = new Map<string, string>();
-      this.#lay(own, fixed instanceof FilledForm ? fixed.toObject() : fixed, new Set(), NO_SERIALIZERS);
+      this.#lay(own, FilledForm.is(fixed) ? fixed.toObject() : fixed, new Set(), NO_SERIALIZERS);
       for (const [name, text] of own) this.#take(laid, taken, name, text);
     }
     this.#lay(laid, fields, taken, serializers);
