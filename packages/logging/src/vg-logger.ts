@@ -205,9 +205,10 @@ export class VgLogger implements Logger {
 
   /** What the other entries of this package see; see internals.ts. */
   internals(): LoggerInternals {
-    const { core, redactor } = this.#shared;
+    const { core, lines, redactor } = this.#shared;
     return {
       redactor,
+      form: (names) => lines.form(names),
       event: (level, message, error, fixed, fields) => {
         if (this.#isEnabled(level)) core.write(this.pino, level, undefined, message, error, fixed, fields);
       },

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { currentContext } from "../context/ambient.ts";
 import { internalsOf, type LoggerInternals } from "../internals.ts";
 import { LEVEL_NUMBERS } from "../levels.ts";
+import type { Form } from "../line/form.ts";
 import type { Logger } from "../logger.ts";
 import type { Exchange } from "./exchange.ts";
 import { type AccessLogSettings, isLevel, levelByStatus } from "./options.ts";
@@ -12,6 +13,11 @@ import { cut, QueryScrubber, scrubbedCut } from "./target.ts";
 export type Headers = Readonly<Record<string, string | string[] | undefined>>;
 
 const MESSAGE = "http_request";
+/** What a line says, in its order; `#values` gives the values. */
+const FIELDS = (
+  "method path status_code latency_ms route query ttfb_ms request_bytes response_bytes aborted upgrade client_address " +
+  "user_agent http_version request_headers response_headers"
+).split(" ");
 const LONGEST_USER_AGENT = 256;
 const LONGEST_HEADER = 1024;
 /** Of a query; what is shown is shorter. */
@@ -22,6 +28,7 @@ export class AccessLines {
   readonly settings: AccessLogSettings;
   readonly logger: Logger;
   readonly #internals: LoggerInternals | undefined;
+  readonly #form: Form | undefined;
   readonly #queries: QueryScrubber | undefined;
   readonly #complained = new Set<string>();
   requests = 0;
@@ -33,6 +40,7 @@ export class AccessLines {
     this.logger = logger;
     this.settings = settings;
     this.#internals = internalsOf(logger);
+    this.#form = this.#internals?.form(FIELDS);
     const redactor = this.#internals?.redactor;
     this.#queries = redactor === undefined ? undefined : new QueryScrubber(redactor);
   }
@@ -57,16 +65,19 @@ export class AccessLines {
     if (word === "silent" || !this.logger.isLevelEnabled(word)) return;
     const extra = settings.fields === undefined ? undefined : this.ask("fields", settings.fields, exchange);
     const more = typeof extra === "object" && extra !== null ? extra : undefined;
-    const said = this.#fields(exchange);
-    const internals = this.#internals;
-    if (internals !== undefined) {
+    const values = this.#values(exchange);
+    if (this.#internals !== undefined && this.#form !== undefined) {
       // The ids come from the context, as in every other line of the request.
-      const write = (): void => internals.event(LEVEL_NUMBERS[word], MESSAGE, exchange.error, said, more);
-      if (currentContext()?.["request_id"] === exchange.ids.request_id) write();
-      else runInRequest(exchange.ids, write);
+      const { event } = this.#internals;
+      const said = this.#form.fill(values);
+      const number = LEVEL_NUMBERS[word];
+      const isInside = currentContext()?.["request_id"] === exchange.requestId;
+      if (isInside) event(number, MESSAGE, exchange.error, said, more);
+      else runInRequest(exchange.ids, event, number, MESSAGE, exchange.error, said, more);
       return;
     }
-    Object.assign(said, exchange.ids);
+    const named = FIELDS.map((name, i) => [name, values[i]] as const).filter(([, value]) => value !== undefined);
+    const said = { ...Object.fromEntries(named), ...exchange.ids };
     if (exchange.error === undefined) {
       this.logger[word](MESSAGE, { ...more, ...said });
     } else {
@@ -96,35 +107,29 @@ export class AccessLines {
     else this.logger.warn(message, error);
   }
 
-  #fields(exchange: Exchange): Record<string, unknown> {
+  #values(exchange: Exchange): readonly unknown[] {
     const { settings } = this;
     const { headers } = exchange;
-    const said: Record<string, unknown> = {
-      method: exchange.method,
-      path: this.#cut(exchange.path, settings.maxPathLength),
-      status_code: exchange.statusCode,
-      latency_ms: exchange.latencyMs,
-    };
-    const { route } = exchange;
-    if (route !== undefined) said["route"] = route;
-    const query = this.#query(exchange.query);
-    if (query !== undefined) said["query"] = query;
-    if (exchange.ttfbMs !== undefined) said["ttfb_ms"] = exchange.ttfbMs;
-    if (exchange.requestBytes !== undefined) said["request_bytes"] = exchange.requestBytes;
-    if (exchange.responseBytes !== undefined) said["response_bytes"] = exchange.responseBytes;
-    if (exchange.aborted) said["aborted"] = true;
-    if (exchange.upgrade !== undefined) said["upgrade"] = exchange.upgrade;
-    if (exchange.clientAddress !== undefined) said["client_address"] = exchange.clientAddress;
     const agent = settings.userAgent ? headers["user-agent"] : undefined;
-    if (typeof agent === "string") said["user_agent"] = this.#cut(agent, LONGEST_USER_AGENT);
-    if (exchange.httpVersion !== undefined) said["http_version"] = exchange.httpVersion;
-    if (settings.requestHeaders.length > 0) {
-      said["request_headers"] = this.#pick(settings.requestHeaders, (name) => headers[name]);
-    }
-    if (settings.responseHeaders.length > 0) {
-      said["response_headers"] = this.#pick(settings.responseHeaders, (name) => exchange.responseHeader(name));
-    }
-    return said;
+    const { requestHeaders, responseHeaders } = settings;
+    return [
+      exchange.method,
+      this.#cut(exchange.path, settings.maxPathLength),
+      exchange.statusCode,
+      exchange.latencyMs,
+      exchange.route,
+      this.#query(exchange.query),
+      exchange.ttfbMs,
+      exchange.requestBytes,
+      exchange.responseBytes,
+      exchange.aborted ? true : undefined,
+      exchange.upgrade,
+      exchange.clientAddress,
+      typeof agent === "string" ? this.#cut(agent, LONGEST_USER_AGENT) : undefined,
+      exchange.httpVersion,
+      requestHeaders.length === 0 ? undefined : this.#pick(requestHeaders, (name) => headers[name]),
+      responseHeaders.length === 0 ? undefined : this.#pick(responseHeaders, (name) => exchange.responseHeader(name)),
+    ];
   }
 
   #query(query: string | undefined): string | undefined {

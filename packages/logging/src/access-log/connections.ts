@@ -5,10 +5,17 @@ interface OfConnection {
   connectionLost(): void;
 }
 
-const OPEN: unique symbol = Symbol.for("@vg/logging.access-log.open");
+const OPEN: unique symbol = Symbol.for("@vg/logging.access-log.open.1");
+
+/** Mostly there is one exchange at a time, for which a set would be more than it takes. */
+interface Open {
+  first: OfConnection | undefined;
+  /** What came while there was a first one, in its order. */
+  others: Set<OfConnection> | undefined;
+}
 
 interface Connection extends EventEmitter {
-  [OPEN]?: Set<OfConnection>;
+  [OPEN]?: Open;
 }
 
 /**
@@ -17,13 +24,13 @@ interface Connection extends EventEmitter {
  *
  * When the process ends, what is under way is logged as well: it is what one wants to know of a crash.
  */
-const connections = new Set<Set<OfConnection>>();
+const connections = new Set<Open>();
 let watchesExit = false;
 
 export function openOn(connection: Connection, exchange: OfConnection): void {
   let open = connection[OPEN];
   if (open === undefined) {
-    connection[OPEN] = open = new Set();
+    connection[OPEN] = open = { first: undefined, others: undefined };
     connections.add(open);
     connection.on("close", onConnectionClose);
     if (!watchesExit) {
@@ -32,20 +39,29 @@ export function openOn(connection: Connection, exchange: OfConnection): void {
       process.prependListener("exit", onExit);
     }
   }
-  open.add(exchange);
+  if (open.first === undefined && (open.others === undefined || open.others.size === 0)) open.first = exchange;
+  else (open.others ??= new Set()).add(exchange);
 }
 
 export function doneOn(connection: Connection, exchange: OfConnection): void {
-  connection[OPEN]?.delete(exchange);
+  const open = connection[OPEN];
+  if (open?.first === exchange) open.first = undefined;
+  else open?.others?.delete(exchange);
 }
 
 function onConnectionClose(this: Connection): void {
   const open = this[OPEN];
   if (open === undefined) return;
   connections.delete(open);
-  for (const exchange of open) exchange.connectionLost();
+  loseAll(open);
 }
 
 function onExit(): void {
-  for (const open of connections) for (const exchange of open) exchange.connectionLost();
+  for (const open of connections) loseAll(open);
+}
+
+/** Each takes itself out. */
+function loseAll({ first, others }: Open): void {
+  first?.connectionLost();
+  if (others !== undefined) for (const exchange of others) exchange.connectionLost();
 }

@@ -2,7 +2,7 @@ import type { EventEmitter } from "node:events";
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import type { AccessLines } from "./access-lines.ts";
-import { beginExchange, type NodeRequest, type NodeResponse } from "./node-exchange.ts";
+import { beginExchange, type NodeExchange, type NodeRequest, type NodeResponse } from "./node-exchange.ts";
 import { runInRequest } from "./request-context.ts";
 import { beginUpgrade } from "./upgrade-exchange.ts";
 
@@ -25,18 +25,19 @@ export function wrapListener<Request extends NodeRequest, Response extends NodeR
   return (request, response) => {
     const exchange = beginExchange(lines, request, response);
     if (exchange === undefined) return listener(request, response);
-    const failed = (error: unknown): never => {
-      exchange.error ??= error;
-      throw error;
-    };
     try {
-      const result = runInRequest(exchange.ids, () => listener(request, response));
+      const result = runInRequest(exchange.ids, listener, request, response);
       // In the place of the listener's promise, so that a rejection is still somebody's to handle, and only once.
-      return isThenable(result) ? result.then(undefined, failed) : result;
+      return isThenable(result) ? result.then(undefined, (error) => rethrow(exchange, error)) : result;
     } catch (error) {
-      return failed(error);
+      return rethrow(exchange, error);
     }
   };
+}
+
+function rethrow(exchange: NodeExchange, error: unknown): never {
+  exchange.error ??= error;
+  throw error;
 }
 
 /** These have a request and a response. To listen to one that has no other listener would change what the server does. */

@@ -1,4 +1,4 @@
-import { withContext } from "../context/ambient.ts";
+import { currentContext, runInContext, withContext } from "../context/ambient.ts";
 import { activeSpan } from "../context/open-telemetry.ts";
 import { fromTraceparent } from "../context/trace-context.ts";
 
@@ -10,14 +10,16 @@ export interface RequestIds {
   readonly trace_flags?: string;
 }
 
-/** The ids of a request by its own and its `traceparent`, if that is valid. */
+/** The frozen ids of a request by its own and its `traceparent`, if that is valid. */
 export function requestIds(requestId: string, traceparent: unknown): RequestIds {
   const trace = typeof traceparent === "string" ? fromTraceparent(traceparent) : null;
-  return trace === null ? { request_id: requestId } : { request_id: requestId, ...trace };
+  return Object.freeze(trace === null ? { request_id: requestId } : { request_id: requestId, ...trace });
 }
 
 /** Calls `work` as part of the request: the lines of all loggers that it leads to carry the ids. */
-export function runInRequest<T>(ids: RequestIds, work: () => T): T {
+export function runInRequest<A extends unknown[], T>(ids: RequestIds, work: (...args: A) => T, ...args: A): T {
   // A span that is active already is nearer to its lines than the header which it continues.
-  return withContext(activeSpan() === undefined ? ids : { request_id: ids.request_id }, work);
+  const added = activeSpan() === undefined ? ids : Object.freeze({ request_id: ids.request_id });
+  if (currentContext() === undefined) return runInContext(added, work, ...args);
+  return withContext(added, () => work(...args));
 }

@@ -6,14 +6,22 @@ export interface AmbientContext extends TraceContext {
   readonly [name: string]: unknown;
 }
 
+/** A context that was entered. What its first logger made of it is kept here, where a garbage collector has no work. */
+export interface Entered {
+  readonly fields: AmbientContext;
+  /** Of the `owner` only: another one, of another copy of this package, can't read it. */
+  memo: unknown;
+  owner: object | undefined;
+}
+
 interface Store {
   /** Until the first context there is nothing to ask the storage. */
   used: boolean;
-  readonly storage: AsyncLocalStorage<AmbientContext>;
+  readonly storage: AsyncLocalStorage<Entered>;
 }
 
-// Two copies of this package in one process share one context, so what is kept here is plain objects of fields only.
-const STORE = Symbol.for("@vg/logging.context");
+// Two copies of this package in one process share one context, so what is kept here is plain objects of this shape only.
+const STORE = Symbol.for("@vg/logging.context.1");
 const holder = globalThis as { [STORE]?: Store };
 const store: Store = (holder[STORE] ??= { used: false, storage: new AsyncLocalStorage() });
 
@@ -32,12 +40,26 @@ export function withContext<T>(fields: object | null | undefined, fn: () => T): 
   const outer = currentContext();
   const context = extend(outer, fields);
   if (context === undefined || context === outer) return fn();
+  return runInContext(context, fn);
+}
+
+/**
+ * As `withContext`, for a server that makes a context for each request: `context` is taken as it is, neither checked nor
+ * copied nor added to the one around it.
+ *
+ * @param args handed to `fn`, which so needs no closure
+ */
+export function runInContext<A extends unknown[], T>(context: AmbientContext, fn: (...args: A) => T, ...args: A): T {
   store.used = true;
-  return store.storage.run(context, fn);
+  return store.storage.run({ fields: context, memo: undefined, owner: undefined }, fn, ...args);
 }
 
 /** The fields of the context that this is called in, of all `withContext` around it; `undefined` outside of any. */
 export function currentContext(): AmbientContext | undefined {
+  return entered()?.fields;
+}
+
+export function entered(): Entered | undefined {
   return store.used ? store.storage.getStore() : undefined;
 }
 

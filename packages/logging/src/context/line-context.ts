@@ -1,7 +1,7 @@
 import { Bindings, NO_BINDINGS } from "../line/bindings.ts";
 import type { LineWriter } from "../line/line-writer.ts";
 import type { Ambient } from "../line-hooks.ts";
-import { type AmbientContext, currentContext } from "./ambient.ts";
+import { type Entered, entered } from "./ambient.ts";
 import { activeSpan, spanIds } from "./open-telemetry.ts";
 
 /** These tell of one span together: a trace_id from nearer by leaves those of another source out. */
@@ -14,48 +14,71 @@ const OF_A_TRACE: ReadonlySet<string> = new Set(["trace_id", "span_id", "trace_f
  * A context is serialised once by the logger's own writer, so that its redaction and limits hold.
  */
 export function createLineContext(lines: LineWriter, withOpenTelemetry: boolean): Ambient {
-  const contexts = new Layers<AmbientContext>(({ tracestate: _carriedOnly, ...shown }) =>
-    lines.extend(NO_BINDINGS, shown),
-  );
-  const spans = new Layers<object>(spanIds);
+  const contexts = new ContextLayers(lines);
+  const spans = new WeakMap<object, Layer>();
   return (own) => {
-    const context = currentContext();
-    const carried = context === undefined ? own : contexts.below(context, own);
+    const context = entered();
+    const carried = context === undefined ? own : contexts.of(context).under(own);
     const span = withOpenTelemetry ? activeSpan() : undefined;
-    return span === undefined ? carried : spans.below(span, carried);
+    if (span === undefined) return carried;
+    let layer = spans.get(span);
+    if (layer === undefined) spans.set(span, (layer = new Layer(spanIds(span))));
+    return layer.under(carried);
   };
 }
 
-/** A layer of fields, with what came of it under the first bindings that it was put, and under others. */
-interface Layer {
-  readonly bindings: Bindings;
-  own: Bindings;
-  joined: Bindings;
-  others: WeakMap<Bindings, Bindings> | undefined;
-}
+/**
+ * The text of each context for one logger and its children. Most contexts see the lines of one logger only, and few of
+ * those: what that made is kept on the context itself, as an entry of a WeakMap costs more than the line.
+ */
+class ContextLayers {
+  readonly #lines: LineWriter;
+  readonly #others = new WeakMap<Entered, Layer>();
 
-/** Remembers the text of each source of fields for as long as that lives. */
-class Layers<Source extends object> {
-  readonly #serialize: (source: Source) => Bindings;
-  readonly #known = new WeakMap<Source, Layer>();
-
-  constructor(serialize: (source: Source) => Bindings) {
-    this.#serialize = serialize;
+  constructor(lines: LineWriter) {
+    this.#lines = lines;
   }
 
-  /** `own`, and what the source adds before it. */
-  below(source: Source, own: Bindings): Bindings {
-    const layer = this.#known.get(source);
-    if (layer === undefined) {
-      const bindings = this.#serialize(source);
-      const joined = join(bindings, own);
-      this.#known.set(source, { bindings, own, joined, others: undefined });
-      return joined;
+  of(context: Entered): Layer {
+    if (context.owner === this) return context.memo as Layer;
+    if (context.owner === undefined) {
+      const layer = this.#serialize(context);
+      context.memo = layer;
+      context.owner = this;
+      return layer;
     }
-    if (layer.own === own) return layer.joined;
-    layer.others ??= new WeakMap();
-    let joined = layer.others.get(own);
-    if (joined === undefined) layer.others.set(own, (joined = join(layer.bindings, own)));
+    let layer = this.#others.get(context);
+    if (layer === undefined) this.#others.set(context, (layer = this.#serialize(context)));
+    return layer;
+  }
+
+  #serialize({ fields }: Entered): Layer {
+    if (fields.tracestate === undefined) return new Layer(this.#lines.extend(NO_BINDINGS, fields));
+    const { tracestate: _carriedOnly, ...shown } = fields;
+    return new Layer(this.#lines.extend(NO_BINDINGS, shown));
+  }
+}
+
+/** The fields of one source, and what came of putting them under those of a logger and of its children. */
+class Layer {
+  readonly #bindings: Bindings;
+  #own: Bindings | undefined;
+  #joined: Bindings = NO_BINDINGS;
+  #others: WeakMap<Bindings, Bindings> | undefined;
+
+  constructor(bindings: Bindings) {
+    this.#bindings = bindings;
+  }
+
+  under(own: Bindings): Bindings {
+    if (this.#own === own) return this.#joined;
+    if (this.#own === undefined) {
+      this.#own = own;
+      return (this.#joined = join(this.#bindings, own));
+    }
+    this.#others ??= new WeakMap();
+    let joined = this.#others.get(own);
+    if (joined === undefined) this.#others.set(own, (joined = join(this.#bindings, own)));
     return joined;
   }
 }
@@ -64,12 +87,12 @@ function join(below: Bindings, own: Bindings): Bindings {
   if (below.names.length === 0) return own;
   if (own.names.length === 0) return below;
   const hasTrace = own.names.includes("trace_id");
-  const names: string[] = [];
-  const values: string[] = [];
-  below.names.forEach((name, i) => {
-    if (own.names.includes(name) || (hasTrace && OF_A_TRACE.has(name))) return;
-    names.push(name);
-    values.push(below.values[i] as string);
-  });
-  return names.length === 0 ? own : new Bindings([...names, ...own.names], [...values, ...own.values]);
+  const kept = below.names.map((name) => !own.names.includes(name) && !(hasTrace && OF_A_TRACE.has(name)));
+  if (!kept.includes(false)) {
+    return new Bindings([...below.names, ...own.names], [...below.values, ...own.values], below.text + own.text);
+  }
+  const isKept = (_: string, index: number): boolean => kept[index] === true;
+  const names = below.names.filter(isKept);
+  if (names.length === 0) return own;
+  return new Bindings([...names, ...own.names], [...below.values.filter(isKept), ...own.values]);
 }

@@ -11,13 +11,18 @@ export class Bindings {
   /** All of them as the line has them: `,"name":value…` */
   readonly text: string;
 
-  constructor(names: readonly string[], values: readonly string[]) {
+  /** @param text if it is known already */
+  constructor(names: readonly string[], values: readonly string[], text: string = textOf(names, values)) {
     this.names = names;
     this.values = values;
-    let text = "";
-    for (let i = 0; i < names.length; i++) text += `,${toJson(names[i])}:${values[i]}`;
     this.text = text;
   }
+}
+
+function textOf(names: readonly string[], values: readonly string[]): string {
+  let text = "";
+  for (let i = 0; i < names.length; i++) text += `,${toJson(names[i])}:${values[i]}`;
+  return text;
 }
 
 export const NO_BINDINGS: Bindings = new Bindings([], []);

@@ -1,8 +1,9 @@
 import type { Limits } from "../config.ts";
-import { type Bindings, withBindings } from "./bindings.ts";
+import { Bindings, withBindings } from "./bindings.ts";
 import { isError } from "./error.ts";
+import { FilledForm, Form } from "./form.ts";
 import { toJson } from "./json.ts";
-import { DistinctNames } from "./key.ts";
+import { DistinctNames, type Key } from "./key.ts";
 import type { Redactor } from "./redact.ts";
 import { isPairs } from "./built-in.ts";
 import { ValueWriter, Walk } from "./value.ts";
@@ -24,6 +25,8 @@ export const SAMPLE_RATE = "log.sample_rate";
 const RESERVED: ReadonlySet<string> = new Set(["level", "time", "caller", "message", LEFT_OUT, SAMPLE_RATE]);
 /** Names that need a closer look: the reserved ones, and pino's two names for the error of a line. */
 const SPECIAL: ReadonlySet<string> = new Set([...RESERVED, "error", "err"]);
+/** What has more than these is serialised once in a while. */
+const QUICK_BINDINGS = 16;
 /** A getter or toJSON that logs while it is being logged goes round in circles. */
 const DEEPEST_NESTING = 4;
 
@@ -52,7 +55,7 @@ export class LineWriter {
   /**
    * @param head `{"level":"…","time":…`
    * @param error `undefined` where there is none
-   * @param fixed fields that keep their names against `fields`
+   * @param fixed fields that keep their names against `fields`; may be a form that was filled
    * @returns one JSON document and its newline; never throws
    */
   write(
@@ -82,6 +85,8 @@ export class LineWriter {
 
   /** The bindings of a child: its parent's, and these. */
   extend(bindings: Bindings, fields: unknown, serializers: Serializers = NO_SERIALIZERS): Bindings {
+    const quick = this.#quickBindings(bindings, fields, serializers);
+    if (quick !== undefined) return quick;
     const added = new Map<string, string>();
     this.#nesting++;
     try {
@@ -90,6 +95,10 @@ export class LineWriter {
       this.#nesting--;
     }
     return added.size === 0 ? bindings : withBindings(bindings, added);
+  }
+
+  form(names: readonly string[]): Form {
+    return new Form(names, (name) => this.#values.key(name));
   }
 
   /** A value as it goes into the text of a message: as JSON, with its secrets hidden. Never throws. */
@@ -113,7 +122,9 @@ export class LineWriter {
         line += `,"error":${this.#error(error)}`;
       }
       if (fixed !== undefined) {
-        const text = this.#quickFields(fixed, bindings, undefined, NO_SERIALIZERS);
+        const text = FilledForm.is(fixed)
+          ? this.#quickForm(fixed, bindings)
+          : this.#quickFields(fixed, bindings, undefined, NO_SERIALIZERS);
         if (text === undefined) return undefined;
         line += text;
       }
@@ -144,7 +155,9 @@ export class LineWriter {
     for (const name of names) {
       const key = this.#values.key(name);
       if (key.special || (carried.length !== 0 && carried.includes(name))) return undefined;
-      if (fixed !== undefined && Object.hasOwn(fixed, name)) return undefined;
+      if (fixed !== undefined && (FilledForm.is(fixed) ? fixed.has(name) : Object.hasOwn(fixed, name))) {
+        return undefined;
+      }
       let value = fields[name];
       const serializer = serializers[name];
       if (serializer !== undefined) value = serializer(value);
@@ -171,6 +184,53 @@ export class LineWriter {
     return out;
   }
 
+  #quickForm({ form, values }: FilledForm, bindings: Bindings): string | undefined {
+    const { keys } = form;
+    for (const name of bindings.names) if (form.placeOf(name) !== undefined) return undefined;
+    if (!form.isPlain || keys.length > this.#limits.maxItems) return undefined;
+    let out = "";
+    for (let i = 0; i < keys.length; i++) {
+      const value = values[i];
+      if (value === undefined) continue;
+      const key = keys[i] as Key;
+      let text: string | undefined;
+      if (key.secret) text = this.#values.redacted;
+      else if (typeof value === "object" && value !== null) text = this.#values.simple(value);
+      else text = this.#values.plain(value);
+      if (text === undefined) return undefined;
+      out += key.prefix + text;
+    }
+    return out;
+  }
+
+  /** `undefined` for all but a few plain values under plain names, none of which is there already. */
+  #quickBindings(bindings: Bindings, fields: unknown, serializers: Serializers): Bindings | undefined {
+    // A getter that makes children while it is being read would be read twice at each level.
+    if (this.#nesting > 0 || !isPlain(fields)) return undefined;
+    this.#nesting++;
+    try {
+      const added = Object.keys(fields);
+      if (added.length > Math.min(QUICK_BINDINGS, this.#limits.maxItems)) return undefined;
+      const names = bindings.names.slice();
+      const values = bindings.values.slice();
+      let { text } = bindings;
+      for (const name of added) {
+        const key = this.#values.key(name);
+        if (key.special || key.secret || serializers[name] !== undefined || names.includes(name)) return undefined;
+        const json = this.#values.plain(fields[name]);
+        if (json === undefined) return undefined;
+        names.push(name);
+        values.push(json);
+        text += key.prefix + json;
+      }
+      return added.length === 0 ? bindings : new Bindings(names, values, text);
+    } catch {
+      return undefined;
+    } finally {
+      this.#nesting--;
+    }
+  }
+
   #careful(
     start: string,
     message: string,
@@ -189,7 +249,7 @@ export class LineWriter {
     if (error !== undefined) this.#take(laid, taken, "error", this.#error(error));
     if (fixed !== undefined) {
       const own = new Map<string, string>();
-      this.#lay(own, fixed, new Set(), NO_SERIALIZERS);
+      this.#lay(own, FilledForm.is(fixed) ? fixed.toObject() : fixed, new Set(), NO_SERIALIZERS);
       for (const [name, text] of own) this.#take(laid, taken, name, text);
     }
     this.#lay(laid, fields, taken, serializers);

@@ -132,7 +132,7 @@ export class ValueWriter {
     if (Array.isArray(value)) {
       if (value.length > this.#simpleItems || headerSecrets(value, this.#isSecret) !== undefined) return undefined;
       for (let i = 0; i < value.length; i++) {
-        const text = this.#simpleText(value[i]);
+        const text = this.plain(value[i]);
         if (text === undefined) return undefined;
         out += i === 0 ? text : `,${text}`;
       }
@@ -143,14 +143,15 @@ export class ValueWriter {
     if (names.length > this.#simpleItems) return undefined;
     for (const name of names) {
       const key = this.key(name);
-      const text = this.#simpleText((value as Record<string, unknown>)[name]);
+      const text = this.plain((value as Record<string, unknown>)[name]);
       if (text === undefined || key.suspect) return undefined;
       out += (out === "" ? key.opening : key.prefix) + text;
     }
     return out === "" ? "{}" : `${out}}`;
   }
 
-  #simpleText(value: unknown): string | undefined {
+  /** A text, a number that is one, or a boolean, as JSON; `undefined` for any other value. */
+  plain(value: unknown): string | undefined {
     if (typeof value === "string") return this.text(value);
     return (typeof value === "number" && Number.isFinite(value)) || typeof value === "boolean" ? `${value}` : undefined;
   }

@@ -1,5 +1,5 @@
 import { accessLog, type AccessLogOptions } from "@vg/logging/access-log";
-import { LoggerConfigError } from "@vg/logging";
+import { LoggerConfigError, withContext } from "@vg/logging";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { resolveConfig } from "../../src/config.ts";
@@ -80,6 +80,29 @@ test("levels and fields can be one's own, and a function that throws costs nothi
   expect(
     running.log.lines.filter((line) => String(line["message"]).startsWith("accessLog: the function")),
   ).toHaveLength(2);
+});
+
+test("a field has its name where the line says nothing under it; the line's own is hidden where its name is a secret's", async () => {
+  const fields = () => ({ route: "mine", method: "mine" });
+  await using running = await start(plain, { fields }, {}, { redact: { keys: ["user_agent", "path"] } });
+  await ask(running, "/users/1", { headers: { "user-agent": "suite/1" } });
+  const [line] = await running.log.requests(1);
+  expect(line).toMatchObject({
+    method: "GET",
+    path: "[redacted]",
+    user_agent: "[redacted]",
+    route: "mine",
+    "field.method": "mine",
+  });
+});
+
+test("fields of a context around the server give way to the line's own, and are there otherwise", async () => {
+  const running = await withContext({ method: "forged", shard: 7 }, () => start(plain));
+  await using _ = running;
+  await ask(running, "/users/1");
+  const [line] = await running.log.requests(1);
+  expect(line).toMatchObject({ method: "GET", shard: 7, "field.method": "forged" });
+  expect(line).toHaveProperty("request_id");
 });
 
 describe("the client's address", () => {

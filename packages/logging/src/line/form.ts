@@ -1,0 +1,61 @@
+import type { Key } from "./key.ts";
+
+/**
+ * The fields that all lines of a kind have, in their order. Their names are looked at once, and a line only brings the
+ * values.
+ */
+export class Form {
+  readonly keys: readonly Key[];
+  /** None of the names needs a closer look. */
+  readonly isPlain: boolean;
+  readonly #places: ReadonlyMap<string, number>;
+
+  constructor(names: readonly string[], keyOf: (name: string) => Key) {
+    this.keys = names.map(keyOf);
+    this.isPlain = !this.keys.some((key) => key.special);
+    this.#places = new Map(names.map((name, place) => [name, place]));
+  }
+
+  /** @param values in the order of the names; a field that is `undefined` is left out */
+  fill(values: readonly unknown[]): FilledForm {
+    return new FilledForm(this, values);
+  }
+
+  placeOf(name: string): number | undefined {
+    return this.#places.get(name);
+  }
+
+  /** The same fields as an object. */
+  fieldsOf(values: readonly unknown[]): object {
+    const named = Array.from(this.#places, ([name, place]) => [name, values[place]] as const);
+    return Object.fromEntries(named.filter(([, value]) => value !== undefined));
+  }
+}
+
+export class FilledForm {
+  readonly #form: Form;
+  readonly values: readonly unknown[];
+
+  constructor(form: Form, values: readonly unknown[]) {
+    this.#form = form;
+    this.values = values;
+  }
+
+  /** Asks nothing of a proxy, as `instanceof` would. */
+  static is(value: object): value is FilledForm {
+    return #form in value;
+  }
+
+  get form(): Form {
+    return this.#form;
+  }
+
+  has(name: string): boolean {
+    const place = this.#form.placeOf(name);
+    return place !== undefined && this.values[place] !== undefined;
+  }
+
+  toObject(): object {
+    return this.#form.fieldsOf(this.values);
+  }
+}
