@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import type { Writable } from "node:stream";
 import type { Gates } from "./gates.ts";
 import type { RequestRecord } from "./records.ts";
+import { resetConnection } from "./reset.ts";
 import { runScript, type FaultExchange, type FaultHeaders, type Reporter, type Script } from "./script.ts";
 
 /** What every exchange needs of its server. */
@@ -41,9 +42,7 @@ export abstract class BaseExchange implements FaultExchange {
   }
 
   reset(): void {
-    // A socket that has said its end cannot be reset any more.
-    if (this.raw.writableEnded) this.raw.destroy();
-    else this.raw.resetAndDestroy();
+    resetConnection(this.raw, this.socket);
   }
 
   stopReading(): void {

@@ -6,6 +6,7 @@ import { Gates } from "./gates.ts";
 import { serveHttp1, type ConnectionHost } from "./http1.ts";
 import { serveHttp2 } from "./http2.ts";
 import { Records, type FaultRequest } from "./records.ts";
+import { resetConnection } from "./reset.ts";
 import { runScript, type FaultExchange, type FaultScriptError, type RequestScript, type Script } from "./script.ts";
 import { resolveOptions, type FaultServerOptions, type ResolvedOptions } from "./server-options.ts";
 
@@ -161,7 +162,7 @@ export class FaultServer implements AsyncDisposable {
 
   /** Ends every connection with a TCP reset, now. New ones are accepted. */
   resetConnections(): void {
-    for (const { raw } of this.#connections.values()) raw.resetAndDestroy();
+    for (const { raw, secured } of this.#connections.values()) resetConnection(raw, secured);
   }
 
   /**
@@ -274,6 +275,7 @@ export class FaultServer implements AsyncDisposable {
         return;
       }
       this.#secured++;
+      connection.secured = socket;
       const { raw, ended } = connection;
       const end = (): void => void raw.destroy();
       socket.once("end", end);
@@ -335,6 +337,8 @@ export class FaultServer implements AsyncDisposable {
 
 interface Connection {
   readonly raw: Socket;
+  /** The TLS over it, when that stands. */
+  secured?: TLSSocket;
   readonly number: number;
   readonly ended: AbortController;
 }

@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import { BaseExchange, writeTo, type ExchangeServices } from "./exchange.ts";
 import type { RequestRecord } from "./records.ts";
 import { RequestParser } from "./request-parser.ts";
+import { resetConnection } from "./reset.ts";
 import { runScript, type FaultHeaders, type Script } from "./script.ts";
 
 /** What a connection asks its server. */
@@ -47,7 +48,7 @@ export function serveHttp1(socket: Socket, raw: Socket, signal: AbortSignal, hos
     },
     broken: (reason) => {
       host.broken(reason);
-      raw.resetAndDestroy();
+      resetConnection(raw, socket);
     },
   });
   socket.on("data", (chunk: Buffer) => parser.push(chunk));

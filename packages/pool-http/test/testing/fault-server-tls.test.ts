@@ -5,6 +5,7 @@ import { connect, type ConnectionOptions, type TLSSocket } from "node:tls";
 import { X509Certificate } from "node:crypto";
 import { expect, test } from "vitest";
 import {
+  close,
   closeAfterResponse,
   createTestAuthority,
   garbage,
@@ -107,6 +108,17 @@ test("raw bytes and resets go below the encryption where they must", async () =>
   const socket = open(server);
   socket.write(REQUEST);
   expect(String(await once(socket, "data"))).toBe("plain to the client");
+  await closed(socket);
+  await server.connectionsDownTo(0);
+});
+
+test.each(["https", "http"] as const)("a connection (%s) that has said its end is closed by a reset, too", async (protocol) => {
+  await using server = await startFaultServer({ protocol, requests: [reply(200), hold("answered"), close(), reset()] });
+  const socket = protocol === "https" ? open(server) : connectTcp(server.port, "127.0.0.1");
+  socket.on("error", () => {});
+  socket.write(REQUEST);
+  await once(socket, "data");
+  server.release("answered");
   await closed(socket);
   await server.connectionsDownTo(0);
 });
