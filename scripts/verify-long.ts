@@ -19,6 +19,8 @@ import { npmEnvironment, ROOT, toolEnvironment } from "./lib/tools.ts";
 const TRIES = 3;
 // It takes a minute; a contender that hangs must not hold up everything else.
 const BENCH_TIMEOUT_MS = 5 * 60_000;
+// The longest takes ten minutes; one that hangs has failed.
+const PROGRAM_TIMEOUT_MS = 30 * 60_000;
 
 interface LongStep {
   readonly name: string;
@@ -77,7 +79,7 @@ async function longPrograms(env: NodeJS.ProcessEnv): Promise<LongStep[]> {
       run: async ({ note }) => {
         for (let attempt = 1; ; attempt++) {
           try {
-            await run("node", ["--conditions=@vg/source", file], { cwd: ROOT, env });
+            await run("node", ["--conditions=@vg/source", file], { cwd: ROOT, env, timeoutMs: PROGRAM_TIMEOUT_MS });
             if (attempt > 1) note(`try ${attempt} of ${TRIES} passed`);
             return;
           } catch (error) {

@@ -66,7 +66,7 @@ export interface LoggerConfig {
    */
   destination?: string | number | LogDestination | undefined;
   /**
-   * Gathers the lines for a file or descriptor, and writes many together: about twice the speed, and a destination that
+   * Gathers the lines for a file or descriptor, and writes many together: more than twice the speed, and a destination that
    * takes nothing is not waited for. What is gathered is written at every end of the process but SIGKILL,
    * `process.abort` and `worker.terminate`. `true` is the defaults of BufferOptions. Default: false.
    */
