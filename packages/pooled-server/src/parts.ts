@@ -4,7 +4,7 @@ import { DbPool } from "@vg/pool-db";
 import { HttpPool } from "@vg/pool-http";
 import type { CheckedConfig } from "./config/check-config.ts";
 import { PooledServerConfigError } from "./errors.ts";
-import type { HealthCheck } from "./probes/health-checks.ts";
+import type { HealthCheck } from "./probes/background-check.ts";
 
 const DATABASE_CHECK_MS = 2_000;
 
