@@ -30,7 +30,6 @@ import { Lifecycle, type LifecycleState, type StateListener } from "./lifecycle/
 import { Listening, type ListenAddress } from "./lifecycle/listening.ts";
 import { runPhases, type Findings, type PhaseBudget, type ShutdownReport } from "./lifecycle/shutdown.ts";
 import { onTerminationSignal } from "./lifecycle/signals.ts";
-import { nodeTimers } from "./lifecycle/timers.ts";
 import { MetricsRegistry } from "./metrics/registry.ts";
 import { registerServerMetrics } from "./metrics/server-metrics.ts";
 import { databaseCheck, makeDbPool, makeHttpPool, makeLogger } from "./parts.ts";
@@ -124,7 +123,6 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
       intervalMs: this.#config.healthIntervalMs,
       onResult: (name, result, previous) => this.#onCheckResult(name, result, previous),
       clock,
-      timers: nodeTimers,
       random: Math.random,
     });
     if (this.dbPool !== undefined) this.#checks.add("database", databaseCheck(this.dbPool, this.#config.dbCritical));
@@ -277,7 +275,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
     const deadlineMs = checkCloseOptions(options);
     if (this.#closing === undefined) {
       const wholeMs = deadlineMs ?? shutdownTimeoutMs;
-      const deadline = new Deadline(wholeMs, { clock, timers: nodeTimers });
+      const deadline = new Deadline(wholeMs, clock);
       const startedAt = clock.now();
       // A deadline of the caller's knows nothing of the delay, which must leave time for the rest.
       const delayMs = deadlineMs === undefined ? shutdownDelayMs : Math.min(shutdownDelayMs, wholeMs / 2);

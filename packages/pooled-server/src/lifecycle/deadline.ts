@@ -1,44 +1,36 @@
-import type { Timers } from "./timers.ts";
-
 /** What `within` answers where the time was up first. */
 export const LATE: unique symbol = Symbol("late");
-
-/** How time is told and waited for. */
-export interface Time {
-  readonly clock: { now(): number };
-  readonly timers: Timers;
-}
 
 /**
  * One point in time that everything below it counts from. It may be brought forward, never put off; whoever waits by it
  * is woken then.
  */
 export class Deadline {
-  readonly #time: Time;
+  readonly #clock: { now(): number };
   readonly #whole: Deadline | undefined;
   readonly #hurried = new Set<() => void>();
   #endsAt: number;
 
   /** @param whole what this one is a part of: never later than it, and hurried with it */
-  constructor(afterMs: number, time: Time, whole?: Deadline) {
-    this.#time = time;
+  constructor(afterMs: number, clock: { now(): number }, whole?: Deadline) {
+    this.#clock = clock;
     this.#whole = whole;
-    this.#endsAt = time.clock.now() + afterMs;
+    this.#endsAt = clock.now() + afterMs;
   }
 
   get leftMs(): number {
-    const left = Math.max(0, this.#endsAt - this.#time.clock.now());
+    const left = Math.max(0, this.#endsAt - this.#clock.now());
     return this.#whole === undefined ? left : Math.min(left, this.#whole.leftMs);
   }
 
   /** A deadline of its own for a part of the work. */
   part(afterMs: number): Deadline {
-    return new Deadline(afterMs, this.#time, this);
+    return new Deadline(afterMs, this.#clock, this);
   }
 
   /** Brings the end forward to `afterMs` from now; later than it is changes nothing. */
   atMost(afterMs: number): void {
-    const endsAt = this.#time.clock.now() + afterMs;
+    const endsAt = this.#clock.now() + afterMs;
     if (endsAt >= this.#endsAt) return;
     this.#endsAt = endsAt;
     for (const wake of this.#hurried) wake();
@@ -46,22 +38,24 @@ export class Deadline {
 
   /** The work's outcome, or `LATE` after `budgetMs` or at the deadline, should that be brought forward. */
   async within<T>(work: Promise<T>, budgetMs: number): Promise<T | typeof LATE> {
-    const { clock, timers } = this.#time;
-    const budgetEndsAt = clock.now() + budgetMs;
-    let timer: object | undefined;
+    const budgetEndsAt = this.#clock.now() + budgetMs;
+    let timer: NodeJS.Timeout | undefined;
     let stopListening: (() => void) | undefined;
     const late = new Promise<typeof LATE>((resolve) => {
-      const ring = (): void => resolve(LATE);
-      timer = timers.set(ring, Math.ceil(budgetMs), true);
-      stopListening = this.#onHurry(() => {
-        if (timer !== undefined) timers.clear(timer);
-        timer = timers.set(ring, Math.ceil(Math.min(this.leftMs, Math.max(0, budgetEndsAt - clock.now()))), true);
-      });
+      const ringAfter = (delayMs: number): void => {
+        clearTimeout(timer);
+        // Not unref'd: who closes in good order does not end in the middle of it.
+        timer = setTimeout(() => resolve(LATE), Math.ceil(delayMs));
+      };
+      ringAfter(budgetMs);
+      stopListening = this.#onHurry(() =>
+        ringAfter(Math.min(this.leftMs, Math.max(0, budgetEndsAt - this.#clock.now()))),
+      );
     });
     try {
       return await Promise.race([work, late]);
     } finally {
-      if (timer !== undefined) timers.clear(timer);
+      clearTimeout(timer);
       stopListening?.();
     }
   }

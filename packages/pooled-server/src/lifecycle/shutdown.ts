@@ -50,9 +50,10 @@ export interface Findings {
 
 /** Enough to kill things in, where no time is left to wait for them. */
 const LEAST_MS = 20;
-/** The part of a phase's time, and the most of it, that it gets after its deadline: to kill, and to say what it killed. */
+/** The part of a phase's time that comes after its deadline, and its limits: to kill, and to say what was killed. */
 const MARGIN_PART = 0.1;
-const MARGIN_MS = 50;
+const LEAST_MARGIN_MS = 10;
+const MOST_MARGIN_MS = 50;
 
 /**
  * Runs the phases in order under one deadline. Each may take its share of what is left, by weight, so that one that hangs
@@ -86,7 +87,7 @@ export async function runPhases(
 
 /** What the phase could not end well; `undefined` where it has not ended at all. */
 async function runPhase(phase: ShutdownPhase, deadline: Deadline, budgetMs: number): Promise<string[] | undefined> {
-  const marginMs = Math.min(MARGIN_MS, budgetMs * MARGIN_PART);
+  const marginMs = Math.min(MOST_MARGIN_MS, Math.max(LEAST_MARGIN_MS, budgetMs * MARGIN_PART));
   const deadlineMs = budgetMs - marginMs;
   const own = deadline.part(deadlineMs);
   const abort = new AbortController();
@@ -95,7 +96,7 @@ async function runPhase(phase: ShutdownPhase, deadline: Deadline, budgetMs: numb
     let found = await deadline.within(work, deadlineMs);
     if (found === LATE) {
       abort.abort(new Error(`The time of the shutdown's phase "${phase.name}" is up`));
-      found = await deadline.within(work, Math.max(LEAST_MS, marginMs));
+      found = await deadline.within(work, marginMs);
     }
     if (found === LATE) return undefined;
     return Array.isArray(found) ? found.map(String) : [];

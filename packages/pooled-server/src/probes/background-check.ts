@@ -1,4 +1,3 @@
-import type { Timers } from "../lifecycle/timers.ts";
 import { readFailure, readInfo } from "./check-outcome.ts";
 
 /** Tells whether a dependency works: resolves if it does, rejects with the reason if not. */
@@ -39,7 +38,6 @@ export interface CheckResult {
 /** How checks tell the time, and what makes them go apart. */
 export interface CheckTime {
   readonly clock: { now(): number };
-  readonly timers: Timers;
   readonly random: () => number;
 }
 
@@ -65,7 +63,7 @@ export class BackgroundCheck {
   /** Since when a run has not settled, its time being up or not. */
   #unsettledSince: number | undefined;
   #giveUp: ((reason: Error) => void) | undefined;
-  #timer: object | undefined;
+  #timer: NodeJS.Timeout | undefined;
   #started = false;
   #stopped = false;
 
@@ -89,7 +87,7 @@ export class BackgroundCheck {
   /** No result from now on; a run under way is told to end, and nobody waits for it any more. */
   stop(): void {
     this.#stopped = true;
-    if (this.#timer !== undefined) this.#time.timers.clear(this.#timer);
+    clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#giveUp?.(new Error("The health checks were stopped"));
   }
@@ -110,25 +108,26 @@ export class BackgroundCheck {
   }
 
   #planNext(): void {
-    if (this.#timer !== undefined) this.#time.timers.clear(this.#timer);
+    clearTimeout(this.#timer);
     if (!this.#started || this.#stopped) return;
     const jitter = 1 + JITTER_PART * (2 * this.#time.random() - 1);
-    this.#timer = this.#time.timers.set(() => void this.run(), this.#check.intervalMs * jitter, false);
+    this.#timer = setTimeout(() => void this.run(), this.#check.intervalMs * jitter).unref();
   }
 
   async #runOnce(): Promise<void> {
-    const { clock, timers } = this.#time;
+    const { clock } = this.#time;
     const { timeoutMs } = this.#check;
     const startedAt = clock.now();
     const abort = new AbortController();
-    let timer: object | undefined;
+    let timer: NodeJS.Timeout | undefined;
     // The race matters: a check may ignore its signal, and must not keep its last answer for ever.
     const givenUp = new Promise<never>((_, reject) => {
       this.#giveUp = (reason) => {
         reject(reason);
         abort.abort(reason);
       };
-      timer = timers.set(() => this.#giveUp?.(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs, false);
+      // Not unref'd: somebody waits for the first result, perhaps with nothing else that keeps the process.
+      timer = setTimeout(() => this.#giveUp?.(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
     });
     this.#unsettledSince = startedAt;
     const run = Promise.resolve().then(() => this.#check.run({ signal: abort.signal }));
@@ -142,7 +141,7 @@ export class BackgroundCheck {
     } catch (error) {
       found = { output: readFailure(error) };
     } finally {
-      if (timer !== undefined) timers.clear(timer);
+      clearTimeout(timer);
       this.#giveUp = undefined;
     }
     if (!this.#stopped) this.#record(clock.now() - startedAt, found);
