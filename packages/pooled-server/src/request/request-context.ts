@@ -136,12 +136,15 @@ export class NodeRequestContext implements RequestContext, ActiveRequest {
 
   drain(reason: Error): void {
     this.#farewell ??= new Farewell();
-    this.#farewell.drain(reason);
+    const farewell = this.#farewell;
+    // Whoever hears of it logs with this request's ids, not with those of whoever closes.
+    runInRequest(this, () => farewell.drain(reason));
   }
 
   callLast(reason: Error): void {
     this.#farewell ??= new Farewell();
-    this.#farewell.callLast(reason);
+    const farewell = this.#farewell;
+    runInRequest(this, () => farewell.callLast(reason));
   }
 
   describe(): string {
@@ -161,7 +164,8 @@ export class NodeRequestContext implements RequestContext, ActiveRequest {
 
   abort(reason: Error): void {
     this.#abortReason ??= reason;
-    this.#abort?.abort(reason);
+    const abort = this.#abort;
+    if (abort !== undefined) runInRequest(this, () => abort.abort(reason));
   }
 }
 
