@@ -12,7 +12,7 @@ import {
 } from "@vg/pooled-server";
 import { expect, onTestFinished, test } from "vitest";
 import { fakeTime } from "./support/fake-time.ts";
-import { gate, listen } from "./support/server.ts";
+import { freePort, gate, listen } from "./support/server.ts";
 
 const silent = { logLevel: "silent" } as const;
 const hello = (_: unknown, response: { end(text: string): unknown }): void => void response.end("hello");
@@ -85,18 +85,9 @@ test("closing before listening needs no delay, and listening afterwards is refus
   await expect(server.listen(0)).rejects.toThrow("listen() after close(): make a new server instead");
 });
 
-/** A port that nobody listens on, most likely. */
-async function unused(): Promise<AddressInfo> {
-  const server = createNetServer();
-  await once(server.listen(0, "127.0.0.1"), "listening");
-  const address = server.address() as AddressInfo;
-  await once(server.close(), "close");
-  return address;
-}
-
 test("closing while it is about to listen leaves nothing that listens", async () => {
   const server = await createPooledServer(hello, silent);
-  const { port } = await unused();
+  const port = await freePort();
   const listening = server.listen(port, "localhost");
   listening.catch(() => undefined);
   expect((await server.close()).clean).toBe(true);
