@@ -147,7 +147,7 @@ test("a closer that came off is not called, and one after the end is refused", a
 test("an upstream call that hangs is ended with its request, and the HTTP pool has nothing left to kill", async () => {
   const upstream = createServer(() => undefined);
   await once(upstream.listen(0, "127.0.0.1"), "listening");
-  onTestFinished(() => void upstream.close().closeAllConnections());
+  onTestFinished(() => upstream.close().closeAllConnections());
   const called = once(upstream, "request");
   const { server, get } = await listen(
     async (_request, response) => {
@@ -169,7 +169,7 @@ test("an upstream call that hangs is ended with its request, and the HTTP pool h
 test("calls of nobody's request are killed and named with the HTTP pool", async () => {
   const upstream = createServer(() => undefined);
   await once(upstream.listen(0, "127.0.0.1"), "listening");
-  onTestFinished(() => void upstream.close().closeAllConnections());
+  onTestFinished(() => upstream.close().closeAllConnections());
   const called = once(upstream, "request");
   const { server } = await listen(hello, { shutdownTimeoutMs: 300 });
   const { port } = upstream.address() as AddressInfo;

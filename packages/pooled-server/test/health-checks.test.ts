@@ -278,12 +278,12 @@ test("whatever the dependencies do, each check's status is what its own last run
         return dependency;
       });
       await all.start();
-      for (const step of steps) {
-        if (step === "run all") {
+      for (const taken of steps) {
+        if (taken === "run all") {
           void all.runAll();
           await time.settle();
-        } else if ("waitMs" in step) await time.advance(step.waitMs);
-        else (dependencies[step.which] as (typeof dependencies)[0]).state = step.becomes;
+        } else if ("waitMs" in taken) await time.advance(taken.waitMs);
+        else (dependencies[taken.which] as (typeof dependencies)[0]).state = taken.becomes;
         for (const [i, dependency] of dependencies.entries()) {
           const result = all.results()[String(i)];
           if (dependency.underWay === 0) expect(["pass", "fail"]).toContain(result?.status);

@@ -69,9 +69,9 @@ export class ActiveRequests<R extends ActiveRequest> implements Iterable<R> {
     // At least a turn of the loop for those who can end at once, also where no time is left.
     const idleUntil = (part: number): Promise<boolean> =>
       this.idle(Math.max(1, Math.min(endsAt - (1 - part) * waitMs - this.#clock.now(), deadline.leftMs)), deadline);
-    for (const request of [...this.#active]) request.drain(reason);
+    for (const request of this.#active) request.drain(reason);
     if (await idleUntil(LAST_CALL)) return [];
-    for (const request of [...this.#active]) request.callLast(reason);
+    for (const request of this.#active) request.callLast(reason);
     if (await idleUntil(ABORT)) return [];
     const aborted = [...this.#active].toSorted((a, b) => a.startedAt - b.startedAt);
     for (const request of aborted) request.abort(reason);

@@ -1,4 +1,5 @@
 import { LifecycleError } from "../errors.ts";
+import type { Deadline } from "./deadline.ts";
 import { runPhases, type Findings, type PhaseBudget } from "./shutdown.ts";
 
 /**
@@ -40,21 +41,24 @@ export class Closers {
     };
   }
 
-  /** Calls all, the last one first, each with its share of the time; one that is added meanwhile is called too. */
+  /** Calls all, the last one first, each with its share of the time; those that are added meanwhile are called then. */
   async run({ deadline }: PhaseBudget): Promise<string[]> {
     const findings: Findings = { stuck: [], phases: [] };
-    while (this.#closers.length > 0) {
-      const phases = this.#closers
-        .splice(0)
-        .toReversed()
-        .map(({ name, close }) => ({
-          name,
-          weight: 1,
-          run: ({ deadlineMs, signal }: PhaseBudget) => close(deadlineMs, { signal }),
-        }));
-      await runPhases(phases, deadline, this.#clock, findings);
-    }
+    await this.#runThose(deadline, findings);
     this.#done = true;
+    await this.#runThose(deadline, findings);
     return findings.stuck;
+  }
+
+  async #runThose(deadline: Deadline, findings: Findings): Promise<void> {
+    const phases = this.#closers
+      .splice(0)
+      .toReversed()
+      .map(({ name, close }) => ({
+        name,
+        weight: 1,
+        run: ({ deadlineMs, signal }: PhaseBudget) => close(deadlineMs, { signal }),
+      }));
+    await runPhases(phases, deadline, this.#clock, findings);
   }
 }

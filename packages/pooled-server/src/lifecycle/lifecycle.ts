@@ -82,7 +82,9 @@ export class Lifecycle {
     this.#telling = true;
     for (let change = this.#untold.shift(); change !== undefined; change = this.#untold.shift()) {
       publishState({ server: this.#name, ...change });
-      for (const { listener } of [...this.#listeners]) this.#tell(listener, change);
+      // Who is added by one of them hears of the next change first.
+      const listeners = [...this.#listeners];
+      for (const { listener } of listeners) this.#tell(listener, change);
     }
     this.#telling = false;
   }

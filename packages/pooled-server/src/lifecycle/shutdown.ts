@@ -5,7 +5,7 @@ export interface ShutdownPhase {
   readonly name: string;
   /** Its share of the time that is left, in relation to the weights of the phases after it. */
   readonly weight: number;
-  /** What it names has names of its own. */
+  /** It has phases of its own, which have names of their own and keep to its deadline. */
   readonly composed?: boolean;
   /** Names what it had to kill. May be sync; may throw. */
   run(budget: PhaseBudget): unknown;
@@ -92,15 +92,23 @@ async function runPhase(phase: ShutdownPhase, deadline: Deadline, budgetMs: numb
   const own = deadline.part(deadlineMs);
   const abort = new AbortController();
   try {
+    if (phase.composed === true) {
+      return asWords(
+        await phase.run({ deadlineMs: budgetMs, signal: abort.signal, deadline: deadline.part(budgetMs) }),
+      );
+    }
     const work = Promise.resolve().then(() => phase.run({ deadlineMs, signal: abort.signal, deadline: own }));
     let found = await deadline.within(work, deadlineMs);
     if (found === LATE) {
       abort.abort(new Error(`The time of the shutdown's phase "${phase.name}" is up`));
       found = await deadline.within(work, marginMs);
     }
-    if (found === LATE) return undefined;
-    return Array.isArray(found) ? found.map(String) : [];
+    return found === LATE ? undefined : asWords(found);
   } catch (error) {
     return [error instanceof Error ? error.message : String(error)];
   }
+}
+
+function asWords(found: unknown): string[] {
+  return Array.isArray(found) ? found.map(String) : [];
 }
