@@ -1,4 +1,5 @@
 import { startEmbeddedPostgres, type EmbeddedPostgres } from "@vg/internal/embedded-postgres";
+import type { DbPool } from "@vg/pool-db";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { listen } from "./support/server.ts";
 
@@ -82,6 +83,49 @@ test("a database that is killed degrades the server, without its password in the
   await postgres.restart();
   await expect.poll(() => server.state, { timeout: 10_000 }).toBe("ready");
   expect((await get("/readyz")).status).toBe(200);
+});
+
+test("a pool that is too small is no database that fails, as long as its connections come back", async () => {
+  const { server } = await listen((_request, response) => response.end(), {
+    postgresDsn: postgres.dsn,
+    dbMaxOpenConns: 1,
+    dbCritical: true,
+    dbPool: { acquireTimeoutMs: 200 },
+  });
+  const pool = server.dbPool as DbPool;
+  // One after the other, so that there is always one before the check in the line.
+  const held = [await pool.acquire(), pool.acquire(), pool.acquire()] as const;
+  const checked = server.checkHealth();
+  held[0].release();
+  (await held[1]).release();
+  await checked;
+  expect(server.getHealth().checks["database"]).toMatchObject({
+    status: "pass",
+    info: { saturated: true, pending: expect.any(Number) as number },
+  });
+  // One that nobody gives back is another matter.
+  await server.checkHealth();
+  expect(server.getHealth().checks["database"]).toMatchObject({ status: "fail" });
+  (await held[2]).release();
+  await server.checkHealth();
+  expect(server.getHealth().checks["database"]).toMatchObject({ status: "pass" });
+});
+
+test("a check that waits for the database does not hold up the end", async () => {
+  const { server } = await listen((_request, response) => response.end(), {
+    postgresDsn: postgres.dsn,
+    dbMaxOpenConns: 1,
+    shutdownTimeoutMs: 10_000,
+  });
+  const pool = server.dbPool as DbPool;
+  const held = await pool.acquire();
+  const checked = server.checkHealth();
+  const closing = server.close();
+  await checked;
+  held.release();
+  const { clean, duration_ms } = await closing;
+  expect(clean).toBe(true);
+  expect(duration_ms).toBeLessThan(1_000);
 });
 
 test("who asks for application/health+json gets the draft's document; its status follows the draft's words", async () => {
