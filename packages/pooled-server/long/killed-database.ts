@@ -25,7 +25,10 @@ const ANSWERED_WITHIN_MS = ACQUIRE_TIMEOUT_MS + 1_000;
 const postgres = await startEmbeddedPostgres();
 const server = await createPooledServer(
   async (request, response) => {
-    if (request.url === "/plain") return void response.end("plain");
+    if (request.url === "/plain") {
+      response.end("plain");
+      return;
+    }
     try {
       const row = await server.dbPool?.queryRow<{ one: number }>("select 1 as one");
       response.end(`row ${row?.one}`);
@@ -73,7 +76,7 @@ databaseLoad.start(
   10,
 );
 
-async function status(path: string): Promise<number> {
+async function statusOf(path: string): Promise<number> {
   const response = await fetch(`${url}${path}`);
   await response.text();
   return response.status;
@@ -81,7 +84,7 @@ async function status(path: string): Promise<number> {
 
 async function until(path: string, wanted: number): Promise<number> {
   const since = performance.now();
-  while ((await status(path)) !== wanted) await delay(10);
+  while ((await statusOf(path)) !== wanted) await delay(10);
   return performance.now() - since;
 }
 
@@ -97,7 +100,7 @@ for (let kill = 0; kill < KILLS; kill++) {
   assert.equal(health.status, "degraded");
   assert.match(JSON.stringify(health.checks.database), /"status":"fail".*"output":"[^"]+"/);
   assert.doesNotMatch(JSON.stringify(health), new RegExp(postgres.password));
-  assert.equal(await status("/livez"), 200);
+  assert.equal(await statusOf("/livez"), 200);
   await delay(DOWN_MS);
   await postgres.restart();
   readyMs.push(await until("/readyz", 200));

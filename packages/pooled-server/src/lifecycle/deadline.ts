@@ -23,11 +23,6 @@ export class Deadline {
     return this.#whole === undefined ? left : Math.min(left, this.#whole.leftMs);
   }
 
-  /** A deadline of its own for a part of the work. */
-  part(afterMs: number): Deadline {
-    return new Deadline(afterMs, this.#clock, this);
-  }
-
   /** Brings the end forward to `afterMs` from now; later than it is changes nothing. */
   atMost(afterMs: number): void {
     const endsAt = this.#clock.now() + afterMs;

@@ -1,4 +1,4 @@
-import { LATE, type Deadline } from "./deadline.ts";
+import { Deadline, LATE } from "./deadline.ts";
 
 /** One phase of the shutdown. */
 export interface ShutdownPhase {
@@ -70,7 +70,7 @@ export async function runPhases(
     const weightLeft = phases.slice(i).reduce((sum, { weight }) => sum + weight, 0);
     const budgetMs = Math.max(LEAST_MS, (deadline.leftMs * phase.weight) / weightLeft);
     const startedAt = clock.now();
-    const found = await runPhase(phase, deadline, budgetMs);
+    const found = await runPhase(phase, deadline, budgetMs, clock);
     const tookMs = Math.round(clock.now() - startedAt);
     const stuck = found ?? [`not finished after ${tookMs} ms`];
     findings.stuck.push(...stuck.map((what) => (phase.composed === true ? what : `${phase.name}: ${what}`)));
@@ -86,15 +86,24 @@ export async function runPhases(
 }
 
 /** What the phase could not end well; `undefined` where it has not ended at all. */
-async function runPhase(phase: ShutdownPhase, deadline: Deadline, budgetMs: number): Promise<string[] | undefined> {
+async function runPhase(
+  phase: ShutdownPhase,
+  deadline: Deadline,
+  budgetMs: number,
+  clock: { now(): number },
+): Promise<string[] | undefined> {
   const marginMs = Math.min(MOST_MARGIN_MS, Math.max(LEAST_MARGIN_MS, budgetMs * MARGIN_PART));
   const deadlineMs = budgetMs - marginMs;
-  const own = deadline.part(deadlineMs);
+  const own = new Deadline(deadlineMs, clock, deadline);
   const abort = new AbortController();
   try {
     if (phase.composed === true) {
       return asWords(
-        await phase.run({ deadlineMs: budgetMs, signal: abort.signal, deadline: deadline.part(budgetMs) }),
+        await phase.run({
+          deadlineMs: budgetMs,
+          signal: abort.signal,
+          deadline: new Deadline(budgetMs, clock, deadline),
+        }),
       );
     }
     const work = Promise.resolve().then(() => phase.run({ deadlineMs, signal: abort.signal, deadline: own }));
