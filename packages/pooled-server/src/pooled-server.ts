@@ -138,7 +138,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
       }),
       logger: this.logger,
       clock,
-      refusing: () => this.#refusing,
+      draining: () => this.#refusing,
       limiter: this.#limiter,
       clients: this.#config.clients,
       identify: this.#config.identify,

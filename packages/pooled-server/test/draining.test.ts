@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { currentRequest, LifecycleError, type RequestContext } from "@vg/pooled-server";
 import { expect, test } from "vitest";
-import { GET, rawClient } from "./support/raw-client.ts";
+import { GET, rawConnection } from "./support/raw-connection.ts";
 import { gate, listen } from "./support/server.ts";
 
 const context = (): RequestContext => currentRequest() as RequestContext;
@@ -19,9 +19,9 @@ test("during the delay everything is served, each answer being the last of its c
     },
     { shutdownDelayMs: 600 },
   );
-  const early = await rawClient(url);
+  const early = await rawConnection(url);
   early.send(GET("/early"));
-  const idle = await rawClient(url);
+  const idle = await rawConnection(url);
   idle.send(GET("/"));
   await idle.until(/served/);
   expect(idle.received()).toContain("Connection: keep-alive");
@@ -54,9 +54,9 @@ test("after the delay a request on a connection that is still open gets 503 with
     response.end("served");
   });
   // The half of a request keeps its connection from being idle.
-  const late = await rawClient(url);
+  const late = await rawConnection(url);
   late.send("GET /late HTTP/1.1\r\nhost: test\r\n");
-  const busy = await rawClient(url);
+  const busy = await rawConnection(url);
   busy.send(GET("/busy"));
   await arrived.opened;
   const closing = server.close();
@@ -169,7 +169,7 @@ test("what is stuck is named by method, path and age, the oldest first, without 
 
 test("a connection of a protocol of its own, or with nothing on it, does not hold up the end", async () => {
   const { server, url } = await listen((_request, response) => response.end());
-  const silent = await rawClient(url);
+  const silent = await rawConnection(url);
   const { clean, duration_ms } = await server.close();
   expect(clean).toBe(true);
   expect(duration_ms).toBeLessThan(1_000);
@@ -184,7 +184,7 @@ test("a body that is still being sent is waited for like any request", async () 
     for await (const chunk of request) length += (chunk as Buffer).length;
     response.end(`got ${length}`);
   });
-  const client = await rawClient(url);
+  const client = await rawConnection(url);
   client.send("POST /upload HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\n\r\n12345");
   await arrived.opened;
   const closing = server.close();

@@ -31,8 +31,7 @@ interface Parts {
   endpoints: ReadonlyMap<string, Endpoint>;
   logger: Logger;
   clock: { now(): number };
-  /** Whether new requests are refused. */
-  refusing: () => boolean;
+  draining: () => boolean;
   limiter: RateLimiter | undefined;
   clients: ClientIdentity;
   identify: ((request: IncomingMessage) => string | undefined) | undefined;
@@ -106,7 +105,7 @@ export class RequestPipeline {
 
   #refused(request: IncomingMessage, response: ServerResponse, context: NodeRequestContext): boolean {
     const { limiter, clients, identify } = this.#parts;
-    if (this.#parts.refusing()) {
+    if (this.#parts.draining()) {
       this.#refuseForShutdown(request, response, context);
       return true;
     }

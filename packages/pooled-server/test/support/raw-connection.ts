@@ -3,7 +3,7 @@ import { createConnection, type Socket } from "node:net";
 import { onTestFinished } from "vitest";
 
 /** A connection that a test speaks HTTP on by hand. */
-export interface RawClient {
+export interface RawConnection {
   socket: Socket;
   send(text: string): void;
   /** Everything that came so far. */
@@ -13,7 +13,7 @@ export interface RawClient {
   ended: Promise<void>;
 }
 
-export async function rawClient(url: string): Promise<RawClient> {
+export async function rawConnection(url: string): Promise<RawConnection> {
   const { hostname, port } = new URL(url);
   const socket = createConnection(Number(port), hostname);
   onTestFinished(() => void socket.destroy());
