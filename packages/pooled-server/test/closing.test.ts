@@ -40,24 +40,23 @@ test("the deadline counts from close(), the delay included", async () => {
 
 test("a later call of close() may bring the deadline forward, and destroy() does not wait at all", async () => {
   const arrived = gate();
-  const { server, get } = await listen(() => arrived.open(), { shutdownTimeoutMs: 60_000 });
+  const { server, get } = await listen(() => arrived.open(), { shutdownTimeoutMs: 600_000 });
   const answer = get("/stuck").catch(() => undefined);
   await arrived.opened;
   const closing = server.close();
-  expect(server.close({ deadlineMs: 30_000 })).toBe(closing);
+  expect(server.close({ deadlineMs: 500_000 })).toBe(closing);
   const destroyed = server.destroy();
   expect(destroyed).toBe(closing);
   const report = await closing;
   await answer;
-  expect(report.duration_ms).toBeLessThan(2_000);
   expect(report.stuck[0]).toMatch(/^requests: GET \/stuck \(\d+ ms\) ignored the abort and was cut$/);
 });
 
 test("destroy() ends a delay, too, and works without a close() before it", async () => {
-  const { server } = await listen(hello, { shutdownDelayMs: 50_000, shutdownTimeoutMs: 60_000 });
+  const { server } = await listen(hello, { shutdownDelayMs: 500_000, shutdownTimeoutMs: 600_000 });
   const closing = server.close();
   await server.destroy();
-  expect((await closing).duration_ms).toBeLessThan(2_000);
+  expect(await closing).toMatchObject({ clean: true });
   const other = await listen(hello);
   expect(await other.server.destroy()).toMatchObject({ clean: true });
 });
@@ -79,8 +78,8 @@ test("a listener of the change to draining that closes again gets the same end",
 });
 
 test("closing before listening needs no delay, and listening afterwards is refused", async () => {
-  const server = await createPooledServer(hello, { ...silent, shutdownDelayMs: 5_000 });
-  expect((await server.close()).duration_ms).toBeLessThan(1_000);
+  const server = await createPooledServer(hello, { ...silent, shutdownDelayMs: 500_000, shutdownTimeoutMs: 600_000 });
+  expect((await server.close()).clean).toBe(true);
   expect(server.state).toBe("closed");
   await expect(server.listen(0)).rejects.toThrow("listen() after close(): make a new server instead");
 });

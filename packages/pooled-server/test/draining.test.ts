@@ -4,6 +4,10 @@ import { expect, test } from "vitest";
 import { GET, rawConnection } from "./support/raw-connection.ts";
 import { gate, listen } from "./support/server.ts";
 
+const PATIENTLY = { timeout: 10_000 };
+/** Longer than a test may take: what waits for any part of it fails. */
+const NOBODY_WAITS = { shutdownTimeoutMs: 600_000 };
+
 const context = (): RequestContext => currentRequest() as RequestContext;
 
 test("during the delay everything is served, each answer being the last of its connection, also of requests begun before", async () => {
@@ -17,7 +21,7 @@ test("during the delay everything is served, each answer being the last of its c
       }
       response.end("served");
     },
-    { shutdownDelayMs: 600 },
+    { shutdownDelayMs: 20_000, shutdownTimeoutMs: 60_000 },
   );
   const early = await rawConnection(url);
   early.send(GET("/early"));
@@ -42,6 +46,7 @@ test("during the delay everything is served, each answer being the last of its c
       "close",
     ]);
   }
+  void server.destroy();
   expect(await closing).toMatchObject({ clean: true });
 });
 
@@ -73,13 +78,12 @@ test("after the delay a request on a connection that is still open gets 503 with
 });
 
 test("a subscription ends at `draining`, at once, and the shutdown is clean", async () => {
-  const { server, get } = await listen((_request, response) => subscription(response));
+  const { server, get } = await listen((_request, response) => subscription(response), NOBODY_WAITS);
   const answer = await get("/events");
   const text = answer.text();
-  const { clean, duration_ms } = await server.close();
+  const { clean } = await server.close();
   expect(await text).toBe("data: hello\n\ndata: [DONE]\n\n");
   expect(clean).toBe(true);
-  expect(duration_ms).toBeLessThan(1_000);
 });
 
 function subscription(response: ServerResponse): void {
@@ -155,7 +159,7 @@ test("what is stuck is named by method, path and age, the oldest first, without 
   for (let i = 0; i < 25; i++) {
     const path = i === 0 ? `/first/${"x".repeat(300)}` : `/${i}`;
     answers.push(fetch(`${url}${path}?token=s3cret`, { method: "POST" }).catch(() => undefined));
-    await expect.poll(() => arrivals).toBe(i + 1);
+    await expect.poll(() => arrivals, PATIENTLY).toBe(i + 1);
   }
   await all.opened;
   const { stuck } = await server.close();
@@ -167,12 +171,10 @@ test("what is stuck is named by method, path and age, the oldest first, without 
   expect(stuck.join()).not.toContain("s3cret");
 });
 
-test("a connection of a protocol of its own, or with nothing on it, does not hold up the end", async () => {
-  const { server, url } = await listen((_request, response) => response.end());
+test("a connection with nothing on it does not hold up the end", async () => {
+  const { server, url } = await listen((_request, response) => response.end(), NOBODY_WAITS);
   const silent = await rawConnection(url);
-  const { clean, duration_ms } = await server.close();
-  expect(clean).toBe(true);
-  expect(duration_ms).toBeLessThan(1_000);
+  expect((await server.close()).clean).toBe(true);
   await silent.ended;
 });
 

@@ -3,6 +3,8 @@ import type { DbPool } from "@vg/pool-db";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { listen } from "./support/server.ts";
 
+const PATIENTLY = { timeout: 10_000 };
+
 let postgres: EmbeddedPostgres;
 beforeAll(async () => {
   postgres = await startEmbeddedPostgres();
@@ -19,8 +21,8 @@ test("the document has every field of the service's and of the guide's, each of 
     { postgresDsn: postgres.dsn, serviceName: "vaultgemma-localai", serviceVersion: "2.2.0" },
   );
   for (const path of ["/a", "/b", "/c", "/fails"]) await (await get(path)).text();
-  await expect.poll(() => server.getHealth().metrics.requests_total).toBe(4);
-  await expect.poll(() => server.getHealth().profiler.error_count).toBe(1);
+  await expect.poll(() => server.getHealth().metrics.requests_total, PATIENTLY).toBe(4);
+  await expect.poll(() => server.getHealth().profiler.error_count, PATIENTLY).toBe(1);
   const response = await get("/v2/health");
   expect(response.status).toBe(200);
   expect(response.headers.get("content-type")).toBe("application/json; charset=utf-8");
@@ -68,7 +70,7 @@ test("a database that is killed degrades the server, without its password in the
   expect([server.state, (await get("/readyz")).status]).toEqual(["ready", 200]);
   postgres.signal("SIGKILL");
   await postgres.exited();
-  await expect.poll(() => server.state, { timeout: 10_000 }).toBe("degraded");
+  await expect.poll(() => server.state, PATIENTLY).toBe("degraded");
   expect((await get("/livez")).status).toBe(200);
   expect((await get("/readyz")).status).toBe(503);
   expect((await get("/readyz?exclude=database")).status).toBe(200);
@@ -81,7 +83,7 @@ test("a database that is killed degrades the server, without its password in the
   });
   expect(text).not.toContain(postgres.password);
   await postgres.restart();
-  await expect.poll(() => server.state, { timeout: 10_000 }).toBe("ready");
+  await expect.poll(() => server.state, PATIENTLY).toBe("ready");
   expect((await get("/readyz")).status).toBe(200);
 });
 

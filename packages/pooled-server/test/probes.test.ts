@@ -104,7 +104,7 @@ test("?verbose names the checks, ?exclude leaves some out, and neither falls thr
 
 test("a server that was closed before it had started never says that it has", async () => {
   const started = gate();
-  const server = new PooledServer(hello, { logLevel: "silent", shutdownDelayMs: 500 });
+  const server = new PooledServer(hello, { logLevel: "silent", shutdownDelayMs: 5_000 });
   server.addHealthCheck("slow", {
     run: () => {
       started.open();
@@ -117,6 +117,7 @@ test("a server that was closed before it had started never says that it has", as
   const { url } = await listening;
   expect((await fetch(`${url}/startupz`)).status).toBe(503);
   expect((await fetch(`${url}/livez`)).status).toBe(200);
+  void server.destroy();
   await closing;
 });
 

@@ -8,10 +8,12 @@ async function begin(child: Child, path: string): Promise<{ text: Promise<string
     () => undefined,
   );
   await expect
-    .poll(async () => (await fetch(`${child.url}/metrics`)).text())
+    .poll(async () => (await fetch(`${child.url}/metrics`)).text(), PATIENTLY)
     .toContain("http_server_active_requests 1\n");
   return { text };
 }
+
+const PATIENTLY = { timeout: 10_000 };
 
 const states = (child: Child): string[] =>
   [...child.output().matchAll(/"state":"(\w+)"/g)].map(([, state]) => state as string);
@@ -22,7 +24,7 @@ test.each(["SIGTERM", "SIGINT"] as const)(
     const child = await startProgram("signalled");
     const { text } = await begin(child, "/slow");
     child.process.kill(signal);
-    await expect.poll(() => states(child)).toContain("draining");
+    await expect.poll(() => states(child), PATIENTLY).toContain("draining");
     child.process.stdin?.write("go\n");
     expect(await text).toBe("served");
     expect(await child.ended).toEqual({ code: 0, signal: null });
@@ -39,7 +41,7 @@ test.each([
   const child = await startProgram("signalled");
   await begin(child, "/stuck");
   child.process.kill("SIGTERM");
-  await expect.poll(() => states(child)).toContain("draining");
+  await expect.poll(() => states(child), PATIENTLY).toContain("draining");
   child.process.kill(signal);
   expect(await child.ended).toEqual({ code, signal: null });
   expect(states(child)).not.toContain("closed");
