@@ -146,6 +146,26 @@ test("the three signals come in order, with the reason, also for who asks for th
   }
 });
 
+test.each(["draining", "lastCall"] as const)(
+  "a handler that gives up with the reason of `%s` before its answer began answers 503, and nothing has failed",
+  async (name) => {
+    const arrived = gate();
+    const { server, get, logs } = await listen(
+      async () => {
+        const told = context()[name];
+        arrived.open();
+        await new Promise((_, reject) => told.addEventListener("abort", () => reject(told.reason as Error)));
+      },
+      { shutdownTimeoutMs: 500 },
+    );
+    const answer = get("/");
+    await arrived.opened;
+    expect(await server.close()).toMatchObject({ clean: true });
+    expect([(await answer).status, (await answer).headers.get("retry-after")]).toEqual([503, "1"]);
+    expect(logs.filter({ level: "error" })).toEqual([]);
+  },
+);
+
 test("what is stuck is named by method, path and age, the oldest first, without its query, at most twenty of them", async () => {
   let arrivals = 0;
   const all = gate();

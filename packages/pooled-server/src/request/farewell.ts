@@ -5,6 +5,8 @@
 export class Farewell {
   readonly #draining = new AbortController();
   readonly #lastCall = new AbortController();
+  /** Why, once either of them has aborted. */
+  reason: Error | undefined;
 
   get draining(): AbortSignal {
     return this.#draining.signal;
@@ -15,10 +17,12 @@ export class Farewell {
   }
 
   drain(reason: Error): void {
+    this.reason ??= reason;
     this.#draining.abort(reason);
   }
 
   callLast(reason: Error): void {
+    this.reason ??= reason;
     this.#draining.abort(reason);
     this.#lastCall.abort(reason);
   }

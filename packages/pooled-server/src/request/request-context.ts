@@ -157,6 +157,12 @@ export class NodeRequestContext implements RequestContext, ActiveRequest {
     if (!this.#response.headersSent) this.#response.setHeader("connection", "close");
   }
 
+  /** Why a handler that failed with this was told to give up, if it was: that is no failure of its own. */
+  reasonToGiveUp(error: unknown): Error | undefined {
+    const { reason } = this.#farewell ?? {};
+    return this.#abortReason ?? (reason === error ? reason : undefined);
+  }
+
   /** Why the signal aborted, or would have if somebody had asked for it. */
   get abortReason(): Error | undefined {
     return this.#abortReason;

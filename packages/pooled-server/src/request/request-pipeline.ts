@@ -137,7 +137,7 @@ export class RequestPipeline {
     } catch (error) {
       // A handler that fails because its client has left has nobody to answer to.
       if (response.destroyed) return;
-      const { abortReason } = context;
+      const abortReason = context.reasonToGiveUp(error);
       // One that gave up because the shutdown told it to has done well; its client is still there.
       if (abortReason !== undefined && !response.headersSent)
         return this.#refuseForShutdown(request, response, context);
