@@ -15,10 +15,10 @@ const DOWN_MS = 1_500;
 const UP_MS = 2_000;
 const INTERVAL_MS = 500;
 const ACQUIRE_TIMEOUT_MS = 1_000;
-/** One interval, and the check itself, which fails at once where nobody listens. */
-const SAID_WITHIN_MS = 2 * INTERVAL_MS;
+/** One interval and its jitter, the check itself, which fails at once where nobody listens, and a busy machine. */
+const SAID_WITHIN_MS = 3 * INTERVAL_MS;
 /** After PostgreSQL accepts connections again. */
-const READY_WITHIN_MS = 2 * INTERVAL_MS + 500;
+const READY_WITHIN_MS = 3 * INTERVAL_MS;
 /** A request that needs the database is answered by then, whatever has become of it. */
 const ANSWERED_WITHIN_MS = ACQUIRE_TIMEOUT_MS + 1_000;
 
