@@ -4,6 +4,7 @@ export { currentContext, withContext } from "./context/ambient.ts";
 export type { AmbientContext } from "./context/ambient.ts";
 export { fromTraceparent, newTraceContext, toTraceparent } from "./context/trace-context.ts";
 export type { SpanContext, TraceContext } from "./context/trace-context.ts";
+export { hideSecrets } from "./hide-secrets.ts";
 export { getGlobalLogger, initGlobalLogger } from "./global-logger.ts";
 export { loggerConfigFromEnv } from "./environment.ts";
 export type { LevelChange, LevelOptions } from "./levels/level-control.ts";

@@ -4,7 +4,7 @@ import { DbPool } from "@vg/pool-db";
 import { HttpPool } from "@vg/pool-http";
 import type { CheckedConfig } from "./config/check-config.ts";
 import { PooledServerConfigError } from "./errors.ts";
-import type { HealthCheck } from "./probes/health-checks.ts";
+import type { HealthCheck } from "./probes/background-check.ts";
 
 const DATABASE_CHECK_MS = 2_000;
 
@@ -50,14 +50,36 @@ function configured<T>(make: () => T): T {
   }
 }
 
+/**
+ * Asks the database for a row, through the pool as any request would. Where the wait for a connection was too long, but
+ * others' connections came back meanwhile, the database works, and it is the pool that is too small: a readiness that
+ * failed then would send this load to the other instances.
+ */
 export function databaseCheck(pool: DbPool, critical: boolean): HealthCheck {
   return {
     critical,
     // The pool's own limit comes first: its error says more.
     timeoutMs: DATABASE_CHECK_MS + 500,
-    async run() {
-      const { ok, error } = await pool.health({ timeoutMs: DATABASE_CHECK_MS });
-      if (!ok) throw new Error(error ?? "the database does not answer");
+    async run({ signal }) {
+      const before = cameBack(pool);
+      try {
+        await pool.queryRow("SELECT 1", undefined, { timeoutMs: DATABASE_CHECK_MS, signal });
+        return undefined;
+      } catch (error) {
+        if (neverSent(error) && cameBack(pool) > before) return { saturated: true, pending: pool.getStats().pending };
+        throw error;
+      }
     },
   };
+}
+
+/** How many connections came back in good order. */
+function cameBack(pool: DbPool): number {
+  const { release_count, broken_closed } = pool.getStats();
+  return release_count - broken_closed;
+}
+
+function neverSent(error: unknown): boolean {
+  const { code, sent } = error as { code?: string; sent?: boolean };
+  return code === "ERR_VG_DB_ACQUIRE_TIMEOUT" || (code === "ERR_VG_DB_QUERY_TIMEOUT" && sent === false);
 }

@@ -12,10 +12,9 @@
  * - Everything that it opened it closes, in the order in which requests need it, under one deadline.
  * - A probe never waits for a dependency.
  */
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { setTimeout as delay } from "node:timers/promises";
+import { createServer } from "node:http";
 import { LRUCache } from "@vg/cache";
+import { checkOptions } from "@vg/internal";
 import type { FlushReport, Logger } from "@vg/logging";
 import type { DbPool } from "@vg/pool-db";
 import type { HttpPool } from "@vg/pool-http";
@@ -23,23 +22,27 @@ import { RateLimiter } from "./admission/rate-limiter.ts";
 import { adaptBase, type BaseServer } from "./adapters/node-http.ts";
 import { checkConfig, type CheckedConfig } from "./config/check-config.ts";
 import type { PooledServerConfig } from "./config/options.ts";
-import { LifecycleError, ListenError, PooledServerConfigError } from "./errors.ts";
-import { Lifecycle, type LifecycleState } from "./lifecycle/lifecycle.ts";
-import { runShutdown, type ShutdownReport, type ShutdownStep } from "./lifecycle/shutdown.ts";
+import { PooledServerConfigError } from "./errors.ts";
+import { Closers, type Closer } from "./lifecycle/closers.ts";
+import { Deadline } from "./lifecycle/deadline.ts";
+import { nameWhatKeepsProcess } from "./lifecycle/leftovers.ts";
+import { Lifecycle, type LifecycleState, type StateListener } from "./lifecycle/lifecycle.ts";
+import { Listening, type ListenAddress } from "./lifecycle/listening.ts";
+import { runPhases, type Findings, type PhaseBudget, type ShutdownReport } from "./lifecycle/shutdown.ts";
 import { onTerminationSignal } from "./lifecycle/signals.ts";
 import { MetricsRegistry } from "./metrics/registry.ts";
 import { registerServerMetrics } from "./metrics/server-metrics.ts";
 import { databaseCheck, makeDbPool, makeHttpPool, makeLogger } from "./parts.ts";
 import { createEndpoints } from "./probes/endpoints.ts";
-import { HealthChecks, type HealthCheck } from "./probes/health-checks.ts";
+import type { CheckResult, HealthCheck } from "./probes/background-check.ts";
+import { followChecks } from "./probes/follow-checks.ts";
+import { HealthChecks } from "./probes/health-checks.ts";
 import { uptimeText, type HealthDocument, type PoolStats } from "./probes/health-document.ts";
 import { RequestPipeline } from "./request/request-pipeline.ts";
+import { LOG_WEIGHT, shutdownPhases } from "./shutdown-phases.ts";
 
 /** Seconds; OpenTelemetry's advice for HTTP, and more for the answers of models. */
 const DURATION_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60, 120];
-
-/** How long a request whose connection was cut may take to be over. */
-const CUT_MS = 100;
 
 const INFERENCE_CLEANUP_MS = 5 * 60_000;
 const EMBEDDING_CLEANUP_MS = 10 * 60_000;
@@ -75,20 +78,18 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
   readonly metrics: MetricsRegistry = new MetricsRegistry();
 
   readonly #config: CheckedConfig;
-  readonly #lifecycle: Lifecycle = new Lifecycle((error) =>
-    this.logger.error("A listener of onStateChange failed", error),
-  );
+  readonly #lifecycle: Lifecycle;
   readonly #checks: HealthChecks;
   readonly #pipeline: RequestPipeline;
   readonly #limiter: RateLimiter | undefined;
-  readonly #server: Server;
-  readonly #closers: { name: string; close: (deadlineMs: number) => unknown }[] = [];
+  readonly #listening: Listening;
+  readonly #closers: Closers;
   readonly #runtimeMetrics: { stop(): void };
   readonly #startedAt: number;
   #releaseSignals: () => void = () => undefined;
   #refusing = false;
-  #listening = false;
-  #closing: Promise<ShutdownReport> | undefined;
+  #followingChecks = false;
+  #closing: { readonly deadline: Deadline; readonly done: Promise<ShutdownReport> } | undefined;
 
   constructor(base: BaseServer, config: PooledServerConfig = {}) {
     const handler = adaptBase(base);
@@ -96,6 +97,10 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
     const { clock } = this.#config;
     this.#startedAt = clock.now();
     this.logger = this.#config.logger ?? makeLogger(this.#config);
+    this.#lifecycle = new Lifecycle(this.#config.serviceName, (error) =>
+      this.logger.error("A listener of onStateChange failed", error),
+    );
+    this.#closers = new Closers(clock);
     this.dbPool = makeDbPool(this.#config, this.logger);
     this.httpPool = makeHttpPool(this.#config, this.logger);
     const { inferenceCache, embeddingCache } = this.#config;
@@ -116,17 +121,17 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
 
     this.#checks = new HealthChecks({
       intervalMs: this.#config.healthIntervalMs,
-      onChange: () => this.#followChecks(),
+      onResult: (name, result, previous) => this.#onCheckResult(name, result, previous),
       clock,
+      random: Math.random,
     });
     if (this.dbPool !== undefined) this.#checks.add("database", databaseCheck(this.dbPool, this.#config.dbCritical));
 
     this.#pipeline = new RequestPipeline({
       base: handler,
       endpoints: createEndpoints({
-        state: () => this.state,
-        ready: () => this.#lifecycle.serving && this.#checks.criticalPass,
-        serving: () => this.#lifecycle.serving,
+        lifecycle: this.#lifecycle,
+        checks: this.#checks,
         health: () => this.getHealth(),
         metrics: this.metrics,
         onError: (error) => this.logger.error("A collector of metrics failed; its families are missing", error),
@@ -147,27 +152,39 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
     this.#runtimeMetrics = registerServerMetrics(this.metrics, {
       poolStats: () => this.getPoolStats(),
       logStats: () => this.logger.getStats(),
-      activeRequests: () => this.#pipeline.active,
+      activeRequests: () => this.#pipeline.active.size,
       dbPoolName: this.dbPool?.name ?? "",
       serviceName: this.#config.serviceName,
       serviceVersion: this.#config.serviceVersion,
     });
-    this.#server = createServer((request, response) => this.#pipeline.handle(request, response));
-    this.#lifecycle.onChange((state, previous) => this.logger.info("Lifecycle", { state, previous }));
+    this.#listening = new Listening(
+      createServer((request, response) => this.#pipeline.handle(request, response)),
+      (error) => this.logger.error("The HTTP server reported an error", error),
+    );
+    this.#lifecycle.onChange((state, previous, reason) =>
+      this.logger.info("Lifecycle", reason === undefined ? { state, previous } : { state, previous, reason }),
+    );
   }
 
   get state(): LifecycleState {
     return this.#lifecycle.state;
   }
 
-  /** Calls `listener` at every change of state. */
-  onStateChange(listener: (state: LifecycleState, previous: LifecycleState) => void): void {
-    this.#lifecycle.onChange(listener);
+  /**
+   * Calls `listener` at every change of state, in order; the result takes it off. What it throws or rejects with is
+   * logged. `node:diagnostics_channel` has the same as `vg:pooled-server:state`.
+   */
+  onStateChange(listener: StateListener): () => void {
+    return this.#lifecycle.onChange(listener);
   }
 
-  /** Adds a dependency to the health checks. It counts from the next round on. */
-  addHealthCheck(name: string, check: HealthCheck): void {
-    this.#checks.add(name, check);
+  /**
+   * Adds a dependency to the health checks; while the server listens it is run at once, and counts from its first
+   * result on. The result takes it off again.
+   * @throws PooledServerConfigError for options that cannot be, and for a name that is taken
+   */
+  addHealthCheck(name: string, check: HealthCheck): () => void {
+    return this.#checks.add(name, check);
   }
 
   /** Runs every health check now, beside the background rounds. */
@@ -177,17 +194,17 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
 
   /**
    * Registers something to close when the requests have ended and the pools are still open: writers that flush into
-   * the database, workers that use the HTTP pool. Called in the reverse order of registration.
+   * the database, workers that use the HTTP pool. Called in the reverse order of registration; the result takes it off.
    *
-   * @param close may be async; gets the milliseconds that it may take, and the shutdown goes on without it after that.
-   *   Strings that it returns say what was lost, for the report and the log.
+   * @throws LifecycleError where all of them have been closed already
    */
-  onClose(name: string, close: (deadlineMs: number) => unknown): void {
-    this.#closers.unshift({ name, close });
+  onClose(name: string, close: Closer): () => void {
+    return this.#closers.add(name, close);
   }
 
   /**
-   * Listens, and is ready (or degraded) from then on.
+   * Listens, and is ready (or degraded) from then on. Resolves after the first round of health checks, or when `close()`
+   * ended that early.
    *
    * @param port 0 picks a free one
    * @param host default 127.0.0.1; "0.0.0.0" or "::" opens it to the network
@@ -195,36 +212,18 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
    * @throws ListenError where it cannot, naming the port; `listen` may then be tried again
    * @throws LifecycleError after `close()`, and where it listens already
    */
-  async listen(port: number, host: string = "127.0.0.1"): Promise<{ host: string; port: number; url: string }> {
+  async listen(port: number, host: string = "127.0.0.1"): Promise<ListenAddress> {
     if (!Number.isInteger(port) || port < 0 || port > 65_535) {
       throw new PooledServerConfigError(`PooledServer: port must be a whole number from 0 to 65535, got ${port}`);
     }
-    if (this.#closing !== undefined) throw new LifecycleError("listen() after close(): make a new server instead");
-    if (this.#listening) throw new LifecycleError("The server listens already");
-    this.#listening = true;
-    try {
-      await new Promise<void>((resolve, reject) => {
-        this.#server.once("error", reject);
-        this.#server.listen(port, host, () => {
-          this.#server.off("error", reject);
-          this.#server.on("error", (error) => this.logger.error("The HTTP server reported an error", error));
-          resolve();
-        });
-      });
-    } catch (error) {
-      this.#listening = false;
-      throw new ListenError(host, port, error as NodeJS.ErrnoException);
-    }
-    if (this.#config.handleSignals) {
-      this.#releaseSignals = onTerminationSignal((signal) => {
-        this.logger.info("Closing on a signal", { signal });
-        void this.close();
-      });
+    const address = await this.#listening.bind(port, host);
+    if (this.#config.handleSignals && this.#closing === undefined) {
+      this.#releaseSignals = onTerminationSignal((signal) => void this.#closeOnSignal(signal));
     }
     await this.#checks.start();
-    const address = this.#server.address() as AddressInfo;
-    const shown = address.family === "IPv6" ? `[${address.address}]` : address.address;
-    return { host: address.address, port: address.port, url: `http://${shown}:${address.port}` };
+    this.#followingChecks = true;
+    followChecks(this.#lifecycle, this.#checks);
+    return address;
   }
 
   /** The statistics of the pools and caches, by the names that `/v2/health` has for them. */
@@ -262,108 +261,108 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
   }
 
   /**
-   * Closes everything in order, under one deadline (`shutdownTimeoutMs`): `/readyz` turns to 503; after
-   * `shutdownDelayMs` nothing new is accepted; requests end, or their signals abort; then what `onClose` registered,
-   * the HTTP pool, the database pool, the caches; last, the log is flushed. Idempotent: every call gets the same
-   * promise, which never rejects. What did not end in time is in the report and in the log.
+   * Closes everything in order, under one deadline that counts from this call: `/readyz` turns to 503; for
+   * `shutdownDelayMs` everything is still served, each answer as the last of its connection; then nothing new is
+   * accepted; requests end, or are told to; then what `onClose` registered, the HTTP pool, the database pool, the caches;
+   * last, the log is flushed. What did not end in time is in the report and in the log.
+   *
+   * Never rejects. Idempotent: every call gets the same promise. A later call may bring the deadline forward.
+   *
+   * @param options.deadlineMs default: `shutdownTimeoutMs` at the first call
    */
-  close(): Promise<ShutdownReport> {
-    this.#closing ??= this.#close();
-    return this.#closing;
+  close(options: { deadlineMs?: number } = {}): Promise<ShutdownReport> {
+    const { clock, shutdownTimeoutMs, shutdownDelayMs } = this.#config;
+    const deadlineMs = checkCloseOptions(options);
+    if (this.#closing === undefined) {
+      const wholeMs = deadlineMs ?? shutdownTimeoutMs;
+      const deadline = new Deadline(wholeMs, clock);
+      const startedAt = clock.now();
+      // A deadline of the caller's knows nothing of the delay, which must leave time for the rest.
+      const delayMs = deadlineMs === undefined ? shutdownDelayMs : Math.min(shutdownDelayMs, wholeMs / 2);
+      // A listener of the change to "draining" that calls close() has to find it.
+      const done = Promise.resolve().then(() => this.#close(deadline, { startedAt, delayMs }));
+      this.#closing = { deadline, done };
+      this.#checks.stop();
+      this.#pipeline.endConnections();
+      this.#lifecycle.to("draining");
+    } else if (deadlineMs !== undefined) {
+      this.#closing.deadline.atMost(deadlineMs);
+    }
+    return this.#closing.done;
+  }
+
+  /** `close()` without waiting for anything: what is under way is aborted and cut. */
+  destroy(): Promise<ShutdownReport> {
+    return this.close({ deadlineMs: 0 });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
-  async #close(): Promise<ShutdownReport> {
-    this.#lifecycle.to("draining");
-    this.#checks.stop();
-    const { shutdownDelayMs, shutdownTimeoutMs, clock } = this.#config;
-    if (shutdownDelayMs > 0 && this.#listening) await delay(shutdownDelayMs);
+  async #close(
+    deadline: Deadline,
+    { startedAt, delayMs }: { startedAt: number; delayMs: number },
+  ): Promise<ShutdownReport> {
+    const { clock } = this.#config;
+    if (delayMs > 0 && this.#listening.active) await deadline.pause(delayMs);
     this.#refusing = true;
-    const report = await runShutdown(this.#closingSteps(), shutdownTimeoutMs - shutdownDelayMs, clock);
+    const found: Findings = { stuck: [], phases: [] };
+    const durationMs = (): number => Math.round(clock.now() - startedAt);
+    const parts = shutdownPhases({
+      active: this.#pipeline.active,
+      listening: this.#listening,
+      closers: this.#closers,
+      httpPool: this.httpPool,
+      dbPool: this.dbPool,
+      caches: [this.inferenceCache, this.embeddingCache, ...(this.#limiter === undefined ? [] : [this.#limiter])],
+    });
+    const log = {
+      name: "log",
+      weight: LOG_WEIGHT,
+      run: (budget: PhaseBudget) => this.#endLog(budget, found, durationMs()),
+    };
+    await runPhases([...parts, log], deadline, clock, found);
+    const { stuck, phases } = found;
+    return Object.freeze({
+      clean: stuck.length === 0,
+      duration_ms: durationMs(),
+      stuck: Object.freeze(stuck),
+      phases: Object.freeze(phases),
+    });
+  }
+
+  /** The last state, the last line, and the lines' way out. */
+  async #endLog({ deadlineMs }: PhaseBudget, { stuck, phases }: Findings, durationMs: number): Promise<string[]> {
     this.#runtimeMetrics.stop();
     this.#releaseSignals();
     this.#lifecycle.to("closed");
-    const { clean, duration_ms, stuck } = report;
-    if (clean) this.logger.info("Closed", { duration_ms });
-    else this.logger.warn("Closed, but not everything ended by itself", { duration_ms, stuck });
-    if (this.#config.logger === undefined) await this.logger.close();
-    else await this.logger.flush();
-    return report;
+    if (stuck.length === 0) this.logger.info("Closed", { duration_ms: durationMs });
+    else this.logger.warn("Closed, but not everything ended by itself", { duration_ms: durationMs, stuck, phases });
+    // A logger of the user's stays theirs, and may be one that gives no report.
+    const ended =
+      this.#config.logger === undefined ? this.logger.close({ deadlineMs }) : this.logger.flush({ deadlineMs });
+    const left = ((await ended) as FlushReport | undefined)?.lines_left ?? 0;
+    return left > 0 ? [`${left} lines were not taken by their destination`] : [];
   }
 
-  #closingSteps(): ShutdownStep[] {
-    return [
-      { name: "requests", share: 0.6, run: (deadlineMs) => this.#endRequests(deadlineMs) },
-      ...this.#closers.map(({ name, close }) => ({
-        name,
-        share: 0.5,
-        run: async (deadlineMs: number) => {
-          const lost = await close(deadlineMs);
-          return Array.isArray(lost) ? lost.map(String) : undefined;
-        },
-      })),
-      {
-        name: "http pool",
-        share: 0.5,
-        run: async (deadlineMs) => (await this.httpPool.close({ deadlineMs })).killed_requests,
-      },
-      {
-        name: "database pool",
-        share: 0.9,
-        run: async (deadlineMs) => {
-          const report = await this.dbPool?.close({ deadlineMs });
-          return report?.killed.map(
-            (held) => `connection ${held.process_id} was held for ${Math.round(held.held_ms)} ms`,
-          );
-        },
-      },
-      {
-        name: "caches",
-        share: 1,
-        run: () => {
-          this.inferenceCache.close();
-          this.embeddingCache.close();
-          this.#limiter?.close();
-        },
-      },
-      {
-        name: "log",
-        share: 1,
-        run: async (deadlineMs) => {
-          // A logger of the user's may be one that gives no report.
-          const report = (await this.logger.flush({ deadlineMs })) as FlushReport | undefined;
-          const left = report?.lines_left ?? 0;
-          return left > 0 ? [`${left} log lines were not taken by their destination`] : undefined;
-        },
-      },
-    ];
+  async #closeOnSignal(signal: NodeJS.Signals): Promise<void> {
+    this.logger.info("Closing on a signal", { signal });
+    const { clean } = await this.close();
+    if (!clean) process.exitCode ??= 1;
+    nameWhatKeepsProcess((handles) =>
+      this.logger.warn("The server is closed, but something else keeps the process alive", { handles }),
+    );
   }
 
-  /** Waits for the active requests, aborts what is left near the deadline, and cuts what ignores that. */
-  async #endRequests(deadlineMs: number): Promise<string[]> {
-    const closed = new Promise<void>((resolve) => {
-      if (this.#listening) this.#server.close(() => resolve());
-      else resolve();
-    });
-    this.#server.closeIdleConnections();
-    let cut: string[] = [];
-    if (!(await this.#pipeline.idle(deadlineMs * 0.8))) {
-      cut = this.#pipeline.abortActive(new LifecycleError("The server is shutting down"));
-      await this.#pipeline.idle(deadlineMs * 0.2);
+  #onCheckResult(name: string, { status, critical, output }: CheckResult, previous: CheckResult): void {
+    if (status === "fail" && previous.status !== "fail") {
+      this.logger.warn("A health check fails", { check: name, critical, output });
     }
-    this.#server.closeAllConnections();
-    await closed;
-    // The books of what was cut are closed a moment after its connection: its log line, its usage row.
-    await this.#pipeline.idle(CUT_MS);
-    return cut.map((request) => `${request} was aborted`);
-  }
-
-  #followChecks(): void {
-    if (!this.#listening || this.#closing !== undefined) return;
-    this.#lifecycle.to(this.#checks.allPass ? "ready" : "degraded");
+    if (status === "pass" && previous.status === "fail") {
+      this.logger.info("A health check passes again", { check: name, critical });
+    }
+    if (this.#followingChecks) followChecks(this.#lifecycle, this.#checks);
   }
 
   #features(): string[] {
@@ -377,6 +376,14 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
       "metrics",
     ];
   }
+}
+
+function checkCloseOptions(options: { deadlineMs?: number }): number | undefined {
+  const check = checkOptions("close()", options, (message) => new PooledServerConfigError(message));
+  const given = check.raw("deadlineMs") !== undefined;
+  const deadlineMs = check.durationMs("deadlineMs", { fallback: 0 });
+  check.noOthers();
+  return given ? deadlineMs : undefined;
 }
 
 function stats(part: { getStats(): object }): Readonly<Record<string, unknown>> {

@@ -9,9 +9,7 @@ import {
   ListenError,
   PooledServerConfigError,
 } from "@vg/pooled-server";
-import fc from "fast-check";
 import { expect, test } from "vitest";
-import { Lifecycle, type LifecycleState } from "../src/lifecycle/lifecycle.ts";
 import { gate, listen } from "./support/server.ts";
 
 test("closing lets an active request end, refuses new connections, and is clean", async () => {
@@ -50,7 +48,10 @@ test("a request that does not end is aborted within the deadline, and named", as
   const answer = get("/stuck").catch((error: unknown) => error);
   await arrived.opened;
   const report = await server.close();
-  expect(report).toMatchObject({ clean: false, stuck: ["requests: GET /stuck was aborted"] });
+  expect(report).toMatchObject({
+    clean: false,
+    stuck: [expect.stringMatching(/^requests: GET \/stuck \(\d+ ms\) ignored the abort and was cut$/)],
+  });
   expect(reason).toBeInstanceOf(LifecycleError);
   expect(await answer).toBeInstanceOf(Error);
   expect(logs.find({ message: "Closed, but not everything ended by itself" })).toMatchObject({ stuck: report.stuck });
@@ -68,7 +69,9 @@ test("a handler that gives up because the shutdown aborts its signal answers 503
   );
   const answer = get("/slow");
   await arrived.opened;
-  expect(await server.close()).toMatchObject({ stuck: ["requests: GET /slow was aborted"] });
+  expect(await server.close()).toMatchObject({
+    stuck: [expect.stringMatching(/^requests: GET \/slow \(\d+ ms\) was aborted$/)],
+  });
   const response = await answer;
   expect([response.status, response.headers.get("retry-after")]).toEqual([503, "1"]);
   expect(await response.json()).toMatchObject({ error: { code: "service_unavailable" } });
@@ -174,24 +177,4 @@ test("a base server that is no function, and every bad option, is refused before
     expect((error as Error).message).toContain(message);
     expect((error as Error).message).not.toContain("hunter2");
   }
-});
-
-test("whatever is asked of it, the lifecycle only moves forward and ends closed", () => {
-  const order: Record<LifecycleState, number> = { starting: 0, ready: 1, degraded: 1, draining: 2, closed: 3 };
-  const states = fc.constantFrom<LifecycleState[]>("starting", "ready", "degraded", "draining", "closed");
-  fc.assert(
-    fc.property(fc.array(states, { maxLength: 30 }), (requests) => {
-      const lifecycle = new Lifecycle(() => undefined);
-      const seen: [LifecycleState, LifecycleState][] = [];
-      lifecycle.onChange((state, previous) => seen.push([state, previous]));
-      for (const next of requests) {
-        const before = lifecycle.state;
-        const moved = lifecycle.to(next);
-        expect(lifecycle.state).toBe(moved ? next : before);
-        expect(order[lifecycle.state]).toBeGreaterThanOrEqual(order[before]);
-        expect(lifecycle.serving).toBe(["ready", "degraded"].includes(lifecycle.state));
-      }
-      for (const [state, previous] of seen) expect(state).not.toBe(previous);
-    }),
-  );
 });

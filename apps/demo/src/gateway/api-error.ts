@@ -48,6 +48,8 @@ interface ErrorFields {
   code: string;
   message: string;
   traceId: string;
+  /** Default: the dialect's for the code. */
+  type?: string | undefined;
   param?: string | undefined;
   retryAfterSeconds?: number | undefined;
 }
@@ -55,16 +57,16 @@ interface ErrorFields {
 /** The error document in the path's dialect. */
 export function errorDocument(
   dialect: Dialect,
-  { code, message, traceId, param, retryAfterSeconds }: ErrorFields,
+  { code, message, traceId, type, param, retryAfterSeconds }: ErrorFields,
 ): unknown {
   if (dialect === "v1") {
-    return { error: { message, type: OPENAI_TYPE[code] ?? "api_error", param: param ?? null, code } };
+    return { error: { message, type: type ?? OPENAI_TYPE[code] ?? "api_error", param: param ?? null, code } };
   }
   return {
     error: {
       code,
       message,
-      type: "api_error",
+      type: type ?? "api_error",
       trace_id: traceId,
       ...(param === undefined ? {} : { param }),
       ...(retryAfterSeconds === undefined ? {} : { retry_after: retryAfterSeconds }),

@@ -89,7 +89,10 @@ function answerError(call: Call, error: unknown): void {
   const { response, request, context, dialect } = call;
   // The client has left: nobody to answer to, and nothing went wrong here.
   if (response.destroyed) return;
-  if (error instanceof LifecycleError) error = closing(error);
+  if (error instanceof LifecycleError) {
+    if (response.headersSent) return endStreamForShutdown(call);
+    error = closing(error);
+  }
   if (!(error instanceof ApiError)) throw error;
   const status = statusOf(error, dialect);
   // An unknown model is the client's mistake, whatever status the service has for it.
@@ -118,6 +121,20 @@ function answerError(call: Call, error: unknown): void {
     document,
     retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) },
   );
+}
+
+/** A stream that the shutdown cannot wait for ends whole: the reason, and the end that every stream has. */
+function endStreamForShutdown({ response, context, dialect }: Call): void {
+  context.status = 503;
+  const message =
+    "The service is shutting down before this answer was complete; ask again, another instance will answer.";
+  const document = errorDocument(dialect, {
+    code: "service_unavailable",
+    type: "server_shutdown",
+    message,
+    traceId: context.traceId,
+  });
+  response.end(`data: ${JSON.stringify(document)}\n\ndata: [DONE]\n\n`);
 }
 
 /** What is still active near the end of a shutdown is aborted with the server's own error. */

@@ -27,7 +27,8 @@ export async function handleChat(call: Call): Promise<void> {
   const result = await call.parts.chat.complete(chat, {
     tenant: tenantOf(call.request),
     traceparent: call.context.traceparent,
-    signal: call.context.signal,
+    // A stream needs the time that is left after the last call for its last event.
+    signal: stream === undefined ? call.context.signal : AbortSignal.any([call.context.signal, call.context.lastCall]),
     ...(stream === undefined ? {} : { onPiece: (piece, cache) => answer.sendPiece(stream, piece, cache) }),
   });
   record(call, chat, result, answer);

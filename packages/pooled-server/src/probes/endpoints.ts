@@ -2,41 +2,61 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { LifecycleState } from "../lifecycle/lifecycle.ts";
 import type { MetricsRegistry } from "../metrics/registry.ts";
 import { renderText, TEXT_FORMAT } from "../metrics/text-format.ts";
+import type { CheckResult } from "./background-check.ts";
 import type { HealthDocument } from "./health-document.ts";
+import { HEALTH_JSON, healthJson, wantsHealthJson } from "./health-json.ts";
+import { readProbeQuery } from "./probe-query.ts";
 
 /** An endpoint of the server's own: no rate limit, never refused, never waits. */
 export type Endpoint = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** What the endpoints show. */
 interface Sources {
-  state: () => LifecycleState;
-  ready: () => boolean;
-  serving: () => boolean;
+  lifecycle: { readonly state: LifecycleState; readonly serving: boolean; readonly started: boolean };
+  checks: { results(): Readonly<Record<string, CheckResult>>; failingCritical(): string[] };
   health: () => HealthDocument;
   metrics: MetricsRegistry;
   onError: (error: unknown) => void;
 }
 
 export function createEndpoints({
-  state,
-  ready,
-  serving,
+  lifecycle,
+  checks,
   health,
   metrics,
   onError,
 }: Sources): ReadonlyMap<string, Endpoint> {
   const probe =
     (pass: () => boolean): Endpoint =>
-    (_request, response) => {
-      const ok = pass();
-      sendJson(response, ok ? 200 : 503, { status: ok ? "ok" : "unavailable", state: state() });
-    };
+    (_request, response) =>
+      answerProbe(response, pass());
+  const answerProbe = (response: ServerResponse, ok: boolean, more: object = {}): void =>
+    sendJson(response, ok ? 200 : 503, { status: ok ? "ok" : "unavailable", state: lifecycle.state, ...more });
   return new Map<string, Endpoint>([
     // Alive as long as it answers: a dependency that fails is no reason to be restarted.
     ["/livez", probe(() => true)],
-    ["/readyz", probe(ready)],
-    ["/startupz", probe(() => state() !== "starting")],
-    ["/v2/health", (_request, response) => sendJson(response, serving() ? 200 : 503, health())],
+    [
+      "/readyz",
+      (request, response) => {
+        const { verbose, exclude } = readProbeQuery(request.url);
+        const failing = checks.failingCritical().filter((name) => !exclude.has(name));
+        const shown = Object.entries(checks.results()).filter(([name]) => !exclude.has(name));
+        const ok = lifecycle.serving && failing.length === 0;
+        answerProbe(response, ok, verbose ? { checks: Object.fromEntries(shown) } : {});
+      },
+    ],
+    ["/startupz", probe(() => lifecycle.started)],
+    [
+      "/v2/health",
+      (request, response) => {
+        const document = health();
+        // As the document says it: what has begun to drain is no place for new requests.
+        const status = document.status === "ok" || document.status === "degraded" ? 200 : 503;
+        response.setHeader("vary", "accept");
+        if (wantsHealthJson(request.headers.accept)) sendJson(response, status, healthJson(document), HEALTH_JSON);
+        else sendJson(response, status, document);
+      },
+    ],
     [
       "/metrics",
       (_request, response) => {
@@ -48,10 +68,15 @@ export function createEndpoints({
   ]);
 }
 
-function sendJson(response: ServerResponse, status: number, document: unknown): void {
+function sendJson(
+  response: ServerResponse,
+  status: number,
+  document: unknown,
+  type: string = "application/json; charset=utf-8",
+): void {
   const body = JSON.stringify(document, readable);
   response.writeHead(status, {
-    "content-type": "application/json; charset=utf-8",
+    "content-type": type,
     "content-length": Buffer.byteLength(body),
     "cache-control": "no-store",
   });

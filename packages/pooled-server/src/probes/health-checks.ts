@@ -1,131 +1,110 @@
-/** Tells whether a dependency works: resolves if it does, rejects with the reason if not. */
-export interface HealthCheck {
-  run(context: { signal: AbortSignal }): Promise<void>;
-  /** Whether the service is of no use without it; then a failure turns `/readyz` to 503. Default false. */
-  critical?: boolean;
-  /** How long one run may take; default 2,000 ms. */
-  timeoutMs?: number;
-}
+import { checkOptions } from "@vg/internal";
+import { PooledServerConfigError } from "../errors.ts";
+import { BackgroundCheck, type CheckResult, type CheckTime, type HealthCheck } from "./background-check.ts";
 
-/** The last word on one check. */
-export interface CheckResult {
-  readonly status: "pass" | "fail" | "pending";
-  readonly critical: boolean;
-  readonly latency_ms: number;
-  /** Wall-clock time of the last run, ISO 8601; absent before the first. */
-  readonly time?: string;
-  /** Why it fails. */
-  readonly output?: string;
-}
+const TIMEOUT_MS = 2_000;
+const LEAST_INTERVAL_MS = 10;
 
-interface Entry {
-  check: HealthCheck;
-  result: CheckResult;
-  running: Promise<void> | undefined;
-  /** Its time was up and it has not settled. */
-  stuck: boolean;
+interface Options extends CheckTime {
+  intervalMs: number;
+  /** Called after each run with what it changed. */
+  onResult: (name: string, result: CheckResult, previous: CheckResult) => void;
 }
 
 /**
- * Runs the checks in the background and keeps the last results, so that a probe costs nothing, a slow dependency
- * never slows a probe down, and many probes are not many checks.
+ * Runs the checks in the background and keeps the last results, so that a probe costs nothing, a slow dependency never
+ * slows a probe down, and many probes are not many checks. Each check goes its own pace: one that hangs holds up no other.
  */
 export class HealthChecks {
-  readonly #entries = new Map<string, Entry>();
-  readonly #intervalMs: number;
-  readonly #onChange: () => void;
-  readonly #clock: { now(): number };
-  #timer: NodeJS.Timeout | undefined;
+  readonly #checks = new Map<string, BackgroundCheck>();
+  readonly #options: Options;
+  #running = false;
+  #stopped = false;
 
-  constructor(options: { intervalMs: number; onChange: () => void; clock: { now(): number } }) {
-    this.#intervalMs = options.intervalMs;
-    this.#onChange = options.onChange;
-    this.#clock = options.clock;
+  constructor(options: Options) {
+    this.#options = options;
   }
 
-  add(name: string, check: HealthCheck): void {
-    const result: CheckResult = { status: "pending", critical: check.critical ?? false, latency_ms: 0 };
-    this.#entries.set(name, { check, result, running: undefined, stuck: false });
-  }
-
-  /** Runs every check once and then again at each interval. Resolves after the first round. */
-  async start(): Promise<void> {
-    this.#timer ??= setInterval(() => void this.runAll(), this.#intervalMs).unref();
-    await this.runAll();
-  }
-
-  stop(): void {
-    clearInterval(this.#timer);
-    this.#timer = undefined;
-  }
-
-  async runAll(): Promise<void> {
-    await Promise.all([...this.#entries].map(([, entry]) => this.#run(entry)));
-    this.#onChange();
-  }
-
-  results(): Record<string, CheckResult> {
-    return Object.fromEntries([...this.#entries].map(([name, entry]) => [name, entry.result]));
-  }
-
-  get allPass(): boolean {
-    return this.#none((result) => result.status === "fail");
-  }
-
-  get criticalPass(): boolean {
-    return this.#none((result) => result.critical && result.status !== "pass");
-  }
-
-  #none(bad: (result: CheckResult) => boolean): boolean {
-    for (const { result } of this.#entries.values()) if (bad(result)) return false;
-    return true;
-  }
-
-  /** A check is not started again before it has settled, even if its time is up: it stays failed until then. */
-  #run(entry: Entry): Promise<void> {
-    if (entry.stuck) return Promise.resolve();
-    entry.running ??= this.#runOnce(entry).finally(() => {
-      entry.running = undefined;
-    });
-    return entry.running;
-  }
-
-  async #runOnce(entry: Entry): Promise<void> {
-    const { check } = entry;
-    const timeoutMs = check.timeoutMs ?? 2_000;
-    const start = this.#clock.now();
-    const abort = new AbortController();
-    let timer: NodeJS.Timeout | undefined;
-    // The race matters: a check may ignore its signal, and must not keep its last answer for ever.
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        const error = new Error(`no answer within ${timeoutMs} ms`);
-        reject(error);
-        abort.abort(error);
-      }, timeoutMs);
-    });
-    let failure: unknown;
-    try {
-      const run = Promise.resolve().then(() => check.run({ signal: abort.signal }));
-      entry.stuck = true;
-      run.catch(() => undefined).finally(() => (entry.stuck = false));
-      await Promise.race([run, late]);
-    } catch (error) {
-      failure = error ?? new Error("failed without an error");
-    } finally {
-      clearTimeout(timer);
+  /**
+   * Adds a check. One that is added while the others run is run at once; until it has a result it counts for nothing.
+   * The result takes it off again.
+   * @throws PooledServerConfigError for options that cannot be, and for a name that is taken
+   */
+  add(name: string, check: HealthCheck): () => void {
+    if (typeof name !== "string" || name === "") {
+      throw new PooledServerConfigError("addHealthCheck: the name must be a string that is not empty");
     }
-    entry.result = Object.freeze({
-      status: failure === undefined ? "pass" : "fail",
-      critical: check.critical ?? false,
-      latency_ms: Math.round((this.#clock.now() - start) * 100) / 100,
-      time: new Date().toISOString(),
-      ...(failure === undefined ? {} : { output: describe(failure) }),
+    const owner = `The health check ${JSON.stringify(name)}`;
+    if (this.#checks.has(name)) {
+      throw new PooledServerConfigError(`${owner} exists already; take it off first, or choose another name.`);
+    }
+    const entry: BackgroundCheck = new BackgroundCheck(this.#checked(owner, check), this.#options, (previous) => {
+      // One that was taken off meanwhile has nothing more to say.
+      if (this.#checks.get(name) === entry) this.#options.onResult(name, entry.result, previous);
     });
+    this.#checks.set(name, entry);
+    if (this.#stopped) entry.stop();
+    else if (this.#running) void entry.start();
+    return () => {
+      entry.stop();
+      if (this.#checks.get(name) !== entry) return;
+      const { result } = entry;
+      this.#checks.delete(name);
+      this.#options.onResult(name, result, result);
+    };
   }
-}
 
-function describe(failure: unknown): string {
-  if (failure instanceof Error) return failure.message;
-  return typeof failure === "string" ? failure : "failed without an error";
+  #checked(owner: string, check: HealthCheck): ConstructorParameters<typeof BackgroundCheck>[0] {
+    const options = checkOptions(owner, check, (message) => new PooledServerConfigError(message));
+    const run = options.function<HealthCheck["run"]>("run");
+    if (run === undefined) throw options.refuse("run", "a function");
+    const checked = {
+      // As a method: it may be one of a class.
+      run: (context: { signal: AbortSignal }) => run.call(check, context),
+      critical: options.boolean("critical", { fallback: false }),
+      timeoutMs: options.durationMs("timeoutMs", { fallback: TIMEOUT_MS, min: 1 }),
+      intervalMs: options.durationMs("intervalMs", { fallback: this.#options.intervalMs, min: LEAST_INTERVAL_MS }),
+      failureThreshold: options.integer("failureThreshold", { fallback: 1, min: 1 }),
+      successThreshold: options.integer("successThreshold", { fallback: 1, min: 1 }),
+    };
+    options.noOthers();
+    return checked;
+  }
+
+  /** Runs every check now and then at intervals. Resolves when each has a first result, or when they are stopped. */
+  async start(): Promise<void> {
+    this.#running = true;
+    await Promise.all([...this.#checks.values()].map((check) => check.start()));
+  }
+
+  /** For good. Runs under way are told to end; what they still find is not taken. */
+  stop(): void {
+    this.#running = false;
+    this.#stopped = true;
+    for (const check of this.#checks.values()) check.stop();
+  }
+
+  /** Runs every check now; resolves when each has passed, failed, or run out of time. */
+  async runAll(): Promise<void> {
+    await Promise.all([...this.#checks.values()].map((check) => check.run()));
+  }
+
+  results(): Readonly<Record<string, CheckResult>> {
+    return Object.fromEntries([...this.#checks].map(([name, { result }]) => [name, result]));
+  }
+
+  /** Whether each has run at least once. */
+  get allKnown(): boolean {
+    return [...this.#checks.values()].every(({ result }) => result.status !== "pending");
+  }
+
+  /** The names of those that fail. */
+  failing(): string[] {
+    return [...this.#checks].filter(([, { result }]) => result.status === "fail").map(([name]) => name);
+  }
+
+  /** The names of the critical ones that fail. */
+  failingCritical(): string[] {
+    return this.failing().filter((name) => this.#checks.get(name)?.result.critical === true);
+  }
 }

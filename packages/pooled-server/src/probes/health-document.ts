@@ -1,5 +1,5 @@
 import type { LifecycleState } from "../lifecycle/lifecycle.ts";
-import type { CheckResult } from "./health-checks.ts";
+import type { CheckResult } from "./background-check.ts";
 
 /** Latency of the base server's requests since the start; percentiles within 3.2 %. */
 export interface LatencySummary {

@@ -1,7 +1,10 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { randomBytes, randomUUID } from "node:crypto";
-import type { IncomingMessage } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Logger } from "@vg/logging";
+import type { ActiveRequest } from "../lifecycle/active-requests.ts";
+import { Farewell } from "./farewell.ts";
+import { pathOf } from "./path.ts";
 
 /** What belongs to the request that is being handled. Get it with `currentRequest()`, anywhere below the handler. */
 export interface RequestContext {
@@ -17,6 +20,16 @@ export interface RequestContext {
   readonly logger: Logger;
   /** Aborts when the client leaves before its answer is complete, and when a shutdown cannot wait any longer. */
   readonly signal: AbortSignal;
+  /**
+   * Aborts when a shutdown has stopped accepting: an answer that has no end of its own, such as a subscription's, should
+   * end now; its client comes back to another instance.
+   */
+  readonly draining: AbortSignal;
+  /**
+   * Aborts shortly before `signal` does so in a shutdown: a stream that is still under way should now write its last event
+   * and end, so that its client knows that it is not the whole. Others may use what time is left.
+   */
+  readonly lastCall: AbortSignal;
   /** The route's template, such as `/v1/models/:id`, for metrics. Set it where the route is known. */
   route: string | undefined;
   /**
@@ -32,6 +45,9 @@ export interface RequestContext {
   joinTrace(traceparent: string): boolean;
 }
 
+/** Of a path in a report. */
+const MAX_NAMED_PATH = 200;
+
 const storage = new AsyncLocalStorage<RequestContext>();
 
 /** The request being handled here, or `undefined` outside of one. */
@@ -45,7 +61,8 @@ export function runInRequest<T>(context: RequestContext, work: () => T): T {
 }
 
 /** The context of a node:http request. Logger and signal are made when somebody asks for them. */
-export class NodeRequestContext implements RequestContext {
+export class NodeRequestContext implements RequestContext, ActiveRequest {
+  readonly startedAt: number;
   readonly requestId: string;
   readonly spanId: string;
   route: string | undefined;
@@ -56,8 +73,15 @@ export class NodeRequestContext implements RequestContext {
   #logger: Logger | undefined;
   #abort: AbortController | undefined;
   #abortReason: Error | undefined;
+  #farewell: Farewell | undefined;
+  readonly #request: IncomingMessage;
+  readonly #response: ServerResponse;
 
-  constructor(request: IncomingMessage, logger: Logger) {
+  /** @param startedAt by the server's clock */
+  constructor(request: IncomingMessage, response: ServerResponse, logger: Logger, startedAt: number) {
+    this.startedAt = startedAt;
+    this.#request = request;
+    this.#response = response;
     const parent = parseTraceparent(request.headers["traceparent"]);
     this.#traceId = parent?.traceId ?? randomBytes(16).toString("hex");
     this.#flags = parent?.flags ?? "01";
@@ -98,6 +122,47 @@ export class NodeRequestContext implements RequestContext {
     return this.#abort.signal;
   }
 
+  get draining(): AbortSignal {
+    this.#farewell ??= new Farewell();
+    return this.#farewell.draining;
+  }
+
+  get lastCall(): AbortSignal {
+    this.#farewell ??= new Farewell();
+    return this.#farewell.lastCall;
+  }
+
+  // What the shutdown does with it; see ActiveRequest.
+
+  drain(reason: Error): void {
+    this.#farewell ??= new Farewell();
+    const farewell = this.#farewell;
+    // Whoever hears of it logs with this request's ids, not with those of whoever closes.
+    runInRequest(this, () => farewell.drain(reason));
+  }
+
+  callLast(reason: Error): void {
+    this.#farewell ??= new Farewell();
+    const farewell = this.#farewell;
+    runInRequest(this, () => farewell.callLast(reason));
+  }
+
+  describe(): string {
+    const path = pathOf(this.#request);
+    return `${this.#request.method} ${path.length > MAX_NAMED_PATH ? `${path.slice(0, MAX_NAMED_PATH)}…` : path}`;
+  }
+
+  /** The connection ends with this answer, where that can still be said. */
+  endConnection(): void {
+    if (!this.#response.headersSent) this.#response.setHeader("connection", "close");
+  }
+
+  /** Why a handler that failed with this was told to give up, if it was: that is no failure of its own. */
+  reasonToGiveUp(error: unknown): Error | undefined {
+    const { reason } = this.#farewell ?? {};
+    return this.#abortReason ?? (reason === error ? reason : undefined);
+  }
+
   /** Why the signal aborted, or would have if somebody had asked for it. */
   get abortReason(): Error | undefined {
     return this.#abortReason;
@@ -105,7 +170,8 @@ export class NodeRequestContext implements RequestContext {
 
   abort(reason: Error): void {
     this.#abortReason ??= reason;
-    this.#abort?.abort(reason);
+    const abort = this.#abort;
+    if (abort !== undefined) runInRequest(this, () => abort.abort(reason));
   }
 }
 

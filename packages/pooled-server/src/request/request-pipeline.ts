@@ -13,12 +13,14 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { createHistogram } from "@vg/internal";
 import type { Logger } from "@vg/logging";
 import type { Handler } from "../adapters/node-http.ts";
+import { ActiveRequests } from "../lifecycle/active-requests.ts";
 import type { HistogramFamily } from "../metrics/registry.ts";
 import type { Endpoint } from "../probes/endpoints.ts";
 import type { LatencySummary } from "../probes/health-document.ts";
 import { renderProblem, type Problem } from "./problem.ts";
 import type { RateLimiter } from "../admission/rate-limiter.ts";
 import type { ClientIdentity } from "./client-identity.ts";
+import { pathOf } from "./path.ts";
 import { NodeRequestContext, runInRequest } from "./request-context.ts";
 
 /** nginx's code for a client that left before its answer; only in logs and metrics, never on the wire. */
@@ -44,25 +46,30 @@ export class RequestPipeline {
   errorCount = 0;
   readonly #latency = createHistogram();
   readonly #parts: Parts;
-  readonly #active = new Map<NodeRequestContext, string>();
-  #idleWaiters: (() => void)[] = [];
+  /** Those under way, probes excluded. */
+  readonly active: ActiveRequests<NodeRequestContext>;
+  #lastAnswers = false;
 
   constructor(parts: Parts) {
     this.#parts = parts;
+    this.active = new ActiveRequests(parts.clock);
   }
 
-  get active(): number {
-    return this.#active.size;
+  /** From now on every answer is the last of its connection. */
+  endConnections(): void {
+    this.#lastAnswers = true;
+    for (const context of this.active) context.endConnection();
   }
 
   handle(request: IncomingMessage, response: ServerResponse): void {
+    if (this.#lastAnswers) response.setHeader("connection", "close");
     const path = pathOf(request);
     const endpoint = this.#parts.endpoints.get(path);
     if (endpoint !== undefined) return this.#callEndpoint(endpoint, request, response);
-    const context = new NodeRequestContext(request, this.#parts.logger);
     const start = this.#parts.clock.now();
+    const context = new NodeRequestContext(request, response, this.#parts.logger, start);
     this.requestCount++;
-    this.#active.set(context, `${request.method} ${path}`);
+    this.active.add(context);
     response.setHeader("x-request-id", context.requestId);
     // "close" comes exactly once, after the last byte or after the connection is lost.
     response.once("close", () => this.#finished(request, response, context, path, start));
@@ -81,26 +88,6 @@ export class RequestPipeline {
       if (response.headersSent) response.destroy();
       else response.writeHead(500).end();
     }
-  }
-
-  /** Resolves when no request is active, or after `deadlineMs`; says whether none is. */
-  async idle(deadlineMs: number): Promise<boolean> {
-    if (this.#active.size === 0) return true;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, deadlineMs);
-      this.#idleWaiters.push(() => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
-    return this.#active.size === 0;
-  }
-
-  /** Aborts the signal of every active request, and names them. */
-  abortActive(reason: Error): string[] {
-    const names = [...this.#active.values()];
-    for (const context of this.#active.keys()) context.abort(reason);
-    return names;
   }
 
   latency(): LatencySummary {
@@ -150,7 +137,7 @@ export class RequestPipeline {
     } catch (error) {
       // A handler that fails because its client has left has nobody to answer to.
       if (response.destroyed) return;
-      const { abortReason } = context;
+      const abortReason = context.reasonToGiveUp(error);
       // One that gave up because the shutdown told it to has done well; its client is still there.
       if (abortReason !== undefined && !response.headersSent)
         return this.#refuseForShutdown(request, response, context);
@@ -176,7 +163,6 @@ export class RequestPipeline {
     problem: Omit<Problem, "traceId">,
   ): void {
     const body = this.#render({ ...problem, traceId: context.traceId }, request);
-    if (this.#parts.draining()) response.setHeader("connection", "close");
     // A handler that threw may have set headers of the answer that it will not give.
     for (const name of response.getHeaderNames()) {
       if (!["x-request-id", "connection"].includes(name)) response.removeHeader(name);
@@ -214,7 +200,6 @@ export class RequestPipeline {
     // Before this line only a shutdown aborts: an answer that it cut is the server's doing, not the client's.
     const cut = context.abortReason === undefined ? CLIENT_CLOSED_REQUEST : 503;
     const status = context.status ?? (complete ? response.statusCode : cut);
-    this.#active.delete(context);
     if (!complete) context.abort(new Error("The client closed the connection before its answer was complete"));
     if (status >= 500) this.errorCount++;
     this.#latency.record(latencyMs);
@@ -227,18 +212,9 @@ export class RequestPipeline {
       })
       .observe(latencyMs / 1000);
     context.logger.logHttpRequest(request.method ?? "", path, status, Math.round(latencyMs * 100) / 100);
-    if (this.#active.size === 0) {
-      for (const wake of this.#idleWaiters.splice(0)) wake();
-    }
+    // Last: a shutdown that waits for this goes on to close what the lines above may need.
+    this.active.delete(context);
   }
-}
-
-/** Without the query, which may hold secrets, and without the origin that proxies put before it. */
-function pathOf(request: IncomingMessage): string {
-  const url = request.url ?? "/";
-  if (!url.startsWith("/")) return URL.parse(url)?.pathname ?? url;
-  const end = url.indexOf("?");
-  return end === -1 ? url : url.slice(0, end);
 }
 
 function knownMethod(method: string | undefined): string {

@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { createServer, type AddressInfo } from "node:net";
 import { captureLogs } from "@vg/logging/testing";
 import { createPooledServer, type BaseServer, type PooledServer, type PooledServerConfig } from "@vg/pooled-server";
 import { onTestFinished } from "vitest";
@@ -21,6 +23,15 @@ export async function listen(base: BaseServer, config: PooledServerConfig = {}):
   onTestFinished(async () => void (await server.close()));
   const { url } = await server.listen(0);
   return { server, url, logs, get: (path, headers = {}) => fetch(`${url}${path}`, { headers }) };
+}
+
+/** A port that nobody listens on, most likely. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const { port } = server.address() as AddressInfo;
+  await once(server.close(), "close");
+  return port;
 }
 
 /** A promise that a test resolves by hand. */
