@@ -5,7 +5,10 @@ export { LifecycleError, ListenError, PooledServerConfigError, PooledServerError
 export type { LifecycleState } from "./lifecycle/lifecycle.ts";
 export type { ShutdownReport } from "./lifecycle/shutdown.ts";
 export { onTerminationSignal } from "./lifecycle/signals.ts";
-export type { MetricFamily, MetricsRegistry, Sample } from "./metrics/registry.ts";
+export type { Exemplar, Labels, MetricFamily, MetricType, Sample } from "./metrics/family.ts";
+export type { MergeableRegistry, MergeOptions } from "./metrics/merged-registry.ts";
+export { MetricError } from "./metrics/metric-error.ts";
+export type { ExposeOptions, MetricsOptions, MetricsRegistry } from "./metrics/registry.ts";
 export { createPooledServer, PooledServer } from "./pooled-server.ts";
 export type { CheckResult, HealthCheck } from "./probes/health-checks.ts";
 export type { HealthDocument, LatencySummary, PoolStats } from "./probes/health-document.ts";

@@ -4,6 +4,7 @@ import { DbPool } from "@vg/pool-db";
 import { HttpPool } from "@vg/pool-http";
 import type { CheckedConfig } from "./config/check-config.ts";
 import { PooledServerConfigError } from "./errors.ts";
+import { MetricsRegistry } from "./metrics/registry.ts";
 import type { HealthCheck } from "./probes/health-checks.ts";
 
 const DATABASE_CHECK_MS = 2_000;
@@ -17,6 +18,11 @@ export function makeLogger(config: CheckedConfig): Logger {
     logCaller: caller,
   } = config;
   return configured(() => createLogger({ level, levels, format, timeFormat, caller }));
+}
+
+export function makeMetrics(config: CheckedConfig, logger: Logger): MetricsRegistry {
+  const onFault = (error: unknown): void => logger.error("/metrics is not complete", error);
+  return configured(() => new MetricsRegistry(config.metrics, onFault));
 }
 
 export function makeDbPool(config: CheckedConfig, logger: Logger): DbPool | undefined {

@@ -27,13 +27,13 @@ import { LifecycleError, ListenError, PooledServerConfigError } from "./errors.t
 import { Lifecycle, type LifecycleState } from "./lifecycle/lifecycle.ts";
 import { runShutdown, type ShutdownReport, type ShutdownStep } from "./lifecycle/shutdown.ts";
 import { onTerminationSignal } from "./lifecycle/signals.ts";
-import { MetricsRegistry } from "./metrics/registry.ts";
-import { registerServerMetrics } from "./metrics/server-metrics.ts";
-import { databaseCheck, makeDbPool, makeHttpPool, makeLogger } from "./parts.ts";
+import type { MetricsRegistry } from "./metrics/registry.ts";
+import { databaseCheck, makeDbPool, makeHttpPool, makeLogger, makeMetrics } from "./parts.ts";
 import { createEndpoints } from "./probes/endpoints.ts";
 import { HealthChecks, type HealthCheck } from "./probes/health-checks.ts";
 import { uptimeText, type HealthDocument, type PoolStats } from "./probes/health-document.ts";
 import { RequestPipeline } from "./request/request-pipeline.ts";
+import { registerServerMetrics } from "./server-metrics/server-metrics.ts";
 
 /** Seconds; OpenTelemetry's advice for HTTP, and more for the answers of models. */
 const DURATION_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60, 120];
@@ -72,7 +72,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
   /** Embeddings by canonical key; 500 entries for a day unless configured. */
   readonly embeddingCache: LRUCache<string, E>;
   /** What `/metrics` shows; add families of your own. */
-  readonly metrics: MetricsRegistry = new MetricsRegistry();
+  readonly metrics: MetricsRegistry;
 
   readonly #config: CheckedConfig;
   readonly #lifecycle: Lifecycle = new Lifecycle((error) =>
@@ -96,6 +96,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
     const { clock } = this.#config;
     this.#startedAt = clock.now();
     this.logger = this.#config.logger ?? makeLogger(this.#config);
+    this.metrics = makeMetrics(this.#config, this.logger);
     this.dbPool = makeDbPool(this.#config, this.logger);
     this.httpPool = makeHttpPool(this.#config, this.logger);
     const { inferenceCache, embeddingCache } = this.#config;
@@ -129,7 +130,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
         serving: () => this.#lifecycle.serving,
         health: () => this.getHealth(),
         metrics: this.metrics,
-        onError: (error) => this.logger.error("A collector of metrics failed; its families are missing", error),
+        onError: (error) => this.logger.error("An answer to a scrape failed", error),
       }),
       logger: this.logger,
       clock,
@@ -142,15 +143,23 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
         name: "http_server_request_duration_seconds",
         help: "Duration of requests, probes excluded.",
         buckets: DURATION_BUCKETS,
+        labelNames: ["http_request_method", "http_route", "http_response_status_code"],
       }),
     });
     this.#runtimeMetrics = registerServerMetrics(this.metrics, {
-      poolStats: () => this.getPoolStats(),
-      logStats: () => this.logger.getStats(),
-      activeRequests: () => this.#pipeline.active,
-      dbPoolName: this.dbPool?.name ?? "",
       serviceName: this.#config.serviceName,
       serviceVersion: this.#config.serviceVersion,
+      activeRequests: () => this.#pipeline.active,
+      state: () => this.state,
+      checks: () => this.#checks.results(),
+      logStats: () => this.logger.getStats(),
+      database: this.dbPool && {
+        pool: this.dbPool,
+        maxIdle: this.#config.dbMaxIdleConns,
+        minIdle: this.#config.dbPool.minIdleConns ?? 0,
+      },
+      httpPool: this.httpPool,
+      caches: { inference: this.inferenceCache, embedding: this.embeddingCache },
     });
     this.#server = createServer((request, response) => this.#pipeline.handle(request, response));
     this.#lifecycle.onChange((state, previous) => this.logger.info("Lifecycle", { state, previous }));

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { LifecycleState } from "../lifecycle/lifecycle.ts";
+import { createMetricsEndpoint } from "../metrics/metrics-endpoint.ts";
 import type { MetricsRegistry } from "../metrics/registry.ts";
-import { renderText, TEXT_FORMAT } from "../metrics/text-format.ts";
 import type { HealthDocument } from "./health-document.ts";
 
 /** An endpoint of the server's own: no rate limit, never refused, never waits. */
@@ -37,14 +37,7 @@ export function createEndpoints({
     ["/readyz", probe(ready)],
     ["/startupz", probe(() => state() !== "starting")],
     ["/v2/health", (_request, response) => sendJson(response, serving() ? 200 : 503, health())],
-    [
-      "/metrics",
-      (_request, response) => {
-        const text = renderText(metrics.families(onError));
-        response.writeHead(200, { "content-type": TEXT_FORMAT, "content-length": Buffer.byteLength(text) });
-        response.end(text);
-      },
-    ],
+    ["/metrics", createMetricsEndpoint(metrics, onError)],
   ]);
 }
 

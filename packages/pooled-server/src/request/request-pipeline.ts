@@ -13,7 +13,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { createHistogram } from "@vg/internal";
 import type { Logger } from "@vg/logging";
 import type { Handler } from "../adapters/node-http.ts";
-import type { HistogramFamily } from "../metrics/registry.ts";
+import type { HistogramFamily } from "../metrics/histogram.ts";
 import type { Endpoint } from "../probes/endpoints.ts";
 import type { LatencySummary } from "../probes/health-document.ts";
 import { renderProblem, type Problem } from "./problem.ts";
