@@ -1,7 +1,7 @@
 import { Definition } from "./definition.ts";
 import { exemplarText } from "./exemplars.ts";
 import type { MetricFamily, Sample } from "./family.ts";
-import { braced, isLabelName, labelText, sendable } from "./label-text.ts";
+import { isLabelName, labelValueText } from "./label-text.ts";
 import { MetricError } from "./metric-error.ts";
 import { numberText } from "./numbers.ts";
 
@@ -18,6 +18,7 @@ const SUFFIXES: Readonly<Record<MetricFamily["type"], readonly string[]>> = {
 export class CollectedFamily {
   readonly definition: Definition;
   readonly #parts: Iterable<Sample>[] = [];
+  readonly #labelNames = new Set<string>();
 
   /** @throws MetricError for a name, a help text or a unit that no scraper would take */
   constructor({ name, help, type, unit, samples }: MetricFamily) {
@@ -52,16 +53,24 @@ export class CollectedFamily {
     }
   }
 
+  /** In one pass without anything made on the way: this is most of the work of a collected line. */
   #labels(labels: Readonly<Record<string, unknown>>): string {
-    const pairs: [string, string][] = [];
-    for (const [label, value] of Object.entries(labels)) {
-      if (!isLabelName(label)) {
-        throw new MetricError(`Metric ${this.definition.name}: ${JSON.stringify(label)} is no name for a label`);
-      }
+    let text = "";
+    for (const name of Object.keys(labels)) {
+      const given = labels[name];
+      const value = typeof given === "string" ? given : String(given ?? "");
       // To Prometheus, an empty label is none.
-      const text = sendable(String(value ?? ""));
-      if (text !== "") pairs.push([label, text]);
+      if (value === "") continue;
+      if (!this.#labelNames.has(name)) this.#checkLabelName(name);
+      text += `${text === "" ? "{" : ","}${name}="${labelValueText(value)}"`;
     }
-    return braced(labelText(pairs));
+    return text === "" ? "" : `${text}}`;
+  }
+
+  #checkLabelName(name: string): void {
+    if (!isLabelName(name)) {
+      throw new MetricError(`Metric ${this.definition.name}: ${JSON.stringify(name)} is no name for a label`);
+    }
+    this.#labelNames.add(name);
   }
 }

@@ -2,7 +2,8 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Exposed } from "./gathering.ts";
 
-/** About a third of a millisecond of writing. */
+/** What is written in one go: about a tenth of a millisecond, and still well below one before V8 has optimised it. */
+const TURN_CHARACTERS = 16 * 1024;
 const CHUNK_CHARACTERS = 64 * 1024;
 
 interface Wanted {
@@ -25,6 +26,7 @@ export async function write(
 ): Promise<Buffer<ArrayBuffer>[]> {
   const chunks: Buffer<ArrayBuffer>[] = [];
   let text = "";
+  let turnEnds = TURN_CHARACTERS;
   for (const metric of metrics) {
     const { definition } = metric;
     const before = { chunks: chunks.length, text };
@@ -34,9 +36,12 @@ export async function write(
         if (empty) text += openMetrics ? definition.openMetricsHead : definition.textHead;
         empty = false;
         text += piece;
-        if (text.length < CHUNK_CHARACTERS) continue;
-        chunks.push(Buffer.from(text));
-        text = "";
+        if (text.length < turnEnds) continue;
+        if (text.length >= CHUNK_CHARACTERS) {
+          chunks.push(Buffer.from(text));
+          text = "";
+        }
+        turnEnds = text.length + TURN_CHARACTERS;
         await nextTurn();
         signal?.throwIfAborted();
       }
@@ -44,6 +49,7 @@ export async function write(
       signal?.throwIfAborted();
       chunks.length = before.chunks;
       text = before.text;
+      turnEnds = text.length + TURN_CHARACTERS;
       failed(definition.name, error);
     }
   }

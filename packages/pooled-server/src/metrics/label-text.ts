@@ -33,18 +33,18 @@ export function sendable(text: string): string {
   return UNSENDABLE.test(text) ? text.replaceAll(ALL_UNSENDABLE, "\uFFFD") : text;
 }
 
-const SPECIAL = /[\\"\n]/;
+const SPECIAL = /[\\"\n\0\p{Cs}]/u;
 
-/** Both formats escape a label's value in the same way. */
-export function escapeLabelValue(value: string): string {
+/** A label's value as it is sent; both formats escape it in the same way. */
+export function labelValueText(value: string): string {
   if (!SPECIAL.test(value)) return value;
-  return value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
+  return sendable(value).replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
 }
 
 /** `a="x",b="y"`, without the braces. */
 export function labelText(labels: Iterable<readonly [name: string, value: string]>): string {
   let text = "";
-  for (const [name, value] of labels) text += `${text === "" ? "" : ","}${name}="${escapeLabelValue(value)}"`;
+  for (const [name, value] of labels) text += `${text === "" ? "" : ","}${name}="${labelValueText(value)}"`;
   return text;
 }
 

@@ -73,7 +73,7 @@ export class MergedRegistry implements Source {
       }
       const text = await this.#registry.metrics?.();
       if (typeof text !== "string") throw new TypeError(`metrics() gave ${describeValue(text)}, not a text`);
-      return parseText(text);
+      return parseText(text).map((family) => ({ ...family, samples: family.samples.map(withBounds) }));
     } catch (cause) {
       throw new MetricError(`The ${this.name} failed; its metrics are left out: ${messageOf(cause)}`, { cause });
     }
@@ -118,10 +118,18 @@ function sampleOf(name: string, { metricName, labels, value, exemplar }: Record<
   return example === undefined ? sample : { ...sample, exemplar: example };
 }
 
+/** Bounds and quantiles come as numbers, or as some spelling of them. */
 function labelOf(name: string, value: unknown): string {
-  // Bounds and quantiles come as numbers.
-  const bound = (name === "le" || name === "quantile") && typeof value === "number";
-  return bound ? canonicalFloat(value) : String(value ?? "");
+  const text = String(value ?? "");
+  const bound = (name === "le" || name === "quantile") && text.trim() !== "" && Number.isFinite(Number(text));
+  return bound ? canonicalFloat(Number(text)) : text;
+}
+
+function withBounds({ labels = {}, ...sample }: Sample): Sample {
+  return {
+    ...sample,
+    labels: Object.fromEntries(Object.entries(labels).map(([name, text]) => [name, labelOf(name, text)])),
+  };
 }
 
 function exemplarOf(value: unknown): Exemplar | undefined {
