@@ -30,7 +30,7 @@ interface Line {
 
 /** Every line in one form, whatever the format it was read from. */
 const plain = (lines: readonly Line[]): string[] =>
-  lines.map(({ name, labels, value }) => JSON.stringify([name, Object.entries(labels).toSorted(), value])).toSorted();
+  lines.map(({ name, labels: { a, b, ...others }, value }) => JSON.stringify([name, a, b, others, value])).toSorted();
 
 test("hostile label values, help texts and figures come back from both formats as they went in", async () => {
   await fc.assert(

@@ -7,7 +7,7 @@ import {
   collectDefaultMetrics,
   openMetricsContentType,
 } from "prom-client";
-import type { OpenMetricsContentType, PrometheusContentType } from "prom-client";
+import type { OpenMetricsContentType } from "prom-client";
 import { expect, test } from "vitest";
 import { MetricsRegistry } from "../src/metrics/registry.ts";
 import { parseText } from "../src/metrics/text-parser.ts";
@@ -17,7 +17,7 @@ import { gate, listen } from "./support/server.ts";
 const hello = (_: unknown, response: { end(text: string): unknown }): void => void response.end("hello");
 
 /** A registry of prom-client's with a metric of each kind. */
-function fill(registry: Registry<PrometheusContentType> | Registry<OpenMetricsContentType>): void {
+function fill(registry: Registry | Registry<OpenMetricsContentType>): void {
   const registers = [registry];
   const labelNames = ["kind"];
   new Counter({ name: "jobs_total", help: 'Jobs "done".', labelNames, registers }).inc({ kind: 'a"b\\c\nd' }, 2);

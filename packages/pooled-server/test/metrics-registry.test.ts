@@ -3,6 +3,13 @@ import { describe, expect, test } from "vitest";
 import { MetricError } from "@vg/pooled-server";
 import { MetricsRegistry } from "../src/metrics/registry.ts";
 
+const sorted = (labels: Record<string, string>): string =>
+  JSON.stringify(
+    Object.keys(labels)
+      .toSorted()
+      .map((name) => [name, labels[name]]),
+  );
+
 const seen = async (registry: MetricsRegistry, name: string): Promise<string[]> =>
   (await registry.expose({ names: [name] })).split("\n").filter((line) => line !== "" && !line.startsWith("#"));
 
@@ -25,7 +32,7 @@ test("no two different sets of labels are ever one series", () => {
       fc.pre(!declared || String(named) === String(Object.keys(other).toSorted()));
       const registry = new MetricsRegistry();
       const counter = registry.counter({ name: "x_total", help: "X.", ...(declared && { labelNames: named }) });
-      const equal = JSON.stringify(Object.entries(one).toSorted()) === JSON.stringify(Object.entries(other).toSorted());
+      const equal = sorted(one) === sorted(other);
       expect(counter.child(one) === counter.child(other)).toBe(equal);
     }),
   );
@@ -97,17 +104,17 @@ test("figures that no metric can take are left out, and counted", async () => {
 });
 
 describe("registration refuses", () => {
-  const counter = (options: object) => (registry: MetricsRegistry) =>
+  const aCounter = (options: object) => (registry: MetricsRegistry) =>
     registry.counter({ name: "x_total", help: "X.", ...options });
-  const histogram = (options: object) => (registry: MetricsRegistry) =>
+  const aHistogram = (options: object) => (registry: MetricsRegistry) =>
     registry.histogram({ name: "h_seconds", help: "H.", ...options });
 
   test.each([
-    ["a name with a blank", counter({ name: "x y_total" }), '"x y_total" is no name'],
-    ["a name that begins with a digit", counter({ name: "1x_total" }), "is no name"],
-    ["no name", counter({ name: undefined }), "undefined is no name"],
-    ["a name with a colon", counter({ name: "x:y_total" }), "recording rules"],
-    ["a counter without _total", counter({ name: "x" }), "Call it x_total"],
+    ["a name with a blank", aCounter({ name: "x y_total" }), '"x y_total" is no name'],
+    ["a name that begins with a digit", aCounter({ name: "1x_total" }), "is no name"],
+    ["no name", aCounter({ name: undefined }), "undefined is no name"],
+    ["a name with a colon", aCounter({ name: "x:y_total" }), "recording rules"],
+    ["a counter without _total", aCounter({ name: "x" }), "Call it x_total"],
     [
       "a gauge with _total",
       (registry: MetricsRegistry) => registry.gauge({ name: "x_total", help: "X." }),
@@ -118,13 +125,13 @@ describe("registration refuses", () => {
       (registry: MetricsRegistry) => registry.gauge({ name: "x_count", help: "X." }),
       "may not end in _count",
     ],
-    ["no help", counter({ help: " " }), "help is empty"],
-    ["a help that is no text", counter({ help: 1 }), "help must be a string"],
-    ["a unit that is not in the name", counter({ unit: "seconds" }), "must end in _seconds_total"],
-    ["a label's name with a dash", counter({ labelNames: ["http-route"] }), '"http-route" is no name for a label'],
-    ["a label's name with two underscores in front", counter({ labelNames: ["__name__"] }), "is no name for a label"],
-    ["a label twice", counter({ labelNames: ["a", "a"] }), "different names"],
-    ["le of a histogram", histogram({ labelNames: ["le"] }), "the metric's own"],
+    ["no help", aCounter({ help: " " }), "help is empty"],
+    ["a help that is no text", aCounter({ help: 1 }), "help must be a string"],
+    ["a unit that is not in the name", aCounter({ unit: "seconds" }), "must end in _seconds_total"],
+    ["a label's name with a dash", aCounter({ labelNames: ["http-route"] }), '"http-route" is no name for a label'],
+    ["a label's name with two underscores in front", aCounter({ labelNames: ["__name__"] }), "is no name for a label"],
+    ["a label twice", aCounter({ labelNames: ["a", "a"] }), "different names"],
+    ["le of a histogram", aHistogram({ labelNames: ["le"] }), "the metric's own"],
     [
       "quantile of a summary",
       (registry: MetricsRegistry) => registry.summary({ name: "s", help: "S.", labelNames: ["quantile"] }),
@@ -132,19 +139,19 @@ describe("registration refuses", () => {
     ],
     [
       "le at the first child",
-      (registry: MetricsRegistry) => histogram({})(registry).child({ le: "1" }),
+      (registry: MetricsRegistry) => aHistogram({})(registry).child({ le: "1" }),
       "the metric's own",
     ],
-    ["buckets that fall", histogram({ buckets: [2, 1] }), "buckets must be"],
-    ["no buckets", histogram({ buckets: [] }), "buckets must be"],
-    ["an infinite bucket", histogram({ buckets: [1, Infinity] }), "buckets must be"],
+    ["buckets that fall", aHistogram({ buckets: [2, 1] }), "buckets must be"],
+    ["no buckets", aHistogram({ buckets: [] }), "buckets must be"],
+    ["an infinite bucket", aHistogram({ buckets: [1, Infinity] }), "buckets must be"],
     [
       "quantiles above 1",
       (registry: MetricsRegistry) => registry.summary({ name: "s", help: "S.", quantiles: [99] }),
       "quantiles must be",
     ],
-    ["an option that it does not know", counter({ labels: ["a"] }), "labels"],
-    ["a limit of 0 series", counter({ maxSeries: 0 }), "maxSeries"],
+    ["an option that it does not know", aCounter({ labels: ["a"] }), "labels"],
+    ["a limit of 0 series", aCounter({ maxSeries: 0 }), "maxSeries"],
     [
       "a collector that is none",
       (registry: MetricsRegistry) => registry.collect(1 as never),

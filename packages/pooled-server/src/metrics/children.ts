@@ -1,6 +1,6 @@
 import type { Definition } from "./definition.ts";
 import type { Labels } from "./family.ts";
-import { checkLabelName, labelText, sendable } from "./label-text.ts";
+import { checkLabelName, labelText, sendable, textOf } from "./label-text.ts";
 import { MetricError } from "./metric-error.ts";
 
 /** The value of every label of the one series that stands for all that found the metric full. */
@@ -68,7 +68,7 @@ export class Children<C> {
     if (labelNames === undefined) {
       // In the order of the names: the same labels are the same series in whatever order they were written.
       for (const name of Object.keys(labels).toSorted()) {
-        const value = textOf(labels[name]);
+        const value = valueOf(labels[name]);
         // To Prometheus, an empty label is none.
         if (value !== "") key += counted(name) + counted(value);
       }
@@ -79,7 +79,7 @@ export class Children<C> {
     for (const name of labelNames) {
       const value = labels[name];
       if (value === undefined) throw this.#otherLabels(labels);
-      key += counted(textOf(value));
+      key += counted(valueOf(value));
     }
     if (given !== labelNames.length) throw this.#otherLabels(labels);
     return key;
@@ -87,14 +87,14 @@ export class Children<C> {
 
   #add(key: string, labels: Labels): C {
     const { definition, labelNames, reserved, maxSeries, faults } = this.#settings;
-    const names = labelNames ?? Object.keys(labels).filter((name) => textOf(labels[name]) !== "");
+    const names = labelNames ?? Object.keys(labels).filter((name) => valueOf(labels[name]) !== "");
     if (labelNames === undefined) for (const name of names) checkLabelName(definition.name, name, reserved);
     if (this.#children.size >= maxSeries) {
       faults.seriesDropped++;
       this.#overflow ??= this.#overflowChild(names);
       return this.#overflow;
     }
-    const child = this.#create(labelText(names.map((name) => [name, textOf(labels[name])])));
+    const child = this.#create(labelText(names.map((name) => [name, valueOf(labels[name])])));
     this.#children.set(key, child);
     return child;
   }
@@ -122,7 +122,6 @@ function counted(text: string): string {
   return `${text.length}:${text}`;
 }
 
-/** Types say string; a number that comes anyway is no reason to fail a request. */
-function textOf(value: string | undefined): string {
-  return value === undefined || value === null ? "" : sendable(String(value));
+function valueOf(value: string | undefined): string {
+  return sendable(textOf(value));
 }

@@ -1,7 +1,7 @@
 import { Definition } from "./definition.ts";
 import { exemplarText } from "./exemplars.ts";
 import type { MetricFamily, Sample } from "./family.ts";
-import { isLabelName, labelValueText } from "./label-text.ts";
+import { isLabelName, labelValueText, textOf } from "./label-text.ts";
 import { MetricError } from "./metric-error.ts";
 import { numberText } from "./numbers.ts";
 
@@ -57,8 +57,7 @@ export class CollectedFamily {
   #labels(labels: Readonly<Record<string, unknown>>): string {
     let text = "";
     for (const name of Object.keys(labels)) {
-      const given = labels[name];
-      const value = typeof given === "string" ? given : String(given ?? "");
+      const value = textOf(labels[name]);
       // To Prometheus, an empty label is none.
       if (value === "") continue;
       if (!this.#labelNames.has(name)) this.#checkLabelName(name);

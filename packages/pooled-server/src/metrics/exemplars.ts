@@ -1,4 +1,4 @@
-import { braced, labelText } from "./label-text.ts";
+import { braced, isLabelName, labelText } from "./label-text.ts";
 import { numberText } from "./numbers.ts";
 import type { Exemplar } from "./family.ts";
 
@@ -44,6 +44,7 @@ export class Exemplars {
 /** The same for one that somebody else kept; nothing where OpenMetrics does not allow it. */
 export function exemplarText({ labels, value, timestampSeconds }: Exemplar): string {
   const pairs = Object.entries(labels);
+  if (!pairs.every(([name]) => isLabelName(name))) return "";
   const characters = pairs.reduce((sum, [name, text]) => sum + name.length + text.length, 0);
   return characters > MAX_CHARACTERS ? "" : line(pairs, value, timestampSeconds);
 }

@@ -1,3 +1,4 @@
+import { describeValue } from "@vg/internal";
 import { MetricError } from "./metric-error.ts";
 
 const LABEL_NAME = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
@@ -19,6 +20,13 @@ export function checkLabelName(metric: string, name: string, reserved: string | 
       `Metric ${metric}: the label ${JSON.stringify(name)} is the metric's own. Choose another name for yours.`,
     );
   }
+}
+
+/** A label's value, whatever came in its place: types say string, and a number that comes anyway is no reason to fail. */
+export function textOf(value: unknown): string {
+  if (typeof value === "string") return value;
+  if (value === undefined || value === null) return "";
+  return typeof value === "number" || typeof value === "boolean" ? String(value) : describeValue(value);
 }
 
 /** NUL, and halves of a pair that stand alone. */

@@ -1,6 +1,7 @@
 import { describeValue } from "@vg/internal";
 import type { Exemplar, MetricFamily, MetricType, Sample } from "./family.ts";
 import type { Source } from "./gathering.ts";
+import { textOf } from "./label-text.ts";
 import { MetricError } from "./metric-error.ts";
 import { canonicalFloat } from "./numbers.ts";
 import { parseText } from "./text-parser.ts";
@@ -101,7 +102,7 @@ function familyOf(
   const name = String(given);
   const samples = Array.isArray(values) ? values.map((value) => sampleOf(name, record(value))) : [];
   const total = type === "counter" && namesAreBare && !name.endsWith("_total");
-  return { name: total ? `${name}_total` : name, help: String(help ?? ""), type, samples };
+  return { name: total ? `${name}_total` : name, help: textOf(help), type, samples };
 }
 
 function sampleOf(name: string, { metricName, labels, value, exemplar }: Record<string, unknown>): Sample {
@@ -120,7 +121,7 @@ function sampleOf(name: string, { metricName, labels, value, exemplar }: Record<
 
 /** Bounds and quantiles come as numbers, or as some spelling of them. */
 function labelOf(name: string, value: unknown): string {
-  const text = String(value ?? "");
+  const text = textOf(value);
   const bound = (name === "le" || name === "quantile") && text.trim() !== "" && Number.isFinite(Number(text));
   return bound ? canonicalFloat(Number(text)) : text;
 }
@@ -135,7 +136,7 @@ function withBounds({ labels = {}, ...sample }: Sample): Sample {
 function exemplarOf(value: unknown): Exemplar | undefined {
   if (value === null || value === undefined) return undefined;
   const { labelSet, value: observed, timestamp } = record(value);
-  const labels = Object.entries(record(labelSet ?? {})).map(([label, text]) => [label, String(text ?? "")] as const);
+  const labels = Object.entries(record(labelSet ?? {})).map(([label, text]) => [label, textOf(text)] as const);
   const time = typeof timestamp === "number" ? { timestampSeconds: timestamp } : {};
   return { labels: Object.fromEntries(labels), value: Number(observed), ...time };
 }

@@ -17,7 +17,7 @@ export const OPEN_METRICS: Format = Object.freeze({
 });
 
 /** Those under which names like ours stay as they are. */
-const ESCAPING_SCHEMES = ["underscores", "allow-utf-8", "values"];
+const ESCAPING_SCHEMES = new Set(["underscores", "allow-utf-8", "values"]);
 
 interface Range {
   /** As "text/plain" or "gzip", in lower case. */
@@ -69,7 +69,7 @@ function isVersion(parameters: ReadonlyMap<string, string>, ...versions: string[
 function escaped(format: Format, range: Range | undefined): Format {
   const asked = range?.parameters.get("escaping");
   if (asked === undefined) return format;
-  const scheme = ESCAPING_SCHEMES.includes(asked) ? asked : "underscores";
+  const scheme = ESCAPING_SCHEMES.has(asked) ? asked : "underscores";
   return { ...format, contentType: `${format.contentType}; escaping=${scheme}` };
 }
 

@@ -90,7 +90,10 @@ function readSample(line: string): OpenMetricsSample {
   reader.expect(" # ");
   if (!name.endsWith("_bucket") && !name.endsWith("_total")) throw new Error("an exemplar where none may be");
   const exemplar: NonNullable<OpenMetricsSample["exemplar"]> = { labels: reader.labels(), value: 0 };
-  const characters = Object.entries(exemplar.labels).reduce((sum, [key, text]) => sum + [...key, ...text].length, 0);
+  const characters = Object.entries(exemplar.labels).reduce(
+    (sum, [key, text]) => sum + Buffer.from(key + text, "utf16le").length / 2,
+    0,
+  );
   if (characters > 128) throw new Error("an exemplar of more than 128 characters");
   reader.expect(" ");
   exemplar.value = reader.number();
@@ -166,12 +169,10 @@ function checkFamily({ name, type, samples }: OpenMetricsFamily): void {
   let lastGroup: string | undefined;
   for (const sample of samples) {
     const { le, quantile, ...others } = sample.labels;
-    const key = JSON.stringify([sample.name, Object.entries(sample.labels).toSorted()]);
+    const key = sample.name + sorted(sample.labels);
     if (series.has(key)) throw new Error(`${key} twice`);
     series.add(key);
-    const group = JSON.stringify(
-      Object.entries(type === "gauge" || type === "unknown" ? sample.labels : others).toSorted(),
-    );
+    const group = sorted(type === "gauge" || type === "unknown" ? sample.labels : others);
     if (group !== lastGroup && groups.has(group)) throw new Error(`${name}: the lines of ${group} are not together`);
     lastGroup = group;
     groups.set(group, [...(groups.get(group) ?? []), sample]);
@@ -183,6 +184,14 @@ function checkFamily({ name, type, samples }: OpenMetricsFamily): void {
     if (counts && type !== "gauge" && !(sample.value >= 0)) throw new Error(`${sample.name} is ${sample.value}`);
   }
   if (type === "histogram") for (const group of groups.values()) checkHistogram(name, group);
+}
+
+function sorted(labels: Record<string, string | undefined>): string {
+  return JSON.stringify(
+    Object.keys(labels)
+      .toSorted()
+      .map((name) => [name, labels[name]]),
+  );
 }
 
 /** As Go's and Python's clients spell a float. */

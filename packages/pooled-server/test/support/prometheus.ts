@@ -48,13 +48,13 @@ export async function startPrometheus(target: string, rules: string): Promise<Pr
     await rm(folder, { recursive: true, force: true });
   };
   const api = async (path: string, parameters: Record<string, string> = {}): Promise<unknown> => {
-    const response = await fetch(`http://127.0.0.1:${port}/api/v1/${path}?${new URLSearchParams(parameters)}`);
+    const response = await fetch(`http://127.0.0.1:${port}/api/v1/${path}?${String(new URLSearchParams(parameters))}`);
     const { status, data, error } = (await response.json()) as { status: string; data: unknown; error?: string };
     if (status !== "success") throw new Error(`${path} ${JSON.stringify(parameters)}: ${error}`);
     return data;
   };
   try {
-    await Promise.race([ended, listening(port)]);
+    await Promise.race([ended, listening(port, child)]);
   } catch (error) {
     await stop();
     throw error;
@@ -79,8 +79,8 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-async function listening(port: number): Promise<void> {
-  for (;;) {
+async function listening(port: number, child: ChildProcess): Promise<void> {
+  while (child.exitCode === null && child.signalCode === null) {
     const ready = await fetch(`http://127.0.0.1:${port}/-/ready`).then(
       (response) => response.ok,
       () => false,
