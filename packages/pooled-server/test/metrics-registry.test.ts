@@ -257,6 +257,34 @@ describe("collectors", () => {
     expect(await seen(registry, "vg_metrics_faults_total")).toEqual([expect.stringMatching(/ (1[4-9]|2\d)$/)]);
   });
 
+  test("what is no family, no type and no number costs no more than itself", async () => {
+    const registry = new MetricsRegistry();
+    registry.collect(() => [null as never, gauge("a", [{ value: 1 }])]);
+    registry.collect(() => undefined as never);
+    registry.collect(() => [{ ...gauge("b", [{ value: 1 }]), type: "meter" as never }]);
+    registry.collect(() => [
+      gauge("c", [{ value: undefined as never }, { labels: { x: 1 as never }, value: "2" as never }]),
+    ]);
+    registry.collect(() => [gauge("d", 1 as never), gauge("e", [{ labels: null as never, value: 1 }])]);
+    expect(await registry.expose({ names: ["a", "b", "c", "d", "e"] })).toBe(
+      '# HELP a H.\n# TYPE a gauge\na 1\n# HELP c H.\n# TYPE c gauge\nc NaN\nc{x="1"} 2\n',
+    );
+  });
+
+  test("of two with the same name, each is said once", async () => {
+    const faults: unknown[] = [];
+    const registry = new MetricsRegistry({}, (error) => faults.push(error));
+    const named = (broken: boolean) =>
+      function figures() {
+        if (broken) throw new Error("no figures");
+        return [];
+      };
+    registry.collect(named(true));
+    registry.collect(named(false));
+    for (let i = 0; i < 3; i++) await registry.expose();
+    expect(faults).toHaveLength(1);
+  });
+
   test("one that works again and fails again is said again", async () => {
     const faults: unknown[] = [];
     const registry = new MetricsRegistry({}, (error) => faults.push(error));

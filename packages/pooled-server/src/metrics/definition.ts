@@ -9,6 +9,8 @@ const NAME = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
 /** Read off a name's end; any other unit has to be said. */
 const UNITS = ["seconds", "bytes", "ratio"];
 
+const TYPES: ReadonlySet<unknown> = new Set<MetricType>(["counter", "gauge", "histogram", "summary", "unknown"]);
+
 /** What only Prometheus' own types may end in. */
 const TAKEN_SUFFIXES = ["_total", "_bucket", "_count", "_sum", "_created"];
 
@@ -40,6 +42,9 @@ export class Definition {
     }
     if (typeof help !== "string") {
       throw new MetricError(`Metric ${name}: help must be a string, got ${describeValue(help)}`);
+    }
+    if (!TYPES.has(type)) {
+      throw new MetricError(`Metric ${name}: ${describeValue(type)} is no type. Allowed are ${[...TYPES].join(", ")}.`);
     }
     const family = type === "counter" ? name.replace(/_total$/, "") : name;
     if (unit !== undefined && !family.endsWith(`_${unit}`)) {

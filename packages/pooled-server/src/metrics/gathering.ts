@@ -22,7 +22,7 @@ export interface Source {
 
 /** Reports each fault when it appears, and not again at every scrape until it has changed. */
 export class FaultLog {
-  readonly #last = new Map<string, string>();
+  readonly #last = new Map<unknown, string>();
   readonly #report: (error: unknown) => void;
   #count = 0;
 
@@ -35,16 +35,19 @@ export class FaultLog {
     return this.#count;
   }
 
-  /** @param left whether something was left out because of it */
-  add(where: string, error: unknown, left: boolean = true): void {
+  /**
+   * @param where of what the fault is one: two of the same name are two
+   * @param left whether something was left out because of it
+   */
+  add(where: unknown, error: unknown, left: boolean = true): void {
     if (left) this.#count++;
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     if (this.#last.get(where) === message) return;
     this.#last.set(where, message);
     this.#report(error);
   }
 
-  over(where: string): void {
+  over(where: unknown): void {
     this.#last.delete(where);
   }
 }
@@ -71,14 +74,13 @@ export async function gather(
   for (const instrument of instruments) show(instrument);
   let turn = performance.now();
   for (const source of sources) {
-    const families = await familiesOf(source, deadlineMs, (error) => faults.add(source.name, error));
-    if (families !== undefined) faults.over(source.name);
+    const families = await familiesOf(source, deadlineMs, (error) => faults.add(source, error));
+    if (families !== undefined) faults.over(source);
     for (const family of families ?? []) {
-      const where = `${source.name} ${family.name}`;
       try {
         place(family, source.foreign, owners, show);
       } catch (error) {
-        faults.add(where, error);
+        faults.add(`${source.name}: ${messageOf(error)}`, error);
       }
     }
     if (performance.now() - turn < TURN_MS) continue;
@@ -121,4 +123,8 @@ function place(
   throw new MetricError(
     `Metric ${name} is left out: its name belongs to ${owner.definition.name}${why}, which came first. Give it another name.`,
   );
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -2,7 +2,8 @@
 export function numberText(value: number): string {
   if (value === Infinity) return "+Inf";
   if (value === -Infinity) return "-Inf";
-  return String(value);
+  // Types say number; what comes in its place shall cost no more than its own line.
+  return String(typeof value === "number" ? value : Number(value));
 }
 
 /**

@@ -12,6 +12,12 @@ import { MergedRegistry, type MergeableRegistry, type MergeOptions } from "./mer
 import { MetricError } from "./metric-error.ts";
 import { checkQuantiles, SummaryFamily, type SummaryOptions } from "./summary.ts";
 
+export type { CounterChild, CounterFamily } from "./counter.ts";
+export type { MetricFamily, Sample } from "./family.ts";
+export type { GaugeChild, GaugeFamily } from "./gauge.ts";
+export type { HistogramChild, HistogramFamily } from "./histogram.ts";
+export type { SummaryChild, SummaryFamily } from "./summary.ts";
+
 /** How many series one instrument may have unless it says otherwise. */
 const MAX_SERIES = 2_000;
 

@@ -20,7 +20,7 @@ export class EventLoopWatch {
   #older: EventLoopUtilization = performance.eventLoopUtilization();
   #newer: EventLoopUtilization = this.#older;
 
-  constructor(delays: HistogramChild) {
+  constructor(delays: Pick<HistogramChild, "observe">) {
     let last = this.#windowStart;
     this.#timer = setInterval(() => {
       const now = performance.now();
