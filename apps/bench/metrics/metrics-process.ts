@@ -1,4 +1,5 @@
 /** Measures one registry in a process of its own: see metrics.ts. */
+import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Worker } from "node:worker_threads";
@@ -51,7 +52,6 @@ async function ours(): Promise<Subject> {
     buckets: BUCKETS,
   });
   const labels = labelsOf(0);
-  const [count, duration] = [counter.child(labels), histogram.child(labels)];
   return {
     fill(kind, lines) {
       const children = kind === "counter" ? lines : lines / LINES_OF_A_HISTOGRAM;
@@ -62,9 +62,11 @@ async function ours(): Promise<Subject> {
     },
     operations: {
       "inc, bound": (times) => {
+        const count = counter.child(labels);
         for (let i = 0; i < times; i++) count.add();
       },
       "observe, bound": (times) => {
+        const duration = histogram.child(labels);
         for (let i = 0; i < times; i++) duration.observe(VALUES[i & 1023] as number);
       },
       "inc, labels looked up": (times) => {
@@ -91,7 +93,6 @@ function promClient(): Subject {
     registers,
   });
   const labels = labelsOf(0);
-  const [count, duration] = [counter.labels(labels), histogram.labels(labels)];
   const server = createServer((_request, response) => {
     void register.metrics().then((text) => response.setHeader("content-type", register.contentType).end(text));
   });
@@ -105,9 +106,11 @@ function promClient(): Subject {
     },
     operations: {
       "inc, bound": (times) => {
+        const count = counter.labels(labels);
         for (let i = 0; i < times; i++) count.inc();
       },
       "observe, bound": (times) => {
+        const duration = histogram.labels(labels);
         for (let i = 0; i < times; i++) duration.observe(VALUES[i & 1023] as number);
       },
       "inc, labels looked up": (times) => {
@@ -132,7 +135,9 @@ await measured(async ({ contender, kind, lines, scrapes, rounds }: MetricsTask):
   const subject = contender === "prom-client" ? promClient() : await ours();
   const openMetrics = contender === "@vg/pooled-server, OpenMetrics";
   if (kind === "operations") {
-    const nsPerOp = Object.entries(subject.operations).map(([name, run]) => [name, measureRounds(run, rounds)] as const);
+    const nsPerOp = Object.entries(subject.operations).map(
+      ([name, run]) => [name, measureRounds(run, rounds)] as const,
+    );
     return { scrapes: [], lines: 0, sum: 0, nsPerOp: Object.fromEntries(nsPerOp) };
   }
   subject.fill(kind, lines);
@@ -144,10 +149,7 @@ await measured(async ({ contender, kind, lines, scrapes, rounds }: MetricsTask):
     await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
     const stalls = watchLoop();
     scraper.postMessage("scrape");
-    answer = await new Promise<Answer>((resolve, reject) => {
-      scraper.once("message", resolve);
-      scraper.once("error", reject);
-    });
+    [answer] = (await once(scraper, "message")) as [Answer];
     const stallMs = stalls.longest();
     if (i >= WARM_UP_SCRAPES) measurements.push({ stallMs, totalMs: answer.totalMs, bytes: answer.bytes });
     else if (i === 0) measurements.push({ stallMs, totalMs: answer.totalMs, bytes: answer.bytes, first: true });

@@ -123,7 +123,8 @@ function wrongAnswer(kind: MetricsTask["kind"], { results }: Entry, rival: Entry
   for (const { lines, sum } of results) {
     if (lines < LINES) return `${lines} lines, expected ${LINES}`;
     if (lines !== expected?.lines) return `${lines} lines, prom-client ${expected?.lines}`;
-    if (Math.abs(sum - expected.sum) > 1e-6 * expected.sum) return `the figures' sum is ${sum}, prom-client's ${expected.sum}`;
+    if (Math.abs(sum - expected.sum) > 1e-6 * expected.sum)
+      return `the figures' sum is ${sum}, prom-client's ${expected.sum}`;
   }
   return undefined;
 }
