@@ -150,9 +150,9 @@ await measured(async ({ contender, kind, lines, scrapes, rounds }: MetricsTask):
     const stalls = watchLoop();
     scraper.postMessage("scrape");
     [answer] = (await once(scraper, "message")) as [Answer];
-    const stallMs = stalls.longest();
-    if (i >= WARM_UP_SCRAPES) measurements.push({ stallMs, totalMs: answer.totalMs, bytes: answer.bytes });
-    else if (i === 0) measurements.push({ stallMs, totalMs: answer.totalMs, bytes: answer.bytes, first: true });
+    const scrape = { ...stalls.longest(), totalMs: answer.totalMs, bytes: answer.bytes };
+    if (i === 0) measurements.push({ ...scrape, first: true });
+    else if (i >= WARM_UP_SCRAPES) measurements.push(scrape);
   }
   await scraper.terminate();
   await subject.close();
@@ -160,12 +160,13 @@ await measured(async ({ contender, kind, lines, scrapes, rounds }: MetricsTask):
 });
 
 /** The longest time between two turns of the loop, which is never idle meanwhile. */
-function watchLoop(): { longest(): number } {
-  let longest = 0;
-  let last = performance.now();
+function watchLoop(): { longest(): Pick<Scrape, "stallMs" | "stallCpuMs"> } {
+  const longest = { stallMs: 0, stallCpuMs: 0 };
+  let last = { ms: performance.now(), cpuMs: threadMs() };
   const turn = (): void => {
-    const now = performance.now();
-    longest = Math.max(longest, now - last);
+    const now = { ms: performance.now(), cpuMs: threadMs() };
+    longest.stallMs = Math.max(longest.stallMs, now.ms - last.ms);
+    longest.stallCpuMs = Math.max(longest.stallCpuMs, now.cpuMs - last.cpuMs);
     last = now;
     next = setImmediate(turn);
   };
@@ -176,6 +177,11 @@ function watchLoop(): { longest(): number } {
       return longest;
     },
   };
+}
+
+function threadMs(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1000;
 }
 
 function measureRounds(run: (count: number) => void, rounds: number): number[] {
