@@ -1,8 +1,8 @@
 /** Measures one registry in a process of its own: see metrics.ts. */
+import { fork } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { Worker } from "node:worker_threads";
 import { createPooledServer } from "@vg/pooled-server";
 import client from "prom-client";
 import { measured } from "../harness/measuring-process.ts";
@@ -142,19 +142,19 @@ await measured(async ({ contender, kind, lines, scrapes, rounds }: MetricsTask):
   }
   subject.fill(kind, lines);
   const url = await subject.listen();
-  const scraper = new Worker(new URL("./scraper.ts", import.meta.url), { workerData: { url, openMetrics } });
+  const scraper = fork(new URL("./scraper.ts", import.meta.url), [url, String(openMetrics)]);
   const measurements: Scrape[] = [];
   let answer: Answer | undefined;
   for (let i = 0; i < WARM_UP_SCRAPES + scrapes; i++) {
     await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
     const stalls = watchLoop();
-    scraper.postMessage("scrape");
+    scraper.send("scrape");
     [answer] = (await once(scraper, "message")) as [Answer];
     const scrape = { ...stalls.longest(), totalMs: answer.totalMs, bytes: answer.bytes };
     if (i === 0) measurements.push({ ...scrape, first: true });
     else if (i >= WARM_UP_SCRAPES) measurements.push(scrape);
   }
-  await scraper.terminate();
+  scraper.kill();
   await subject.close();
   return { scrapes: measurements, lines: answer?.lines ?? 0, sum: answer?.sum ?? 0, nsPerOp: {} };
 });

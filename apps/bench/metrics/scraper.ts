@@ -1,7 +1,6 @@
-/** Scrapes when it is told to, on a thread of its own: what reading the answer costs is none of the server's time. */
+/** Scrapes when it is told to, in a process of its own: what reading the answer costs is none of the server's time. */
 import { get } from "node:http";
 import { text } from "node:stream/consumers";
-import { parentPort, workerData } from "node:worker_threads";
 
 /** What a scrape came to; lines and their sum are those of the benchmark's own metrics. */
 export interface Answer {
@@ -11,10 +10,11 @@ export interface Answer {
   sum: number;
 }
 
-const { url, openMetrics } = workerData as { url: string; openMetrics: boolean };
-const headers = openMetrics ? { accept: "application/openmetrics-text;version=1.0.0" } : {};
+const [url = "", openMetrics] = process.argv.slice(2);
+const headers = openMetrics === "true" ? { accept: "application/openmetrics-text;version=1.0.0" } : {};
 
-parentPort?.on("message", () => {
+process.on("disconnect", () => process.exit());
+process.on("message", () => {
   const start = performance.now();
   get(`${url}/metrics`, { headers }, (response) => {
     void text(response).then((body) => {
@@ -22,7 +22,7 @@ parentPort?.on("message", () => {
       const samples = body.split("\n").filter((line) => line.startsWith("bench_"));
       const sum = samples.reduce((all, line) => all + Number(line.slice(line.lastIndexOf(" "))), 0);
       const answer: Answer = { totalMs, bytes: Buffer.byteLength(body), lines: samples.length, sum };
-      parentPort?.postMessage(answer);
+      process.send?.(answer);
     });
   });
 });
