@@ -1,11 +1,11 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { hasTool } from "@vg/internal/prometheus";
 import { describe, expect, test } from "vitest";
 import { parseText } from "../src/metrics/text-parser.ts";
 import { expressionsOf, mentioned } from "./support/expressions.ts";
 import { parseOpenMetrics } from "./support/open-metrics-parser.ts";
-import { has } from "./support/prometheus.ts";
 import { listen } from "./support/server.ts";
 
 const path = (name: string): string => fileURLToPath(new URL(`../${name}`, import.meta.url));
@@ -98,7 +98,7 @@ test("a server's whole answer holds to OpenMetrics", async () => {
   });
 });
 
-describe.skipIf(!has("promtool"))("promtool (skipped where it is not on the PATH)", { timeout: 120_000 }, () => {
+describe.skipIf(!hasTool("promtool"))("promtool (skipped where it is not on the PATH)", { timeout: 120_000 }, () => {
   test("check metrics finds nothing to say about a server's answer", async () => {
     const input = await scraped("text/plain");
     // Throws on any finding: 1 is a parse error, 3 is lint.

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { hasTool, startPrometheus } from "@vg/internal/prometheus";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { expressionsOf } from "./support/expressions.ts";
-import { has, startPrometheus } from "./support/prometheus.ts";
 import { listen } from "./support/server.ts";
 
 const path = (name: string): string => fileURLToPath(new URL(`../${name}`, import.meta.url));
@@ -13,7 +13,7 @@ interface Target {
   lastError: string;
 }
 
-describe.skipIf(!has("prometheus"))("a real Prometheus (skipped where it is not on the PATH)", () => {
+describe.skipIf(!hasTool("prometheus"))("a real Prometheus (skipped where it is not on the PATH)", () => {
   test("scrapes a server in OpenMetrics, and answers what is asked about it", { timeout: 120_000 }, async () => {
     const { server, url, get } = await listen((_request, response) => void response.end("hello"), {
       postgresDsn: "postgres://user:password@127.0.0.1:1/none",

@@ -1,11 +1,16 @@
+/**
+ * A real Prometheus for tests, where `prometheus` is on the PATH; Debian's package of that name has it, and promtool.
+ */
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** Whether the tool is on the PATH; Debian's package `prometheus` has both. */
-export const has = (tool: "promtool" | "prometheus"): boolean => spawnSync(tool, ["--version"]).error === undefined;
+/** Whether the tool is there. */
+export function hasTool(tool: "promtool" | "prometheus"): boolean {
+  return spawnSync(tool, ["--version"]).error === undefined;
+}
 
 export interface Prometheus {
   /** One of `/api/v1`'s answers: its `data`. */
@@ -15,13 +20,18 @@ export interface Prometheus {
   stop(): Promise<void>;
 }
 
-/** A Prometheus of its own that scrapes `target` (host:port) five times a second, with the rules of this package. */
-export async function startPrometheus(target: string, rules: string): Promise<Prometheus> {
+/**
+ * A Prometheus of its own, on a free port and with a folder that goes with it, that scrapes `target` (host:port) five
+ * times a second.
+ *
+ * @param rules a file of rules that it evaluates every second
+ */
+export async function startPrometheus(target: string, rules?: string): Promise<Prometheus> {
   const folder = await mkdtemp(join(tmpdir(), "vg-prometheus-"));
   const port = await freePort();
   const configuration = {
     global: { scrape_interval: "200ms", scrape_timeout: "200ms", evaluation_interval: "1s" },
-    rule_files: [rules],
+    rule_files: rules === undefined ? [] : [rules],
     scrape_configs: [{ job_name: "app", static_configs: [{ targets: [target] }] }],
   };
   // YAML has room for JSON.
@@ -36,6 +46,8 @@ export async function startPrometheus(target: string, rules: string): Promise<Pr
     ],
     { stdio: ["ignore", "ignore", "pipe"] },
   );
+  const kill = (): void => void child.kill("SIGKILL");
+  process.once("exit", kill);
   let said = "";
   child.stderr.on("data", (chunk: Buffer) => (said += chunk.toString()));
   const ended = new Promise<never>((_, reject) => {
@@ -44,6 +56,7 @@ export async function startPrometheus(target: string, rules: string): Promise<Pr
   });
   ended.catch(() => undefined);
   const stop = async (): Promise<void> => {
+    process.off("exit", kill);
     await end(child);
     await rm(folder, { recursive: true, force: true });
   };
