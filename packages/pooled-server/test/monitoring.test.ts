@@ -11,7 +11,12 @@ import { listen } from "./support/server.ts";
 const path = (name: string): string => fileURLToPath(new URL(`../${name}`, import.meta.url));
 const rules = readFileSync(path("monitoring/alerts.yml"), "utf8");
 const dashboard = JSON.parse(readFileSync(path("monitoring/dashboard.json"), "utf8")) as {
-  panels: { id: number; title: string; type: string; targets?: { expr: string }[] }[];
+  panels: {
+    id: number;
+    title: string;
+    gridPos: { x: number; y: number; w: number; h: number };
+    targets?: { expr: string }[];
+  }[];
 };
 
 const panels = dashboard.panels.flatMap(({ title, targets = [] }) => targets.map(({ expr }) => [title, expr] as const));
@@ -81,9 +86,14 @@ test("each alert says in a line what to do, and has a test", () => {
   }
 });
 
-test("panels have places of their own on the dashboard", () => {
+test("panels have ids and places of their own on the dashboard", () => {
   const ids = dashboard.panels.map(({ id }) => id);
   expect(new Set(ids).size).toBe(ids.length);
+  const cells = dashboard.panels.flatMap(({ gridPos: { x, y, w, h } }) =>
+    Array.from({ length: w * h }, (_, i) => `${x + (i % w)} ${y + Math.floor(i / w)}`),
+  );
+  expect(new Set(cells).size).toBe(cells.length);
+  expect(Math.max(...dashboard.panels.map(({ gridPos: { x, w } }) => x + w))).toBe(24);
 });
 
 test("a server's whole answer holds to OpenMetrics", async () => {

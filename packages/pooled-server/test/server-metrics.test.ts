@@ -133,6 +133,19 @@ test("the event loop's figures are reset by no scraper: what one has read, anoth
   expect(value).toBeLessThanOrEqual(1);
 });
 
+test("garbage collections are observed by their type", async () => {
+  const one = await listen((_request, response) => response.end());
+  const counted = async (): Promise<number> =>
+    sum(await scrape(one), "v8js_gc_duration_seconds_count", { v8js_gc_type: "minor" });
+  await expect
+    .poll(async () => {
+      // Enough garbage for a few collections of the young generation.
+      const garbage = Array.from({ length: 1_000_000 }, (_, i) => ({ i }));
+      return garbage.length > 0 && (await counted());
+    })
+    .toBeGreaterThan(0);
+});
+
 test("the watch over the event loop ends with its server", async () => {
   let observed = 0;
   const watch = new EventLoopWatch({ observe: () => observed++ });

@@ -8,6 +8,7 @@ import { cacheFamilies } from "./caches.ts";
 import { databaseFamilies, type DatabaseSource } from "./database.ts";
 import { DELAY_BUCKETS, EventLoopWatch } from "./event-loop.ts";
 import { gauge } from "./families.ts";
+import { GC_BUCKETS, watchGarbageCollection } from "./garbage-collection.ts";
 import { httpPoolFamilies, type HttpPoolSource } from "./http-pool.ts";
 import { logFamilies } from "./log.ts";
 import { runtimeFamilies } from "./runtime.ts";
@@ -60,10 +61,22 @@ export function registerServerMetrics(registry: MetricsRegistry, sources: Source
     labelNames: [],
   });
   const loop = new EventLoopWatch(delays.child());
+  const collections = registry.histogram({
+    name: "v8js_gc_duration_seconds",
+    help: "Duration of garbage collections.",
+    buckets: GC_BUCKETS,
+    labelNames: ["v8js_gc_type"],
+  });
+  const gc = watchGarbageCollection(collections);
   registry.collect(function runtime() {
     return runtimeFamilies(loop);
   });
-  return loop;
+  return {
+    stop() {
+      loop.stop();
+      gc.stop();
+    },
+  };
 }
 
 function serverFamilies({ serviceName, serviceVersion, activeRequests, state, checks }: Sources): MetricFamily[] {
