@@ -4,6 +4,7 @@ import { DbPool } from "@vg/pool-db";
 import { HttpPool } from "@vg/pool-http";
 import type { CheckedConfig } from "./config/check-config.ts";
 import { PooledServerConfigError } from "./errors.ts";
+import type { FaultReport } from "./metrics/gathering.ts";
 import { MetricsRegistry } from "./metrics/registry.ts";
 import type { HealthCheck } from "./probes/health-checks.ts";
 
@@ -21,8 +22,8 @@ export function makeLogger(config: CheckedConfig): Logger {
 }
 
 export function makeMetrics(config: CheckedConfig, logger: Logger): MetricsRegistry {
-  const onFault = (error: unknown): void => logger.error("/metrics is not complete", error);
-  return configured(() => new MetricsRegistry(config.metrics, onFault));
+  const report: FaultReport = (error, level) => logger[level]("/metrics is not complete", error);
+  return configured(() => new MetricsRegistry(config.metrics, report));
 }
 
 export function makeDbPool(config: CheckedConfig, logger: Logger): DbPool | undefined {

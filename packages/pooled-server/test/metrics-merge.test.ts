@@ -92,7 +92,11 @@ test("where both have a name, the server's own metric stands, which is said once
     expect(families.find(({ name }) => name === "process_cpu_seconds_total")?.samples).toHaveLength(1);
   }
   const said = logs.filter({ message: "/metrics is not complete" }).map((line) => JSON.stringify(line));
-  expect(said.filter((line) => line.includes("process_cpu_seconds_total"))).toHaveLength(1);
+  expect(said).toHaveLength(1);
+  expect(said[0]).toContain('"level":"warn"');
+  for (const part of ["registry of the app", "process_cpu_seconds_total"]) expect(said[0]).toContain(part);
+  // It is a rule, and no fault that an alert should speak of.
+  expect(await (await get("/metrics")).text()).toContain("vg_metrics_faults_total 0\n");
   parseOpenMetrics(await (await get("/metrics", { accept: "application/openmetrics-text" })).text());
   end();
   expect(await (await get("/metrics")).text()).not.toContain("app_users");

@@ -249,7 +249,7 @@ describe("collectors", () => {
       expect.arrayContaining([
         "no figures",
         "no more",
-        expect.stringContaining("its name belongs to x_total, a counter with a line of the name x, which came first"),
+        expect.stringContaining("x is a name of the counter x_total, which came first"),
       ]),
     );
     await registry.expose();

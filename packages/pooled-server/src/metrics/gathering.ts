@@ -20,31 +20,33 @@ export interface Source {
   families(deadlineMs: number): Iterable<MetricFamily> | Promise<Iterable<MetricFamily>>;
 }
 
+/** `error`: something is missing that should be there. `warn`: something gave way to a rule. */
+export type FaultLevel = "error" | "warn";
+
+export type FaultReport = (error: unknown, level: FaultLevel) => void;
+
 /** Reports each fault when it appears, and not again at every scrape until it has changed. */
 export class FaultLog {
   readonly #last = new Map<unknown, string>();
-  readonly #report: (error: unknown) => void;
+  readonly #report: FaultReport;
   #count = 0;
 
-  constructor(report: (error: unknown) => void) {
+  constructor(report: FaultReport) {
     this.#report = report;
   }
 
-  /** How often something was left out, reported or not. */
+  /** How often something was missing that should have been there, reported or not. */
   get count(): number {
     return this.#count;
   }
 
-  /**
-   * @param where of what the fault is one: two of the same name are two
-   * @param left whether something was left out because of it
-   */
-  add(where: unknown, error: unknown, left: boolean = true): void {
-    if (left) this.#count++;
+  /** @param where of what the fault is one: two of the same name are two */
+  add(where: unknown, error: unknown, level: FaultLevel = "error"): void {
+    if (level === "error") this.#count++;
     const message = messageOf(error);
     if (this.#last.get(where) === message) return;
     this.#last.set(where, message);
-    this.#report(error);
+    this.#report(error, level);
   }
 
   over(where: unknown): void {
@@ -76,13 +78,16 @@ export async function gather(
   for (const source of sources) {
     const families = await familiesOf(source, deadlineMs, (error) => faults.add(source, error));
     if (families !== undefined) faults.over(source);
+    const taken: string[] = [];
     for (const family of families ?? []) {
       try {
-        place(family, source.foreign, owners, show);
+        if (place(family, source.foreign, owners, show)) continue;
+        taken.push(family.name);
       } catch (error) {
         faults.add(`${source.name}: ${messageOf(error)}`, error);
       }
     }
+    if (taken.length > 0) faults.add(taken.join(), takenError(source, taken), "warn");
     if (performance.now() - turn < TURN_MS) continue;
     await nextTurn();
     turn = performance.now();
@@ -105,23 +110,38 @@ async function familiesOf(
   }
 }
 
-/** @throws MetricError where the family cannot be shown */
+/**
+ * @returns false where the family is another registry's and its name is taken
+ * @throws MetricError where it cannot be shown for any other reason
+ */
 function place(
   family: MetricFamily,
   foreign: boolean,
   owners: ReadonlyMap<string, Exposed>,
   show: (exposed: Exposed) => void,
-): void {
+): boolean {
   const collected = new CollectedFamily(family);
   const { names, name, type } = collected.definition;
   const taken = names.find((one) => owners.has(one));
   const owner = taken === undefined ? undefined : owners.get(taken);
-  if (owner === undefined) return show(collected);
+  if (owner === undefined) {
+    show(collected);
+    return true;
+  }
+  if (foreign) return false;
   const same = owner.definition.name === name && owner.definition.type === type;
-  if (same && !foreign && owner instanceof CollectedFamily) return owner.add(family.samples);
-  const why = same ? "" : `, a ${owner.definition.type} with a line of the name ${taken}`;
-  throw new MetricError(
-    `Metric ${name} is left out: its name belongs to ${owner.definition.name}${why}, which came first. Give it another name.`,
+  if (!same || !(owner instanceof CollectedFamily)) {
+    throw new MetricError(
+      `Metric ${name} is left out: ${taken} is a name of the ${owner.definition.type} ${owner.definition.name}, which came first. Give it another name.`,
+    );
+  }
+  owner.add(family.samples);
+  return true;
+}
+
+function takenError({ name }: Source, taken: readonly string[]): MetricError {
+  return new MetricError(
+    `Of the ${name}, what has a name that is taken is left out: ${taken.join(", ")}. Where the server has the same figure, nothing is lost; else give it another name.`,
   );
 }
 

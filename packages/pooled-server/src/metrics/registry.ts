@@ -5,7 +5,7 @@ import { defineInstrument, type Definition } from "./definition.ts";
 import { write } from "./exposition.ts";
 import type { MetricFamily, MetricType } from "./family.ts";
 import { GaugeFamily } from "./gauge.ts";
-import { FaultLog, gather, type Source } from "./gathering.ts";
+import { FaultLog, gather, type FaultReport, type Source } from "./gathering.ts";
 import { checkBuckets, HistogramFamily, type HistogramOptions } from "./histogram.ts";
 import type { InstrumentOptions, InstrumentSettings } from "./instrument.ts";
 import { MergedRegistry, type MergeableRegistry, type MergeOptions } from "./merged-registry.ts";
@@ -61,10 +61,11 @@ export class MetricsRegistry {
   readonly #faultLog: FaultLog;
 
   /**
-   * @param onFault gets what was left out of a scrape and why, when that begins and not again at each scrape
+   * @param onFault gets what was left out of a scrape and why, when that begins and not again at each scrape: as an error
+   *   where it should be there, as a warning where it gave way to a limit or to a name that came first
    * @throws MetricError for an option that cannot be
    */
-  constructor(options: MetricsOptions = {}, onFault: (error: unknown) => void = () => undefined) {
+  constructor(options: MetricsOptions = {}, onFault: FaultReport = () => undefined) {
     const check = checkOptions("MetricsRegistry", options, (message) => new MetricError(message));
     this.#options = {
       maxSeries: check.integer("maxSeries", { fallback: MAX_SERIES, min: 1, max: 10_000_000 }),
@@ -124,7 +125,7 @@ export class MetricsRegistry {
 
   /**
    * Shows the metrics of another registry too, such as prom-client's, in whatever format is asked for. A metric of it whose
-   * name is taken (`process_cpu_seconds_total` of prom-client's default metrics) is left out and logged once: ours stands.
+   * name is taken (`process_cpu_seconds_total` of prom-client's default metrics) is left out, and the log says so once: ours stands.
    *
    * @returns ends it
    * @throws MetricError for something that is no registry
@@ -154,7 +155,7 @@ export class MetricsRegistry {
     signal?.throwIfAborted();
     const sources = [...this.#collectors, ...this.#merged];
     for (const { definition, overflowed } of this.#instruments.values()) {
-      if (overflowed) this.#faultLog.add(definition.name, overflowError(definition), false);
+      if (overflowed) this.#faultLog.add(definition.name, overflowError(definition), "warn");
     }
     let metrics = await gather(this.#instruments.values(), sources, this.#faultLog, deadlineMs);
     if (names !== undefined) {
