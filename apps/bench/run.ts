@@ -1,5 +1,5 @@
 /**
- * node apps/bench/run.ts [cache|logging|pool-db|pool-http|guide|pool-db-acquire|pool-db-latency|cache-memory|cache-latency|hostile-values|all] [--quick] [--rounds N] [--noise] [--no-build] [--write]
+ * node apps/bench/run.ts [cache|logging|pool-db|pool-http|guide|pool-db-acquire|pool-db-latency|cache-memory|cache-latency|metrics|hostile-values|all] [--quick] [--rounds N] [--noise] [--no-build] [--write]
  *
  * Compares the @vg packages with what their users would pick instead. See README.md.
  */
@@ -34,6 +34,10 @@ const OTHERS: Record<string, Measurement> = {
   "pool-db-latency": {
     packages: ["@vg/pool-db"],
     measure: async (...args) => await (await import("./pools/query-latency.ts")).poolDbLatency(...args),
+  },
+  metrics: {
+    packages: ["@vg/pooled-server", "@vg/pooled-server^..."],
+    measure: async (...args) => await (await import("./metrics/metrics.ts")).metrics(...args),
   },
   "hostile-values": {
     packages: ["@vg/logging"],

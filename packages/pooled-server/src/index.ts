@@ -8,7 +8,27 @@ export type { LifecycleState, StateListener } from "./lifecycle/lifecycle.ts";
 export type { ListenAddress } from "./lifecycle/listening.ts";
 export type { PhaseReport, ShutdownReport } from "./lifecycle/shutdown.ts";
 export { onTerminationSignal } from "./lifecycle/signals.ts";
-export type { MetricFamily, MetricsRegistry, Sample } from "./metrics/registry.ts";
+export type { Exemplar, Labels, MetricType } from "./metrics/family.ts";
+export type { HistogramOptions } from "./metrics/histogram.ts";
+export type { InstrumentOptions } from "./metrics/instrument.ts";
+export type { MergeableRegistry, MergeOptions } from "./metrics/merged-registry.ts";
+export { MetricError } from "./metrics/metric-error.ts";
+export type {
+  CounterChild,
+  CounterFamily,
+  ExposeOptions,
+  GaugeChild,
+  GaugeFamily,
+  HistogramChild,
+  HistogramFamily,
+  MetricFamily,
+  MetricsOptions,
+  MetricsRegistry,
+  Sample,
+  SummaryChild,
+  SummaryFamily,
+} from "./metrics/registry.ts";
+export type { SummaryOptions } from "./metrics/summary.ts";
 export { createPooledServer, PooledServer } from "./pooled-server.ts";
 export type { CheckResult, HealthCheck } from "./probes/background-check.ts";
 export type { HealthDocument, LatencySummary, PoolStats } from "./probes/health-document.ts";

@@ -4,6 +4,8 @@ import { DbPool } from "@vg/pool-db";
 import { HttpPool } from "@vg/pool-http";
 import type { CheckedConfig } from "./config/check-config.ts";
 import { PooledServerConfigError } from "./errors.ts";
+import type { FaultReport } from "./metrics/gathering.ts";
+import { MetricsRegistry } from "./metrics/registry.ts";
 import type { HealthCheck } from "./probes/background-check.ts";
 
 const DATABASE_CHECK_MS = 2_000;
@@ -17,6 +19,11 @@ export function makeLogger(config: CheckedConfig): Logger {
     logCaller: caller,
   } = config;
   return configured(() => createLogger({ level, levels, format, timeFormat, caller }));
+}
+
+export function makeMetrics(config: CheckedConfig, logger: Logger): MetricsRegistry {
+  const report: FaultReport = (error, level) => logger[level]("/metrics is not complete", error);
+  return configured(() => new MetricsRegistry(config.metrics, report));
 }
 
 export function makeDbPool(config: CheckedConfig, logger: Logger): DbPool | undefined {

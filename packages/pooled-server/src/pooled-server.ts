@@ -30,15 +30,15 @@ import { Lifecycle, type LifecycleState, type StateListener } from "./lifecycle/
 import { Listening, type ListenAddress } from "./lifecycle/listening.ts";
 import { runPhases, type Findings, type PhaseBudget, type ShutdownReport } from "./lifecycle/shutdown.ts";
 import { onTerminationSignal } from "./lifecycle/signals.ts";
-import { MetricsRegistry } from "./metrics/registry.ts";
-import { registerServerMetrics } from "./metrics/server-metrics.ts";
-import { databaseCheck, makeDbPool, makeHttpPool, makeLogger } from "./parts.ts";
+import type { MetricsRegistry } from "./metrics/registry.ts";
+import { databaseCheck, makeDbPool, makeHttpPool, makeLogger, makeMetrics } from "./parts.ts";
 import { createEndpoints } from "./probes/endpoints.ts";
 import type { CheckResult, HealthCheck } from "./probes/background-check.ts";
 import { followChecks } from "./probes/follow-checks.ts";
 import { HealthChecks } from "./probes/health-checks.ts";
 import { uptimeText, type HealthDocument, type PoolStats } from "./probes/health-document.ts";
 import { RequestPipeline } from "./request/request-pipeline.ts";
+import { registerServerMetrics } from "./server-metrics/server-metrics.ts";
 import { LOG_WEIGHT, shutdownPhases } from "./shutdown-phases.ts";
 
 /** Seconds; OpenTelemetry's advice for HTTP, and more for the answers of models. */
@@ -75,7 +75,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
   /** Embeddings by canonical key; 500 entries for a day unless configured. */
   readonly embeddingCache: LRUCache<string, E>;
   /** What `/metrics` shows; add families of your own. */
-  readonly metrics: MetricsRegistry = new MetricsRegistry();
+  readonly metrics: MetricsRegistry;
 
   readonly #config: CheckedConfig;
   readonly #lifecycle: Lifecycle;
@@ -101,6 +101,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
       this.logger.error("A listener of onStateChange failed", error),
     );
     this.#closers = new Closers(clock);
+    this.metrics = makeMetrics(this.#config, this.logger);
     this.dbPool = makeDbPool(this.#config, this.logger);
     this.httpPool = makeHttpPool(this.#config, this.logger);
     const { inferenceCache, embeddingCache } = this.#config;
@@ -134,7 +135,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
         checks: this.#checks,
         health: () => this.getHealth(),
         metrics: this.metrics,
-        onError: (error) => this.logger.error("A collector of metrics failed; its families are missing", error),
+        onError: (error) => this.logger.error("An answer to a scrape failed", error),
       }),
       logger: this.logger,
       clock,
@@ -147,15 +148,23 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
         name: "http_server_request_duration_seconds",
         help: "Duration of requests, probes excluded.",
         buckets: DURATION_BUCKETS,
+        labelNames: ["http_request_method", "http_route", "http_response_status_code"],
       }),
     });
     this.#runtimeMetrics = registerServerMetrics(this.metrics, {
-      poolStats: () => this.getPoolStats(),
-      logStats: () => this.logger.getStats(),
-      activeRequests: () => this.#pipeline.active.size,
-      dbPoolName: this.dbPool?.name ?? "",
       serviceName: this.#config.serviceName,
       serviceVersion: this.#config.serviceVersion,
+      activeRequests: () => this.#pipeline.active.size,
+      state: () => this.state,
+      checks: () => this.#checks.results(),
+      logStats: () => this.logger.getStats(),
+      database: this.dbPool && {
+        pool: this.dbPool,
+        maxIdle: this.#config.dbMaxIdleConns,
+        minIdle: this.#config.dbPool.minIdleConns ?? 0,
+      },
+      httpPool: this.httpPool,
+      caches: { inference: this.inferenceCache, embedding: this.embeddingCache },
     });
     this.#listening = new Listening(
       createServer((request, response) => this.#pipeline.handle(request, response)),

@@ -44,6 +44,7 @@ export interface CheckedConfig {
   healthIntervalMs: number;
   handleSignals: boolean;
   renderProblem: NonNullable<PooledServerConfig["renderProblem"]>;
+  metrics: NonNullable<PooledServerConfig["metrics"]>;
   clock: Clock;
 }
 
@@ -102,6 +103,7 @@ export function checkConfig(config: PooledServerConfig): CheckedConfig {
     healthIntervalMs: check.durationMs("healthIntervalMs", { fallback: DEFAULTS.healthIntervalMs, min: 10 }),
     handleSignals: check.boolean("handleSignals", { fallback: DEFAULTS.handleSignals }),
     renderProblem: check.function<NonNullable<PooledServerConfig["renderProblem"]>>("renderProblem") ?? renderProblem,
+    metrics: partOptions("metrics"),
     clock: check.objectWith<Clock>("clock", ["now"]) ?? monotonicClock,
   };
   if (checked.shutdownDelayMs > checked.shutdownTimeoutMs) {
@@ -110,7 +112,7 @@ export function checkConfig(config: PooledServerConfig): CheckedConfig {
   check.noOthers();
   return checked;
 
-  function partOptions<N extends "dbPool" | "httpPool">(name: N): NonNullable<PooledServerConfig[N]> {
+  function partOptions<N extends "dbPool" | "httpPool" | "metrics">(name: N): NonNullable<PooledServerConfig[N]> {
     const value = check.raw(name) ?? {};
     if (typeof value !== "object" || Array.isArray(value)) throw check.refuse(name, "an object of options");
     return value;

@@ -2,6 +2,7 @@ import type { CallerPolicy, LogFormat, Logger, LogLevel, LogTimeFormat } from "@
 import type { DbPoolOptions } from "@vg/pool-db";
 import type { HttpPoolOptions } from "@vg/pool-http";
 import type { IncomingMessage } from "node:http";
+import type { MetricsOptions } from "../metrics/registry.ts";
 import type { Problem } from "../request/problem.ts";
 
 /** Milliseconds from any start, never going back. */
@@ -88,6 +89,8 @@ export interface PooledServerConfig {
   handleSignals?: boolean;
   /** The body of the server's own error answers (429, 500, 503); default: the error document of the v2 API. */
   renderProblem?: (problem: Problem, request: IncomingMessage) => unknown;
+  /** Limits of `/metrics`: `maxSeries` (2,000) of each metric, and `createdTimestamps` (false). */
+  metrics?: MetricsOptions;
   /** For tests: what tells the time; default the system's monotonic clock. */
   clock?: Clock;
 }

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { LifecycleState } from "../lifecycle/lifecycle.ts";
+import { createMetricsEndpoint } from "../metrics/metrics-endpoint.ts";
 import type { MetricsRegistry } from "../metrics/registry.ts";
-import { renderText, TEXT_FORMAT } from "../metrics/text-format.ts";
 import type { CheckResult } from "./background-check.ts";
 import type { HealthDocument } from "./health-document.ts";
 import { HEALTH_JSON, healthJson, wantsHealthJson } from "./health-json.ts";
@@ -57,14 +57,7 @@ export function createEndpoints({
         else sendJson(response, status, document);
       },
     ],
-    [
-      "/metrics",
-      (_request, response) => {
-        const text = renderText(metrics.families(onError));
-        response.writeHead(200, { "content-type": TEXT_FORMAT, "content-length": Buffer.byteLength(text) });
-        response.end(text);
-      },
-    ],
+    ["/metrics", createMetricsEndpoint(metrics, onError)],
   ]);
 }
 

@@ -14,7 +14,7 @@ import { createHistogram } from "@vg/internal";
 import type { Logger } from "@vg/logging";
 import type { Handler } from "../adapters/node-http.ts";
 import { ActiveRequests } from "../lifecycle/active-requests.ts";
-import type { HistogramFamily } from "../metrics/registry.ts";
+import type { HistogramFamily } from "../metrics/histogram.ts";
 import type { Endpoint } from "../probes/endpoints.ts";
 import type { LatencySummary } from "../probes/health-document.ts";
 import { renderProblem, type Problem } from "./problem.ts";
