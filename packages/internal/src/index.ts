@@ -2,5 +2,6 @@ export { fullJitterDelay } from "./backoff.ts";
 export { callSite, callSiteReader } from "./call-site.ts";
 export { LONGEST_DELAY_MS, monotonicClock } from "./clock.ts";
 export { readEnvironment } from "./environment.ts";
+export { expressRoute, honoRoute } from "./framework-routes.ts";
 export { createHistogram } from "./histogram.ts";
 export { checkOptions, describeKind, describeValue } from "./options.ts";

@@ -54,3 +54,15 @@ export class LifecycleError extends PooledServerError {
     super("ERR_VG_SERVER_LIFECYCLE", message);
   }
 }
+
+/**
+ * The base server did what none may: it did not get ready, or its `fetch` returned what is no answer. Thrown by
+ * `createPooledServer` and `listen()`; of a request it is in the log, and the client gets a 500.
+ */
+export class BaseServerError extends PooledServerError {
+  override readonly name = "BaseServerError";
+
+  constructor(message: string, options?: ErrorOptions) {
+    super("ERR_VG_SERVER_BASE", message, options);
+  }
+}

@@ -1,7 +1,11 @@
-export type { BaseServer } from "./adapters/node-http.ts";
+export type { BaseServer } from "./adapters/adapt-base.ts";
+export type { UpgradeListener } from "./adapters/adapter.ts";
+export type { FastifyServer } from "./adapters/fastify.ts";
+export type { FetchEnvironment, FetchServer } from "./adapters/fetch.ts";
+export type { NodeListener } from "./adapters/node-http.ts";
 export { pooledServerConfigFromEnv } from "./config/environment.ts";
 export { DEFAULTS, type Clock, type PooledServerConfig } from "./config/options.ts";
-export { LifecycleError, ListenError, PooledServerConfigError, PooledServerError } from "./errors.ts";
+export { BaseServerError, LifecycleError, ListenError, PooledServerConfigError, PooledServerError } from "./errors.ts";
 export type { Closer } from "./lifecycle/closers.ts";
 export type { ServerStateMessage } from "./lifecycle/diagnostics.ts";
 export type { LifecycleState, StateListener } from "./lifecycle/lifecycle.ts";

@@ -19,7 +19,9 @@ import type { FlushReport, Logger } from "@vg/logging";
 import type { DbPool } from "@vg/pool-db";
 import type { HttpPool } from "@vg/pool-http";
 import { RateLimiter } from "./admission/rate-limiter.ts";
-import { adaptBase, type BaseServer } from "./adapters/node-http.ts";
+import { adaptBase, type BaseServer } from "./adapters/adapt-base.ts";
+import type { Adapter, UpgradeListener } from "./adapters/adapter.ts";
+import { Upgrades } from "./adapters/upgrades.ts";
 import { checkConfig, type CheckedConfig } from "./config/check-config.ts";
 import type { PooledServerConfig } from "./config/options.ts";
 import { PooledServerConfigError } from "./errors.ts";
@@ -53,13 +55,20 @@ const EMBEDDING_CLEANUP_MS = 10 * 60_000;
  *
  * @typeParam I what the inference cache holds
  * @typeParam E what the embedding cache holds
- * @throws PooledServerConfigError for an option that cannot be; nothing stays open
+ * @throws PooledServerConfigError for an option or a base server that cannot be; nothing stays open
+ * @throws BaseServerError where the base server does not get ready: a Fastify plugin failed; everything is closed again
  */
 export async function createPooledServer<I = unknown, E = unknown>(
   base: BaseServer,
   config: PooledServerConfig = {},
 ): Promise<PooledServer<I, E>> {
   const server = new PooledServer<I, E>(base, config);
+  try {
+    await server.ready();
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
   await server.checkHealth();
   return server;
 }
@@ -77,6 +86,8 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
   /** What `/metrics` shows; add families of your own. */
   readonly metrics: MetricsRegistry;
 
+  readonly #base: Adapter;
+  readonly #upgrades: Upgrades;
   readonly #config: CheckedConfig;
   readonly #lifecycle: Lifecycle;
   readonly #checks: HealthChecks;
@@ -92,7 +103,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
   #closing: { readonly deadline: Deadline; readonly done: Promise<ShutdownReport> } | undefined;
 
   constructor(base: BaseServer, config: PooledServerConfig = {}) {
-    const handler = adaptBase(base);
+    this.#base = adaptBase(base);
     this.#config = checkConfig(config);
     const { clock } = this.#config;
     this.#startedAt = clock.now();
@@ -129,7 +140,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
     if (this.dbPool !== undefined) this.#checks.add("database", databaseCheck(this.dbPool, this.#config.dbCritical));
 
     this.#pipeline = new RequestPipeline({
-      base: handler,
+      base: this.#base,
       endpoints: createEndpoints({
         lifecycle: this.#lifecycle,
         checks: this.#checks,
@@ -166,10 +177,12 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
       httpPool: this.httpPool,
       caches: { inference: this.inferenceCache, embedding: this.embeddingCache },
     });
-    this.#listening = new Listening(
-      createServer((request, response) => this.#pipeline.handle(request, response)),
-      (error) => this.logger.error("The HTTP server reported an error", error),
-    );
+    const http = createServer((request, response) => this.#pipeline.handle(request, response));
+    this.#listening = new Listening(http, (error) => this.logger.error("The HTTP server reported an error", error));
+    this.#upgrades = new Upgrades(http, { logger: this.logger, clock, refusing: () => this.#refusing });
+    // Registered first, it is closed after all that the service registers.
+    const { close } = this.#base;
+    if (close !== undefined) this.#closers.add("base server", close);
     this.#lifecycle.onChange((state, previous, reason) =>
       this.logger.info("Lifecycle", reason === undefined ? { state, previous } : { state, previous, reason }),
     );
@@ -212,6 +225,30 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
   }
 
   /**
+   * Takes upgrades (WebSocket): the listener gets the socket, and everything that happens on it is its own. Without a
+   * listener, and without one that the base server brings (Fastify's plugins), an upgrade is an ordinary request, which
+   * a WebSocket client takes for a refusal.
+   *
+   * Several listeners are all called, as those of node:http are, inside a request's context: its `draining` aborts when
+   * the server drains, its `signal` when the socket is closed. Upgrades that come then get 503; sockets that are open
+   * when the requests have ended are cut.
+   */
+  onUpgrade(listener: UpgradeListener): void {
+    this.#upgrades.add(listener);
+  }
+
+  /**
+   * Resolves when the base server is loaded: a Fastify instance's plugins; others are from the start.
+   * `createPooledServer` and `listen()` await it.
+   *
+   * @throws BaseServerError where one fails
+   */
+  async ready(): Promise<void> {
+    await this.#base.ready?.();
+    for (const listener of this.#base.upgradeListeners?.() ?? []) this.#upgrades.add(listener);
+  }
+
+  /**
    * Listens, and is ready (or degraded) from then on. Resolves after the first round of health checks, or when `close()`
    * ended that early.
    *
@@ -220,11 +257,13 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
    * @returns where it listens
    * @throws ListenError where it cannot, naming the port; `listen` may then be tried again
    * @throws LifecycleError after `close()`, and where it listens already
+   * @throws BaseServerError where the base server does not get ready
    */
   async listen(port: number, host: string = "127.0.0.1"): Promise<ListenAddress> {
     if (!Number.isInteger(port) || port < 0 || port > 65_535) {
       throw new PooledServerConfigError(`PooledServer: port must be a whole number from 0 to 65535, got ${port}`);
     }
+    await this.ready();
     const address = await this.#listening.bind(port, host);
     if (this.#config.handleSignals && this.#closing === undefined) {
       this.#releaseSignals = onTerminationSignal((signal) => void this.#closeOnSignal(signal));
@@ -321,6 +360,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
     const parts = shutdownPhases({
       active: this.#pipeline.active,
       listening: this.#listening,
+      upgrades: this.#upgrades,
       closers: this.#closers,
       httpPool: this.httpPool,
       dbPool: this.dbPool,

@@ -2,6 +2,7 @@
 import type { DbPool } from "@vg/pool-db";
 import type { HttpPool } from "@vg/pool-http";
 import { LifecycleError } from "./errors.ts";
+import type { Upgrades } from "./adapters/upgrades.ts";
 import type { ActiveRequests } from "./lifecycle/active-requests.ts";
 import type { Closers } from "./lifecycle/closers.ts";
 import type { Listening } from "./lifecycle/listening.ts";
@@ -23,15 +24,24 @@ const MAX_NAMED = 20;
 interface Parts {
   active: ActiveRequests<NodeRequestContext>;
   listening: Listening;
+  upgrades: Upgrades;
   closers: Closers;
   httpPool: HttpPool;
   dbPool: DbPool | undefined;
   caches: readonly { close(): void }[];
 }
 
-export function shutdownPhases({ active, listening, closers, httpPool, dbPool, caches }: Parts): ShutdownPhase[] {
+export function shutdownPhases({
+  active,
+  listening,
+  upgrades,
+  closers,
+  httpPool,
+  dbPool,
+  caches,
+}: Parts): ShutdownPhase[] {
   return [
-    { name: "requests", weight: WEIGHT.requests, run: (budget) => endRequests(active, listening, budget) },
+    { name: "requests", weight: WEIGHT.requests, run: (budget) => endRequests(active, listening, upgrades, budget) },
     {
       name: "closers",
       composed: true,
@@ -58,11 +68,14 @@ export function shutdownPhases({ active, listening, closers, httpPool, dbPool, c
 async function endRequests(
   active: ActiveRequests<NodeRequestContext>,
   listening: Listening,
+  upgrades: Upgrades,
   { deadlineMs, deadline }: PhaseBudget,
 ): Promise<string[]> {
   const allClosed = listening.stop();
   const booksMs = Math.min(BOOKS_MS, deadlineMs * BOOKS_PART);
-  const aborted = await active.end(deadlineMs - booksMs, deadline, new LifecycleError("The server is shutting down"));
+  const reason = new LifecycleError("The server is shutting down");
+  upgrades.drain(reason);
+  const aborted = await active.end(deadlineMs - booksMs, deadline, reason);
   const words = aborted.map((request) =>
     active.has(request)
       ? `${active.describe(request)} ignored the abort and was cut`
@@ -70,6 +83,7 @@ async function endRequests(
   );
   if (aborted.length === 0) await deadline.within(allClosed, Math.min(LINGER_MS, deadline.leftMs));
   listening.cut();
+  upgrades.cut();
   await active.idle(booksMs, deadline);
   return atMost(MAX_NAMED, words, "requests");
 }

@@ -153,7 +153,7 @@ test("an idle keep-alive connection does not hold up the end", async () => {
 
 test("a base server that is no function, and every bad option, is refused before anything is opened", async () => {
   await expect(createPooledServer(null as never)).rejects.toThrow(
-    "the base server must be a function (request, response), got null",
+    "the base server must be a function (request, response), an Express app, a Fastify instance or an object with fetch(request), got null",
   );
   const refused: [object, string][] = [
     [{ dbMaxOpenConns: 0 }, "dbMaxOpenConns must be a whole number from 1 to 100000, got 0"],

@@ -1,3 +1,4 @@
+import { honoRoute } from "@vg/internal";
 import type { AccessLines } from "./access-lines.ts";
 import type { Exchange } from "./exchange.ts";
 import { admit } from "./exchange.ts";
@@ -38,7 +39,7 @@ async function overNode(
   if (exchange === undefined) return next();
   if (exchange.findRoute === undefined) {
     exchange.framework = context;
-    exchange.findRoute = honoRoute;
+    exchange.findRoute = routeOf;
   }
   try {
     await runInRequest(exchange.ids, next);
@@ -56,7 +57,7 @@ async function overFetch(lines: AccessLines, context: HonoContext, next: () => P
   const exchange = new FetchExchange(lines, context.req.raw);
   if (!admit(exchange)) return next();
   exchange.framework = context;
-  exchange.findRoute = honoRoute;
+  exchange.findRoute = routeOf;
   try {
     await runInRequest(exchange.ids, next);
   } catch (error) {
@@ -71,30 +72,13 @@ async function overFetch(lines: AccessLines, context: HonoContext, next: () => P
   if (watched !== context.res) context.res = watched;
 }
 
-interface MatchedRoute {
-  readonly method: string;
-  readonly path: string;
-  readonly handler: unknown;
-}
+type MatchedRoute = Parameters<typeof honoRoute>[0][number];
 
-/**
- * The route that answered or would have: middleware is matched by the same router, and has no template to tell. It is
- * told by its method, ALL, and its two arguments.
- */
-function honoRoute({ framework }: Exchange): string | undefined {
+/** The route that answered or would have. */
+function routeOf({ framework }: Exchange): string | undefined {
   const { req } = framework as { req: { matchedRoutes?: readonly MatchedRoute[]; routeIndex?: number } };
   const routes = req.matchedRoutes ?? matchResult(req);
-  const reached = req.routeIndex ?? routes.length - 1;
-  const route = routes.findLast((each, at) => at <= reached && isHandler(each)) ?? routes.find(isHandler);
-  return route?.path;
-}
-
-function isHandler({ method, handler }: MatchedRoute): boolean {
-  if (method !== "ALL") return true;
-  let inner = handler;
-  // A handler of an app that is mounted in another is wrapped.
-  while (typeof inner === "function" && "__COMPOSED_HANDLER" in inner) inner = inner.__COMPOSED_HANDLER;
-  return typeof inner === "function" && inner.length < 2;
+  return honoRoute(routes, req.routeIndex ?? routes.length - 1);
 }
 
 /** Where the deprecated `matchedRoutes` is gone: what Hono's own helper for routes reads. */

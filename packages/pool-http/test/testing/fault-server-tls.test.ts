@@ -112,16 +112,22 @@ test("raw bytes and resets go below the encryption where they must", async () =>
   await server.connectionsDownTo(0);
 });
 
-test.each(["https", "http"] as const)("a connection (%s) that has said its end is closed by a reset, too", async (protocol) => {
-  await using server = await startFaultServer({ protocol, requests: [reply(200), hold("answered"), close(), reset()] });
-  const socket = protocol === "https" ? open(server) : connectTcp(server.port, "127.0.0.1");
-  socket.on("error", () => {});
-  socket.write(REQUEST);
-  await once(socket, "data");
-  server.release("answered");
-  await closed(socket);
-  await server.connectionsDownTo(0);
-});
+test.each(["https", "http"] as const)(
+  "a connection (%s) that has said its end is closed by a reset, too",
+  async (protocol) => {
+    await using server = await startFaultServer({
+      protocol,
+      requests: [reply(200), hold("answered"), close(), reset()],
+    });
+    const socket = protocol === "https" ? open(server) : connectTcp(server.port, "127.0.0.1");
+    socket.on("error", () => {});
+    socket.write(REQUEST);
+    await once(socket, "data");
+    server.release("answered");
+    await closed(socket);
+    await server.connectionsDownTo(0);
+  },
+);
 
 test("a pair of one's own may be given", async () => {
   const authority = createTestAuthority();

@@ -1,8 +1,8 @@
 /** An answer that the server itself gives instead of the base server. */
 export interface Problem {
   /** The HTTP status. */
-  status: 429 | 500 | 503;
-  code: "rate_limit_exceeded" | "internal_error" | "service_unavailable";
+  status: 400 | 429 | 500 | 501 | 503;
+  code: "invalid_request" | "rate_limit_exceeded" | "internal_error" | "not_implemented" | "service_unavailable";
   message: string;
   /** Whole seconds until it is worth coming back; also sent as `Retry-After`. */
   retryAfterSeconds?: number;

@@ -12,7 +12,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createHistogram } from "@vg/internal";
 import type { Logger } from "@vg/logging";
-import type { Handler } from "../adapters/node-http.ts";
+import type { Adapter } from "../adapters/adapter.ts";
 import { ActiveRequests } from "../lifecycle/active-requests.ts";
 import type { HistogramFamily } from "../metrics/histogram.ts";
 import type { Endpoint } from "../probes/endpoints.ts";
@@ -21,13 +21,14 @@ import { renderProblem, type Problem } from "./problem.ts";
 import type { RateLimiter } from "../admission/rate-limiter.ts";
 import type { ClientIdentity } from "./client-identity.ts";
 import { pathOf } from "./path.ts";
+import { RefusedRequest } from "./refused-request.ts";
 import { NodeRequestContext, runInRequest } from "./request-context.ts";
 
 /** nginx's code for a client that left before its answer; only in logs and metrics, never on the wire. */
 const CLIENT_CLOSED_REQUEST = 499;
 
 interface Parts {
-  base: Handler;
+  base: Adapter;
   endpoints: ReadonlyMap<string, Endpoint>;
   logger: Logger;
   clock: { now(): number };
@@ -133,7 +134,7 @@ export class RequestPipeline {
 
   async #serve(request: IncomingMessage, response: ServerResponse, context: NodeRequestContext): Promise<void> {
     try {
-      if (!this.#refused(request, response, context)) await this.#parts.base(request, response);
+      if (!this.#refused(request, response, context)) await this.#parts.base.handle(request, response);
     } catch (error) {
       // A handler that fails because its client has left has nobody to answer to.
       if (response.destroyed) return;
@@ -142,6 +143,10 @@ export class RequestPipeline {
       if (abortReason !== undefined && !response.headersSent)
         return this.#refuseForShutdown(request, response, context);
       if (abortReason !== undefined) return void response.destroy();
+      if (error instanceof RefusedRequest) {
+        const { status, code, message } = error;
+        return this.#answer(request, response, context, { status, code, message });
+      }
       context.logger.error("The request's handler failed", error, { method: request.method, path: pathOf(request) });
       if (response.headersSent) {
         // Half an answer is out: only a broken connection can tell the client that it is not the whole.
@@ -207,7 +212,7 @@ export class RequestPipeline {
       .child({
         http_request_method: knownMethod(request.method),
         // Never the raw path: its values are the clients' to choose, and each would be a series.
-        http_route: context.route ?? "other",
+        http_route: context.route ?? this.#parts.base.routeOf?.(request) ?? "other",
         http_response_status_code: String(status),
       })
       .observe(latencyMs / 1000);
