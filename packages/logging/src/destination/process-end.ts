@@ -9,7 +9,7 @@ export interface HoldsLines {
    * past it would come before it. `undefined` where there is nothing of that kind. Never rejects.
    */
   settle(deadlineMs: number): Promise<unknown> | undefined;
-  /** After a settle in time, at a signal that ends the process right now: completes what only an end completes. */
+  /** After the last flush, at a signal that ends the process right now: completes what only an end completes. */
   complete?(): void;
 }
 

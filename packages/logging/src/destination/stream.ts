@@ -50,7 +50,8 @@ class StreamSink implements Sink, HoldsLines {
   #written = 0;
   #inFlight = 0;
   #waiting: (() => void)[] = [];
-  #hasSettled = false;
+  /** The last `flushSync` did not fail: whoever takes the lines is alive. */
+  #isTaking = false;
   lastFailure: string | null = null;
   readonly wantsMetadata: boolean;
 
@@ -113,8 +114,10 @@ class StreamSink implements Sink, HoldsLines {
   flushSync(): void {
     try {
       this.#stream.flushSync?.();
+      this.#isTaking = true;
     } catch (error) {
       this.lastFailure = codeOf(error);
+      this.#isTaking = false;
     }
   }
 
@@ -151,8 +154,7 @@ class StreamSink implements Sink, HoldsLines {
 
   settle(deadlineMs: number): Promise<unknown> | undefined {
     const canSettle = this.#inFlight > 0 || typeof this.#stream.flush === "function" || this.#stream.streams;
-    if (!canSettle) return undefined;
-    return this.#flushedWithin(deadlineMs).then((isInTime) => (this.#hasSettled = isInTime));
+    return canSettle ? this.#flushedWithin(deadlineMs) : undefined;
   }
 
   /**
@@ -160,7 +162,7 @@ class StreamSink implements Sink, HoldsLines {
    * until the targets have them. pino ends its transports at "exit", which a signal doesn't bring about.
    */
   complete(): void {
-    if (!this.#hasSettled) return;
+    if (!this.#isTaking) return;
     for (const stream of this.#streams()) {
       if (typeof stream.worker !== "object" || typeof stream.end !== "function") continue;
       try {
