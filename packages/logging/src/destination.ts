@@ -98,9 +98,19 @@ class SharedDestination implements Destination, LineOwner {
 
   reportDrops(now: boolean): boolean {
     if (this.#log === undefined) return true;
-    const report = this.drops.take(now);
-    if (report !== undefined) this.#log(report);
-    return report !== undefined;
+    const report = this.drops.due(now);
+    if (report === undefined) return false;
+    const lost = this.#lostReports;
+    this.#log(report);
+    // A report may be lost, too: then it is told with the next one, and with this line.
+    if (this.#lostReports !== lost) return false;
+    this.drops.told(report);
+    return true;
+  }
+
+  /** Lines of the reports' level: a line of a lower one may make room for a report. */
+  get #lostReports(): number {
+    return this.drops.byLevel.get(LEVEL_NUMBERS.warn) ?? 0;
   }
 
   flushSync(): void {
