@@ -268,6 +268,7 @@ describe("a buffered logger", () => {
     const logger = createLogger();
     await expect(logger.flush({ deadlineMs: -1 })).rejects.toThrow(/flush: deadlineMs must be .*got -1/);
     await expect(logger.close({ deadlineMs: "1" as never })).rejects.toBeInstanceOf(LoggerConfigError);
+    await expect(logger.close({ deadline: 1 } as never)).rejects.toThrow('close: unknown option "deadline"');
   });
 });
 
