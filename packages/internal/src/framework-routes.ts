@@ -101,8 +101,9 @@ function mountsOf(
     if (inner === undefined || inner === stack || within.includes(inner)) return [];
     const below = mountsOf(inner, route, rest, [...within, stack]);
     if (below.length === 0) return [];
-    const own = mountPath(layer, rest);
-    return below.map((mount) => (own === undefined || mount === undefined ? undefined : joinPaths(own, mount)));
+    return mountPaths(layer, rest).flatMap((own) =>
+      below.map((mount) => (own === undefined || mount === undefined ? undefined : joinPaths(own, mount))),
+    );
   });
 }
 
@@ -122,10 +123,14 @@ function fits(template: string, path: string): boolean {
   return parts.length === values.length;
 }
 
-function mountPath(layer: Layer, rest: string): string | undefined {
+function mountPaths(layer: Layer, rest: string): readonly (string | undefined)[] {
   const { rawPath } = layer;
-  if (typeof rawPath === "string") return rawPath === "/" ? "" : rawPath;
-  if (rawPath !== undefined || typeof layer.match !== "function") return undefined;
+  if (rawPath === undefined) return [matchedMount(layer, rest)];
+  return [rawPath].flat().map((path) => (typeof path !== "string" ? undefined : path === "/" ? "" : path));
+}
+
+function matchedMount(layer: Layer, rest: string): string | undefined {
+  if (typeof layer.match !== "function") return undefined;
   // Older routers forget what they were given, but know whether it has parameters: without, it is what has matched.
   if (layer.match(rest) !== true || (layer.keys?.length ?? 0) > 0) return undefined;
   const { path } = layer as { path?: unknown };

@@ -62,12 +62,12 @@ test("the route of a request that throws in a mounted router has the router's te
 });
 
 test("of a router that is mounted twice, the route is where the request went, or absent where both fit", async () => {
-  const paths = ["/first/ok", "/second/ok", "/second/throws", "/both/ok"];
+  const paths = ["/first/ok", "/second/ok", "/second/throws", "/third/ok", "/both/ok"];
   const routes = await routesOf(paths, (app) => {
     const inner = router();
-    for (const path of ["/first", "/second", "/both", "/bot:h"]) app.use(path, inner);
+    for (const path of ["/first", ["/second", "/third"], "/both", "/bot:h"]) app.use(path, inner);
   });
-  expect(routes).toEqual(["/first/ok", "/second/ok", "/second/throws", undefined]);
+  expect(routes).toEqual(["/first/ok", "/second/ok", "/second/throws", "/third/ok", undefined]);
 });
 
 test("an error in a mounted app has no route, and the app's routes have theirs all the same", async () => {
