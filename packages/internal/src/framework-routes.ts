@@ -17,42 +17,69 @@ interface App {
   readonly parent?: App;
   readonly mountpath?: unknown;
 }
+interface Route {
+  readonly path?: unknown;
+}
 interface ExpressRequest {
-  readonly route?: { readonly path?: unknown };
+  readonly route?: Route;
   readonly baseUrl?: string;
+  readonly originalUrl?: string;
   readonly app?: App;
 }
 
-/** The template of routers mounted above a route, by the route; it doesn't change once requests come in. */
-const mounts = new WeakMap<object, string | false>();
-
-/** The template of the route that an Express app has chosen for its request; `undefined` where it can't be told for sure. */
-export function expressRoute(request: object): string | undefined {
-  const { route, baseUrl = "", app } = request as ExpressRequest;
-  if (route === undefined) return undefined;
-  const own = typeof route.path === "string" ? route.path : undefined;
-  if (own === undefined) return baseUrl === "" && route.path instanceof RegExp ? String(route.path) : undefined;
-  if (baseUrl === "") return own;
-  let above = mounts.get(route);
-  if (above === undefined) {
-    above = app === undefined ? false : (mountOf(app, route, baseUrl) ?? false);
-    mounts.set(route, above);
-  }
-  return above === false ? undefined : joinPaths(above, own);
-}
+/**
+ * The templates of a route in all places where it is mounted, by app and route; `undefined` where one can't be told.
+ * They don't change once requests come in.
+ */
+const templates = new WeakMap<object, WeakMap<object, readonly (string | undefined)[]>>();
 
 /**
- * `baseUrl` has the values of the parameters in it, so the template is put together from where the routers are mounted.
- * `undefined` where that can't be told, or not for sure.
+ * The template of the route that an Express app has chosen for its request; `undefined` where it can't be told for sure.
+ *
+ * `baseUrl` has the values of parameters in it, and is taken back when a router hands an error on, so the template is put
+ * together from where the routers are mounted.
  */
-function mountOf(app: App, route: object, baseUrl: string): string | undefined {
-  const within = pathTo(app.router?.stack ?? [], route, baseUrl, 0);
-  if (within === undefined) return undefined;
-  if (app.parent === undefined) return within;
-  // An app that is mounted in another.
-  if (typeof app.mountpath !== "string") return undefined;
-  const above = outerMount(app.parent);
-  return above === undefined ? undefined : joinPaths(joinPaths(above, app.mountpath), within);
+export function expressRoute(request: object): string | undefined {
+  const { route, baseUrl = "", originalUrl = "", app } = request as ExpressRequest;
+  if (route === undefined) return undefined;
+  const path = pathOf(originalUrl);
+  const places = app === undefined ? [] : placesOf(app, route, baseUrl === "" ? path : baseUrl);
+  // In a router that something else calls: what fits the whole path has nothing above it.
+  if (places.length === 0) return baseUrl === "" ? ownTemplate(route, path) : undefined;
+  if (places.length === 1 && app?.parent === undefined) return places[0];
+  const fitting = places.filter((place) => place === undefined || fits(place, path));
+  return fitting.length === 1 ? fitting[0] : undefined;
+}
+
+/** Of the target of a request: with a host where a proxy was asked. */
+function pathOf(target: string): string {
+  return target.replace(/^[a-z][a-z\d+.-]*:\/\/[^/?#]*|[?#].*$/gis, "");
+}
+
+function ownTemplate({ path: own }: Route, path: string): string | undefined {
+  if (typeof own === "string") return fits(own, path) ? own : undefined;
+  return own instanceof RegExp && own.test(path) ? String(own) : undefined;
+}
+
+function placesOf(app: App, route: Route, rest: string): readonly (string | undefined)[] {
+  let ofApp = templates.get(app);
+  if (ofApp === undefined) templates.set(app, (ofApp = new WeakMap()));
+  let places = ofApp.get(route);
+  if (places === undefined) {
+    const above = outerMount(app);
+    const found = mountsOf(stackOf(app) ?? [], route, rest, []);
+    places = [...new Set(found.map((mount) => templateAt(above, mount, route)))];
+    ofApp.set(route, places);
+  }
+  return places;
+}
+
+function templateAt(above: string | undefined, mount: string | undefined, { path: own }: Route): string | undefined {
+  if (above === undefined || mount === undefined) return undefined;
+  const start = joinPaths(above, mount);
+  if (typeof own === "string") return start === "" ? own : joinPaths(start, own);
+  // One that is put after something else would be none.
+  return own instanceof RegExp && start === "" ? String(own) : undefined;
 }
 
 function outerMount(app: App): string | undefined {
@@ -61,24 +88,49 @@ function outerMount(app: App): string | undefined {
   return above === undefined || typeof app.mountpath !== "string" ? undefined : joinPaths(above, app.mountpath);
 }
 
-function pathTo(stack: readonly Layer[], route: object, rest: string, depth: number): string | undefined {
-  if (depth > 16) return undefined;
-  for (const layer of stack) {
-    if (layer.route === route) return "";
+/** What is above the route, in each place where it is. @param within the routers that are looked into already */
+function mountsOf(
+  stack: readonly Layer[],
+  route: object,
+  rest: string,
+  within: readonly (readonly Layer[])[],
+): readonly (string | undefined)[] {
+  return stack.flatMap((layer) => {
+    if (layer.route === route) return [""];
     const inner = stackOf(layer.handle);
-    if (inner === undefined) continue;
-    const below = pathTo(inner, route, rest, depth + 1);
-    if (below === undefined) continue;
-    const own = mountPath(layer, rest);
-    return own === undefined ? undefined : joinPaths(own, below);
-  }
-  return undefined;
+    if (inner === undefined || inner === stack || within.includes(inner)) return [];
+    const below = mountsOf(inner, route, rest, [...within, stack]);
+    if (below.length === 0) return [];
+    return mountPaths(layer, rest).flatMap((own) =>
+      below.map((mount) => (own === undefined || mount === undefined ? undefined : joinPaths(own, mount))),
+    );
+  });
 }
 
-function mountPath(layer: Layer, rest: string): string | undefined {
+/** Whether a template may be that of a path. Of two that look alike, neither is taken. */
+function fits(template: string, path: string): boolean {
+  const parts = template.split("/").filter((part) => part !== "");
+  const values = path.split("/").filter((value) => value !== "");
+  for (const [i, part] of parts.entries()) {
+    // Optional parts and wildcards: what follows is not looked at.
+    if (/[{*(]/.test(part)) return true;
+    const value = values[i];
+    if (value === undefined) return false;
+    const [literal = "", ...parameters] = part.toLowerCase().split(":");
+    const shown = decodeURIComponent(value).toLowerCase();
+    if (parameters.length === 0 ? shown !== literal : !shown.startsWith(literal)) return false;
+  }
+  return parts.length === values.length;
+}
+
+function mountPaths(layer: Layer, rest: string): readonly (string | undefined)[] {
   const { rawPath } = layer;
-  if (typeof rawPath === "string") return rawPath;
-  if (rawPath !== undefined || typeof layer.match !== "function") return undefined;
+  if (rawPath === undefined) return [matchedMount(layer, rest)];
+  return [rawPath].flat().map((path) => (typeof path !== "string" ? undefined : path === "/" ? "" : path));
+}
+
+function matchedMount(layer: Layer, rest: string): string | undefined {
+  if (typeof layer.match !== "function") return undefined;
   // Older routers forget what they were given, but know whether it has parameters: without, it is what has matched.
   if (layer.match(rest) !== true || (layer.keys?.length ?? 0) > 0) return undefined;
   const { path } = layer as { path?: unknown };

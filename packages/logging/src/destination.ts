@@ -1,4 +1,4 @@
-import { describeValue } from "@vg/internal";
+import { checkOptions } from "@vg/internal";
 import type { Settings } from "./config.ts";
 import type { Buffering } from "./destination/buffering.ts";
 import { DropCount, type DropReport } from "./destination/drop-count.ts";
@@ -98,9 +98,19 @@ class SharedDestination implements Destination, LineOwner {
 
   reportDrops(now: boolean): boolean {
     if (this.#log === undefined) return true;
-    const report = this.drops.take(now);
-    if (report !== undefined) this.#log(report);
-    return report !== undefined;
+    const report = this.drops.due(now);
+    if (report === undefined) return false;
+    const lost = this.#lostReports;
+    this.#log(report);
+    // A report may be lost, too: then it is told with the next one, and with this line.
+    if (this.#lostReports !== lost) return false;
+    this.drops.told(report);
+    return true;
+  }
+
+  /** Lines of the reports' level: a line of a lower one may make room for a report. */
+  get #lostReports(): number {
+    return this.drops.byLevel.get(LEVEL_NUMBERS.warn) ?? 0;
   }
 
   flushSync(): void {
@@ -129,9 +139,8 @@ class SharedDestination implements Destination, LineOwner {
 }
 
 function deadlineOf(method: string, options: unknown): number {
-  const given = (options ?? {}) as { deadlineMs?: unknown };
-  const deadlineMs = given.deadlineMs ?? DEFAULT_DEADLINE_MS;
-  if (typeof deadlineMs === "number" && deadlineMs >= 0 && deadlineMs < 2 ** 31) return deadlineMs;
-  const allowed = `a number of milliseconds from 0 to ${2 ** 31 - 1}`;
-  throw new LoggerConfigError(`Logger: ${method}: deadlineMs must be ${allowed}, got ${describeValue(deadlineMs)}.`);
+  const check = checkOptions(`Logger: ${method}`, options ?? {}, (message) => new LoggerConfigError(message));
+  const deadlineMs = check.durationMs("deadlineMs", { fallback: DEFAULT_DEADLINE_MS });
+  check.noOthers();
+  return deadlineMs;
 }

@@ -25,6 +25,8 @@ export interface LogMethod {
   (message: string, fields?: Fields | null): void;
   (message: string, error: unknown, fields?: Fields | null): void;
   (error: Error, message?: string, fields?: Fields | null): void;
+  // What was caught: only `unknown` itself, as a number or so would be a mistake.
+  <T>(thrown: unknown extends T ? T : never, message?: string, fields?: Fields | null): void;
   (error: Error, fields?: Fields | null): void;
   (fields: Fields | null | undefined, message?: string, value?: unknown): void;
 }

@@ -39,6 +39,8 @@ export class VgLogger implements Logger {
   /** Holds the level and the fields of this logger. */
   readonly pino: PinoLogger;
   #level: LevelCell;
+  /** Of pino's option `msgPrefix`; pino's own methods put it there by themselves. */
+  readonly #prefix: string | undefined;
 
   // Functions of each logger's own, so that `promise.catch(logger.error)` works.
   readonly trace: LogMethod;
@@ -53,6 +55,7 @@ export class VgLogger implements Logger {
     this.#shared = shared;
     this.pino = pino;
     this.#level = cellOf(pino);
+    this.#prefix = pino.msgPrefix;
     this.trace = (a?: unknown, b?: unknown, c?: unknown): void => {
       if (this.#level.value <= 10) this.#log(10, this.trace, a, b, c);
     };
@@ -225,7 +228,7 @@ export class VgLogger implements Logger {
     if (this.#level.value === MOVED && !this.#isEnabled(level)) return;
     const { core, lines, hooks } = this.#shared;
     // The commonest calls need no sorting out: a message, with an error or without, and fields or none.
-    if (typeof a === "string" && (b === undefined || typeof b === "object")) {
+    if (this.#prefix === undefined && typeof a === "string" && (b === undefined || typeof b === "object")) {
       if (isError(b)) {
         if (c === undefined || (typeof c === "object" && !isError(c))) {
           core.write(this.pino, level, method, a, b, undefined, c);
@@ -238,7 +241,8 @@ export class VgLogger implements Logger {
     }
     const { message, template, error, fixed, fields } = sortArguments(level, a, b, c, (value) => lines.inline(value));
     if (template !== undefined && hooks.gate !== undefined) hooks.template = template;
-    core.write(this.pino, level, method, message, error, fixed, fields);
+    const hasPrefix = this.#prefix !== undefined && message !== undefined;
+    core.write(this.pino, level, method, hasPrefix ? this.#prefix + message : message, error, fixed, fields);
   }
 
   #isEnabled(level: number): boolean {

@@ -200,6 +200,29 @@ test("a value that objects to becoming text does not stop a message with %s", ()
   expect(lines.map((line) => line["a"])).toEqual([1, 1]);
 });
 
+test("an object with toJSON shows as the fields what that says, and nothing that it keeps to itself", () => {
+  class User {
+    id = 7;
+    hash = "kept";
+    toJSON(): object {
+      return { id: this.id, token: "t" };
+    }
+  }
+  const { logger, lines } = captureLogs();
+  logger.info("m", new User());
+  logger.info(new User(), "m");
+  logger.withFields(new User()).info("m");
+  logger.logDbOp("insert", "users", 1, 2, new User());
+  logger.info("m", { hash: "kept", toJSON: () => ({ id: 7, token: "t" }) });
+  for (const line of lines) expect(line).toMatchObject({ id: 7, token: "[redacted]" });
+  for (const line of lines) expect(line).not.toHaveProperty("hash");
+  logger.info("text", { toJSON: () => "all of it" });
+  logger.info("bad", { a: 1, toJSON: thrower });
+  const prototype = Object.defineProperty({}, "toJSON", { get: thrower });
+  logger.info("worse", Object.assign(Object.create(prototype) as object, { a: 1 }));
+  expect(lines.slice(-3)).toMatchObject([{ fields: "all of it" }, { fields: "[unreadable: trap]" }, { a: 1 }]);
+});
+
 test("a value that logs while it is logged does not go round in circles", () => {
   const { logger, lines } = captureLogs();
   const value = {

@@ -70,6 +70,38 @@ describe("lines that were dropped", () => {
     expect(reports().map((line) => line["log.dropped"])).toEqual([{ info: 1 }, { info: 4 }]);
   });
 
+  test("are not forgotten where their report is lost, too", async () => {
+    const told: LogDroppedMessage[] = [];
+    const listen = (message: unknown): void => void told.push(message as LogDroppedMessage);
+    subscribe("vg:logging:dropped", listen);
+    const lines: string[] = [];
+    let room = 0;
+    const write = (line: string): void => {
+      if (room-- <= 0) throw Object.assign(new Error("full"), { code: "ENOSPC" });
+      lines.push(line);
+    };
+    let now = 0;
+    const logger = createLogger({ destination: { write }, clock: { now: () => now } });
+    logger.error("lost");
+    logger.info("lost");
+    room = 1;
+    logger.info("taken, but not the report");
+    now = 5000;
+    await logger.close();
+    room = 2;
+    now = 10_000;
+    logger.info("taken");
+    unsubscribe("vg:logging:dropped", listen);
+    expect(parseLines(lines.join("")).at(-1)).toMatchObject({
+      "log.dropped": { info: 1, warn: 2, error: 1 },
+      "log.dropped_since": "1970-01-01T00:00:00.000Z",
+    });
+    expect(told.map(({ state, dropped }) => [state, dropped])).toEqual([
+      ["dropping", { error: 1 }],
+      ["reported", { info: 1, warn: 2, error: 1 }],
+    ]);
+  });
+
   test("are told to vg:logging:dropped, when it begins and when it is reported", () => {
     const told: LogDroppedMessage[] = [];
     const { state, destination } = flaky();
@@ -236,6 +268,7 @@ describe("a buffered logger", () => {
     const logger = createLogger();
     await expect(logger.flush({ deadlineMs: -1 })).rejects.toThrow(/flush: deadlineMs must be .*got -1/);
     await expect(logger.close({ deadlineMs: "1" as never })).rejects.toBeInstanceOf(LoggerConfigError);
+    await expect(logger.close({ deadline: 1 } as never)).rejects.toThrow('close: unknown option "deadline"');
   });
 });
 

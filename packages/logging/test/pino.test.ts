@@ -71,6 +71,25 @@ test("prefixes, levels, bindings and setBindings of pino work", () => {
   ]);
 });
 
+test("msgPrefix of a logger's own child is before its messages, in every order of arguments", () => {
+  const { logger, lines } = captureLogs();
+  const child = logger.child({ a: 1 }, { msgPrefix: "[db] " });
+  child.info("seen");
+  child.withFields({ b: 2 }).child({}, { msgPrefix: "[pool] " }).info("deeper", { c: 3 });
+  child.error("failed", new Error("why"));
+  child.info({ c: 3 }, "%s again", "seen");
+  child.error(new Error("the error's own"));
+  logger.info("without");
+  expect(lines.map((line) => line.message)).toEqual([
+    "[db] seen",
+    "[db] [pool] deeper",
+    "[db] failed",
+    "[db] seen again",
+    "the error's own",
+    "without",
+  ]);
+});
+
 test("levels of one's own are shown by their name", () => {
   const { logger, lines } = captureLogs();
   const child = logger.pino.child({}, { customLevels: { audit: 35 } });

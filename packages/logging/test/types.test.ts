@@ -30,8 +30,15 @@ test("the calls that the documentation shows are those that compile", () => {
     log.error("m", thrown, { a: 1 });
     log.error("m", thrown);
     log.error(new Error("x"));
+    log.error(thrown);
+    log.error(thrown, "m");
+    log.error(thrown, "m", { a: 1 });
     // @ts-expect-error -- a message is a text
     log.info(5);
+    // @ts-expect-error -- and so is the second argument after a number
+    log.info(5, "m");
+    // @ts-expect-error -- no text is taken for something that was thrown
+    log.info("m", 5, 6);
     // @ts-expect-error -- fields are an object
     log.info("m", new Error("x"), "fields");
     // @ts-expect-error -- a level is one of seven

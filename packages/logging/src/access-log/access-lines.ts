@@ -61,6 +61,8 @@ export class AccessLines {
   write(exchange: Exchange): void {
     const { settings } = this;
     const level = this.ask("level", settings.level, exchange);
+    // One that threw has been complained of.
+    if (level !== undefined && !isLevel(level)) this.#complain("level", "gave no level");
     const word = isLevel(level) ? level : levelByStatus(exchange);
     if (word === "silent" || !this.logger.isLevelEnabled(word)) return;
     const extra = settings.fields === undefined ? undefined : this.ask("fields", settings.fields, exchange);
@@ -103,7 +105,9 @@ export class AccessLines {
     if (this.#complained.has(option)) return;
     this.#complained.add(option);
     const message = `accessLog: the function of its option ${option} ${what}: requests are logged without it; this is said once`;
-    if (error === undefined) this.logger.warn(message);
+    // Without a caller, which would be a place in this package.
+    if (this.#internals !== undefined) this.#internals.event(LEVEL_NUMBERS.warn, message, error, {}, undefined);
+    else if (error === undefined) this.logger.warn(message);
     else this.logger.warn(message, error);
   }
 

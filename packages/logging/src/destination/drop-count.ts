@@ -14,7 +14,7 @@ export class DropCount {
   readonly byLevel: Map<number, number> = new Map();
   total = 0;
   #untold: { readonly since: number; readonly reason: string; readonly byLevel: Map<number, number> } | undefined;
-  #toldAt: number | undefined;
+  #triedAt: number | undefined;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -31,17 +31,20 @@ export class DropCount {
     publish("dropping", this.#report());
   }
 
-  /** What was lost and not told yet, which counts as told then; unless `now`, at most once a second. */
-  take(now: boolean): DropReport | undefined {
+  /** What was lost and not told yet; unless `now`, it is to be told at most once a second. */
+  due(now: boolean): DropReport | undefined {
     if (this.#untold === undefined) return undefined;
     const time = this.#clock.now();
-    const isEarly = this.#toldAt !== undefined && time >= this.#toldAt && time < this.#toldAt + REPORT_EVERY_MS;
+    const isEarly = this.#triedAt !== undefined && time >= this.#triedAt && time < this.#triedAt + REPORT_EVERY_MS;
     if (isEarly && !now) return undefined;
-    const report = this.#report();
+    this.#triedAt = time;
+    return this.#report();
+  }
+
+  /** What was due is in the log. */
+  told(report: DropReport): void {
     this.#untold = undefined;
-    this.#toldAt = time;
     publish("reported", report);
-    return report;
   }
 
   #report(): DropReport {

@@ -9,6 +9,8 @@ export interface HoldsLines {
    * past it would come before it. `undefined` where there is nothing of that kind. Never rejects.
    */
   settle(deadlineMs: number): Promise<unknown> | undefined;
+  /** After the last flush, at a signal that ends the process right now: completes what only an end completes. */
+  complete?(): void;
 }
 
 /** The ends of a process that tell it before. SIGKILL, `process.abort` and `worker.terminate` don't. */
@@ -109,6 +111,7 @@ class SharedProcessEnd implements ProcessEnd {
       // Who came meanwhile decides.
       if (this.#othersListen(signal)) return;
       this.#flush(true);
+      for (const holder of this.#holders) holder.complete?.();
       this.#end(signal);
     });
   }

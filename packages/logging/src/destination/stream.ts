@@ -24,11 +24,14 @@ interface KnownStream extends LogDestination {
   flush?(done: () => void): unknown;
   flushSync?(): void;
   reopen?(): void;
+  end?(): unknown;
   once?(event: "drain" | "error", listener: () => void): unknown;
   readonly writableLength?: number;
   readonly destroyed?: boolean;
   /** Of pino's own streams: a write is on its way. */
   readonly _writing?: boolean;
+  /** Of pino's transports. */
+  readonly worker?: unknown;
   /** Of `pino.multistream`. */
   readonly streams?: readonly { readonly stream: KnownStream }[];
   [METADATA]?: boolean;
@@ -47,6 +50,8 @@ class StreamSink implements Sink, HoldsLines {
   #written = 0;
   #inFlight = 0;
   #waiting: (() => void)[] = [];
+  /** The last `flushSync` did not fail: whoever takes the lines is alive. */
+  #isTaking = false;
   lastFailure: string | null = null;
   readonly wantsMetadata: boolean;
 
@@ -109,8 +114,10 @@ class StreamSink implements Sink, HoldsLines {
   flushSync(): void {
     try {
       this.#stream.flushSync?.();
+      this.#isTaking = true;
     } catch (error) {
       this.lastFailure = codeOf(error);
+      this.#isTaking = false;
     }
   }
 
@@ -150,6 +157,22 @@ class StreamSink implements Sink, HoldsLines {
     return canSettle ? this.#flushedWithin(deadlineMs) : undefined;
   }
 
+  /**
+   * The flush of a transport with several targets, or a pipeline, is over when its thread has the lines; its end waits
+   * until the targets have them. pino ends its transports at "exit", which a signal doesn't bring about.
+   */
+  complete(): void {
+    if (!this.#isTaking) return;
+    for (const stream of this.#streams()) {
+      if (typeof stream.worker !== "object" || typeof stream.end !== "function") continue;
+      try {
+        stream.end();
+      } catch (error) {
+        this.lastFailure = codeOf(error);
+      }
+    }
+  }
+
   async #flushedWithin(deadlineMs: number): Promise<boolean> {
     let timer: NodeJS.Timeout | undefined;
     const deadline = new Promise<boolean>((resume) => (timer = setTimeout(() => resume(false), deadlineMs)));
@@ -160,8 +183,13 @@ class StreamSink implements Sink, HoldsLines {
 
   async #flushed(): Promise<void> {
     if (this.#inFlight > 0) await new Promise<void>((resume) => this.#waiting.push(resume));
-    const streams = Array.isArray(this.#stream.streams) ? this.#stream.streams : [{ stream: this.#stream }];
-    await Promise.all(streams.map(({ stream }) => this.#flushOne(stream as KnownStream)));
+    await Promise.all(this.#streams().map((stream) => this.#flushOne(stream)));
+  }
+
+  /** Those of a `pino.multistream`, or the one. */
+  #streams(): readonly KnownStream[] {
+    const { streams } = this.#stream;
+    return Array.isArray(streams) ? streams.map(({ stream }) => stream) : [this.#stream];
   }
 
   #flushOne(stream: KnownStream): Promise<void> {

@@ -23,8 +23,8 @@ const LEFT_OUT = "log.left_out";
 export const SAMPLE_RATE = "log.sample_rate";
 /** What the line itself says. A field of such a name is shown as `field.<name>`. */
 const RESERVED: ReadonlySet<string> = new Set(["level", "time", "caller", "message", LEFT_OUT, SAMPLE_RATE]);
-/** Names that need a closer look: the reserved ones, and pino's two names for the error of a line. */
-const SPECIAL: ReadonlySet<string> = new Set([...RESERVED, "error", "err"]);
+/** Names that need a closer look: the reserved ones, pino's two names for the error of a line, and JSON's for a method. */
+const SPECIAL: ReadonlySet<string> = new Set([...RESERVED, "error", "err", "toJSON"]);
 /** What has more than these is serialised once in a while. */
 const QUICK_BINDINGS = 16;
 /** A getter or toJSON that logs while it is being logged goes round in circles. */
@@ -294,7 +294,11 @@ export class LineWriter {
         else put("fields", this.#values.value(fields, walk) ?? this.#values.text(nameOf(fields)));
         return;
       }
-      const bag = fields;
+      const bag = inItsWords(fields);
+      if (!isFieldBag(bag)) {
+        put("fields", this.#values.value(bag, walk));
+        return;
+      }
       walk.ancestors[0] = bag;
       const names = Object.keys(bag);
       // A promise, a request: it says something, but not by its properties.
@@ -391,6 +395,17 @@ function isFieldBag(fields: unknown): fields is Record<string, unknown> {
   if (typeof fields !== "object" || fields === null || Array.isArray(fields) || isError(fields)) return false;
   if (fields instanceof Map || fields instanceof Set || fields instanceof Date || fields instanceof URL) return false;
   return !ArrayBuffer.isView(fields) && !isPairs(fields);
+}
+
+/** What the fields say by `toJSON`, as a record of a database does: what it keeps to itself is not the log's to show. */
+function inItsWords(fields: Record<string, unknown>): unknown {
+  let toJSON: unknown;
+  try {
+    ({ toJSON } = fields);
+  } catch {
+    // A field like others, which is marked where it stands.
+  }
+  return typeof toJSON === "function" ? (toJSON.call(fields, "") as unknown) : fields;
 }
 
 /** Of what JSON has nothing for, and which was given in the place of fields. */

@@ -189,6 +189,15 @@ test("a level that throws leaves the usual one", async () => {
   expect((await running.log.requests(1))[0]).toMatchObject({ status_code: 404, level: "warn" });
 });
 
+test("a level that is none is warned of once, without a caller in this package, and the usual one holds", async () => {
+  await using running = await start(plain, { level: () => "loud" as never });
+  for (let i = 0; i < 2; i++) await ask(running, "/nowhere");
+  expect((await running.log.requests(2))[1]).toMatchObject({ status_code: 404, level: "warn" });
+  const warnings = running.log.lines.filter((line) => String(line["message"]).includes("option level gave no level"));
+  expect(warnings).toHaveLength(1);
+  expect(warnings[0]).not.toHaveProperty("caller");
+});
+
 test("an async function is refused where an answer is needed at once", () => {
   const { logger } = lineStream();
   for (const option of ["level", "skip", "fields", "generateRequestId"]) {

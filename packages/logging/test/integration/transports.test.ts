@@ -85,6 +85,31 @@ test("a process that ends by itself leaves no line in a transport", async () => 
   expect(parseLines(readFileSync(path, "utf8"))).toHaveLength(COUNT);
 });
 
+test.each([
+  ["a transport with several targets", (transport: string) => transport],
+  ["one in a pino.multistream", (transport: string) => `pino.multistream([{ level: "info", stream: ${transport} }])`],
+])("SIGTERM loses no line of %s", async (_, destinationOf) => {
+  const all = join(folder, "all.log");
+  const bad = join(folder, "bad.log");
+  const targets = [
+    { target: "pino/file", options: { destination: all }, level: "info" },
+    { target: "pino/file", options: { destination: bad }, level: "error" },
+  ];
+  const { signal } = await runProgram(`
+    import { pino } from "pino";
+    import { createLogger } from "@vg/logging";
+    const destination = ${destinationOf(`pino.transport(${JSON.stringify({ targets })})`)};
+    const logger = createLogger({ destination });
+    for (let i = 0; i < ${COUNT}; i++) logger.info("line", { i });
+    logger.error("last");
+    process.kill(process.pid, "SIGTERM");
+    setTimeout(() => undefined, 60_000);
+  `);
+  expect(signal).toBe("SIGTERM");
+  expect(parseLines(readFileSync(all, "utf8"))).toHaveLength(COUNT + 1);
+  expect(parseLines(readFileSync(bad, "utf8"))).toHaveLength(1);
+});
+
 test("a buffered pino destination is empty after flush, and on fatal", async () => {
   const path = join(folder, "buffered.log");
   const destination = pino.destination({ dest: path, sync: false, minLength: 4096 });
