@@ -1,0 +1,93 @@
+/** An answer before it is node:http's or fetch's. */
+import { currentRequest, type RequestContext } from "../../request/request-context.ts";
+import type { HeaderReader } from "../directives.ts";
+import type { InferenceError } from "../inference-error.ts";
+import type { JsonObject } from "../json.ts";
+import { frameOf } from "../piece.ts";
+import { failureOf } from "./failure.ts";
+
+/** A request, whatever transport it came by. */
+export interface HttpCall {
+  readonly method: string;
+  /** Path and query. */
+  readonly target: string;
+  readonly header: HeaderReader;
+  readonly tenant: string;
+  /** Aborts when the client leaves, or when a shutdown cannot wait any longer. */
+  readonly signal: AbortSignal;
+  readonly readBody: () => Promise<JsonObject>;
+}
+
+export interface Reply {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  /** The whole answer; undefined where it comes piece by piece. */
+  readonly body: Buffer | undefined;
+  /** What goes wrong in the middle is its last event, so it never throws. */
+  readonly stream?: AsyncGenerator<Buffer>;
+}
+
+export function jsonReply(status: number, body: Buffer, headers: Readonly<Record<string, string>>): Reply {
+  return {
+    status,
+    headers: { "content-type": "application/json; charset=utf-8", "content-length": String(body.length), ...headers },
+    body,
+  };
+}
+
+export function streamReply(
+  events: AsyncGenerator<Buffer>,
+  headers: Readonly<Record<string, string>>,
+  signal: AbortSignal,
+): Reply {
+  return {
+    status: 200,
+    headers: {
+      "content-type": "text/event-stream; charset=utf-8",
+      "cache-control": "no-cache, no-transform",
+      // nginx would hold events back.
+      "x-accel-buffering": "no",
+      ...headers,
+    },
+    body: undefined,
+    stream: withLastWord(events, signal, currentRequest()),
+  };
+}
+
+/** A stream's status is out: what breaks it off is its last event, and there is no [DONE]. */
+async function* withLastWord(
+  events: AsyncGenerator<Buffer>,
+  signal: AbortSignal,
+  context: RequestContext | undefined,
+): AsyncGenerator<Buffer> {
+  try {
+    yield* events;
+  } catch (error) {
+    const failure = failureOf(error);
+    if (hasLeft(signal, failure)) return;
+    note(failure, context);
+    if (context !== undefined) context.status = failure.status;
+    yield frameOf(JSON.stringify(failure.toDocument()));
+  }
+}
+
+export function failureReply(error: unknown, headers: Readonly<Record<string, string>> = {}): Reply {
+  const failure = failureOf(error);
+  note(failure, currentRequest());
+  const { retryAfterSeconds } = failure;
+  return jsonReply(failure.status, Buffer.from(JSON.stringify(failure.toDocument())), {
+    ...headers,
+    ...(retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) }),
+  });
+}
+
+/** Whether there is nobody to tell: the signal has ended the request, and not for the server's sake. */
+function hasLeft(signal: AbortSignal, { type }: InferenceError): boolean {
+  return signal.aborted && type !== "server_shutdown";
+}
+
+/** A failure that is not the client's belongs into the log, with its cause. */
+function note(failure: InferenceError, context: RequestContext | undefined): void {
+  if (failure.status < 500 || failure.reason === "not_cached") return;
+  context?.logger.error("The inference failed", failure, { status: failure.status, reason: failure.reason });
+}
