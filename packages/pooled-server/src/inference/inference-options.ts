@@ -1,5 +1,6 @@
 import { checkOptions } from "@vg/internal";
 import { PooledServerConfigError } from "../errors.ts";
+import { MAX_ANSWER_BYTES } from "./upstream-pieces.ts";
 import type { InferenceCacheMode } from "./cacheability.ts";
 
 /** How inferences are cached and served; see `PooledServerConfig.inference`. */
@@ -48,7 +49,7 @@ export function checkInferenceOptions(
     mode,
     alsoStore: new Set(alsoStore),
     maxStoredBytes: check.integer("maxStoredBytes", { fallback: 1_048_576, min: 1 }),
-    maxAnswerBytes: check.integer("maxAnswerBytes", { fallback: 16_777_216, min: 1 }),
+    maxAnswerBytes: check.integer("maxAnswerBytes", { fallback: MAX_ANSWER_BYTES, min: 1 }),
     maxWaiters: check.integer("maxWaiters", { fallback: 10_000, min: 1 }),
     stalledClientMs: check.durationMs("stalledClientMs", { fallback: 30_000, min: 1 }),
     clock,

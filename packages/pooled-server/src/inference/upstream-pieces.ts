@@ -2,7 +2,10 @@
 import { EventParser } from "./event-parser.ts";
 import { InferenceUpstreamError } from "./inference-error.ts";
 import { isObject, type JsonObject } from "./json.ts";
-import { Piece } from "./piece.ts";
+import { chunkPieces, Piece } from "./piece.ts";
+
+/** The longest answer that is taken from an upstream, unless told otherwise. */
+export const MAX_ANSWER_BYTES = 16_777_216;
 
 /** A response as fetch, undici and @vg/pool-http have it. */
 export interface UpstreamResponse {
@@ -83,6 +86,8 @@ async function* eventPieces(response: UpstreamResponse, maxBytes: number): Async
         throw new InferenceUpstreamError("The upstream sent an event that is not JSON.", { cause });
       }
       if (event === "error") throw errorOf(isObject(value) ? (value["error"] ?? value) : value);
+      // Nothing at all, as some servers send it to keep a connection open.
+      if (value === null) continue;
       yield chunkPiece(value, data);
     }
   }
@@ -118,6 +123,23 @@ function wholeDocument(value: unknown, text?: string): Piece {
   if (!isObject(value)) throw new InferenceUpstreamError("The upstream's answer is no JSON object.");
   if ((value["error"] ?? null) !== null) throw errorOf(value["error"]);
   return new Piece("document", value, text);
+}
+
+/**
+ * The chunks of what an upstream answers, as they come; made of the document where it does not stream. For a `forward` that
+ * has something to say about them before others see them.
+ *
+ * @param response as fetch, undici and @vg/pool-http give it
+ * @param options.maxBytes the longest answer that is taken; default 16 MiB
+ * @throws InferenceUpstreamError for a refusal and for anything that is no whole answer
+ */
+export async function* readChunks(
+  response: UpstreamResponse,
+  { maxBytes = MAX_ANSWER_BYTES }: { maxBytes?: number } = {},
+): AsyncGenerator<JsonObject> {
+  for await (const piece of upstreamPieces(response, maxBytes)) {
+    for (const { value } of chunkPieces([piece])) yield value;
+  }
 }
 
 /** Reads a document whole, for callers that need no pieces. */
