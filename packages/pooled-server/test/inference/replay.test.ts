@@ -6,7 +6,7 @@ import { EventParser } from "../../src/inference/event-parser.ts";
 import { PackedFrames } from "../../src/inference/packed-frames.ts";
 import { Piece } from "../../src/inference/piece.ts";
 import { StoredAnswer } from "../../src/inference/stored-answer.ts";
-import { usage } from "../support/inference.ts";
+import { collect, usage } from "../support/inference.ts";
 import { upstreamPieces } from "../../src/inference/upstream-pieces.ts";
 
 const fold = (chunks: Iterable<JsonObject>): JsonObject => {
@@ -105,7 +105,8 @@ test("a stream in arbitrary pieces, with choices and tool calls mixed, is the do
             ...cut(reasoning_content, at).map((piece) => ({ reasoning_content: piece })),
           );
         }
-        if (content !== null) deltas.push(...cut(content, at).map((piece) => ({ content: piece })));
+        if (content !== null)
+          deltas.push(...cut(content as unknown as string, at).map((piece) => ({ content: piece })));
         for (const [i, call] of ((tool_calls ?? []) as Record<string, never>[]).entries()) {
           const { name, arguments: args } = call["function"] as unknown as Record<string, string>;
           deltas.push({ tool_calls: [{ ...(call as object), index: i, function: { name, arguments: "" } }] });
@@ -309,6 +310,6 @@ test("an upstream's own spelling is kept: numbers, spaces, fields that nobody kn
     '{ "id":"a","n":1.0,"big":12345678901234567890,"choices":[{"index":0,"delta":{"content":"\\u00e9"},"finish_reason":"stop"}]}';
   const body = new Blob([`: hello\n\ndata: ${spelled}\n\ndata: [DONE]\n\n`]).stream();
   const response = { status: 200, headers: { "content-type": "text/event-stream" }, body };
-  const pieces = await Array.fromAsync(upstreamPieces(response, 1e6));
+  const pieces = await collect(upstreamPieces(response, 1e6));
   expect(pieces.map(({ frame }) => frame.toString())).toEqual([`data: ${spelled}\n\n`]);
 });

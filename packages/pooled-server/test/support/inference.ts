@@ -3,6 +3,7 @@ import {
   createPooledServer,
   type HandlerOptions,
   type HttpForward,
+  type InferenceHandler,
   type JsonObject,
   type PooledServer,
   type PooledServerConfig,
@@ -23,13 +24,13 @@ export async function gateway(
   { config = {}, options = {} }: { config?: PooledServerConfig; options?: HandlerOptions } = {},
 ): Promise<TestGateway> {
   const logs = captureLogs();
-  const server = await createPooledServer(
+  const server: PooledServer = await createPooledServer(
     (request, response) =>
       request.url?.includes("embeddings") === true ? embeddings(request, response) : completions(request, response),
     { logger: logs.logger, rateLimitPerSecond: 0, shutdownTimeoutMs: 2_000, inferenceCacheMode: "always", ...config },
   );
-  const completions = server.inference.completions(forward, options);
-  const embeddings = server.inference.embeddings(forward, options);
+  const completions: InferenceHandler = server.inference.completions(forward, options);
+  const embeddings: InferenceHandler = server.inference.embeddings(forward, options);
   onTestFinished(async () => void (await server.close()));
   const { url } = await server.listen(0);
   return {
@@ -73,6 +74,13 @@ export const words = (text: string): JsonObject[] => [
 
 export async function* stream(chunks: Iterable<JsonObject>): AsyncGenerator<JsonObject> {
   for (const piece of chunks) yield await Promise.resolve(piece);
+}
+
+/** All that comes, in a list. */
+export async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const list: T[] = [];
+  for await (const item of items) list.push(item);
+  return list;
 }
 
 /** Chunks that a test lets out by hand. */

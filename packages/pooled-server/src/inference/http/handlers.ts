@@ -78,7 +78,7 @@ function handler(
       if (call.method !== "POST") throw new InferenceRequestError("Send a POST request.", { status: 405 });
       return await answer({ ...call, onOutcome: (known) => (outcome = known) });
     } catch (error) {
-      return failureReply(error, headersOfFailure(error, outcome));
+      return failureReply(error, headersOfFailure(error, outcome), call.signal);
     }
   };
   const onStalled = (): void => void counters.stalled_clients++;

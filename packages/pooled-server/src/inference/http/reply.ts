@@ -6,6 +6,9 @@ import type { JsonObject } from "../json.ts";
 import { frameOf } from "../piece.ts";
 import { failureOf } from "./failure.ts";
 
+/** nginx's code for a client that left before its answer; never on a wire. */
+const CLIENT_LEFT = 499;
+
 /** A request, whatever transport it came by. */
 export interface HttpCall {
   readonly method: string;
@@ -71,8 +74,14 @@ async function* withLastWord(
   }
 }
 
-export function failureReply(error: unknown, headers: Readonly<Record<string, string>> = {}): Reply {
+export function failureReply(
+  error: unknown,
+  headers: Readonly<Record<string, string>> = {},
+  signal?: AbortSignal,
+): Reply {
   const failure = failureOf(error);
+  // Nobody reads this one; nothing went wrong either.
+  if (signal !== undefined && hasLeft(signal, failure)) return { status: CLIENT_LEFT, headers: {}, body: undefined };
   note(failure, currentRequest());
   const { retryAfterSeconds } = failure;
   return jsonReply(failure.status, Buffer.from(JSON.stringify(failure.toDocument())), {

@@ -4,7 +4,7 @@ import { currentRequest } from "../../request/request-context.ts";
 import type { HeaderReader } from "../directives.ts";
 import { tenantFromHeaders, type HandlerSettings } from "./handler-options.ts";
 import { failureReply, type HttpCall, type Reply } from "./reply.ts";
-import { readBody } from "./request-body.ts";
+import { parseBody, readFetchBody, readNodeBody } from "./request-body.ts";
 
 /** How long a client of a refused request may go on sending before its connection is cut. */
 const LINGER_MS = 1_000;
@@ -28,7 +28,7 @@ export async function serveNode(
     header,
     tenant: tenant(settings, request, header),
     signal: currentRequest()?.signal ?? signalOf(response),
-    readBody: () => readBody(body, request, Number(header("content-length") ?? 0), settings.maxBodyBytes),
+    readBody: async () => parseBody(body ?? (await readNodeBody(request, settings.maxBodyBytes))),
   }));
   // The client has left: nobody to answer to.
   if (response.destroyed || response.writableEnded) return;
@@ -87,7 +87,7 @@ export async function serveFetch(respond: Respond, request: Request, settings: H
       header,
       tenant: tenant(settings, request, header),
       signal: AbortSignal.any(signals),
-      readBody: () => readBody(undefined, request.body, Number(header("content-length") ?? 0), settings.maxBodyBytes),
+      readBody: async () => parseBody(await readFetchBody(request, settings.maxBodyBytes)),
     };
   });
   const { status, headers, body, stream: pieces } = reply;
