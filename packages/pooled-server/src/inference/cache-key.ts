@@ -1,4 +1,4 @@
-import { createHash, createHmac, randomBytes } from "node:crypto";
+import { createHmac, createSecretKey, hash, randomBytes } from "node:crypto";
 import { canonicalJson } from "./canonical-json.ts";
 import { without, type JsonObject } from "./json.ts";
 
@@ -25,7 +25,8 @@ export interface KeyScope {
 }
 
 // A new secret each start: what lies in memory or in a dump says nothing about a credential.
-const secret = randomBytes(32);
+// As a key object, which node:crypto need not make anew for every request.
+const secret = createSecretKey(randomBytes(32));
 
 /** `inference:<model>:<hash>` */
 export function completionKey(scope: KeyScope, body: JsonObject): string {
@@ -40,12 +41,9 @@ export function embeddingKeys(scope: KeyScope, body: JsonObject): (input: unknow
 
 function keyOf(kind: string, { route, tenant, model, namespace }: KeyScope, content: string): string {
   const whose = tenant === "" ? "" : createHmac("sha256", secret).update(tenant).digest("base64url");
-  const hash = createHash("sha256")
-    // An array in JSON: no value can run into the next one.
-    .update(JSON.stringify([KEY_VERSION, kind, route, whose, namespace, model]))
-    .update("\n")
-    .update(content)
-    .digest("base64url");
+  // An array in JSON: no value can run into the next one.
+  const scope = JSON.stringify([KEY_VERSION, kind, route, whose, namespace, model]);
+  const digest = hash("sha256", `${scope}\n${content}`, "base64url");
   // The model is there for whoever reads a list of keys; a client chooses its length.
-  return `${kind}:${model.slice(0, 64)}:${hash}`;
+  return `${kind}:${model.slice(0, 64)}:${digest}`;
 }

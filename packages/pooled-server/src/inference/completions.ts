@@ -13,7 +13,12 @@ import type { CacheOutcome } from "./cache-status.ts";
 import { directivesFromBody, mergeDirectives, type InferenceDirectives } from "./directives.ts";
 import { Flight, type Lead } from "./flight.ts";
 import { InferenceAnswer } from "./inference-answer.ts";
-import { InferenceCrowdedError, InferenceNotCachedError, InferenceUpstreamError } from "./inference-error.ts";
+import {
+  InferenceCrowdedError,
+  InferenceNotCachedError,
+  InferenceRequestError,
+  InferenceUpstreamError,
+} from "./inference-error.ts";
 import type { InferenceSettings } from "./inference-options.ts";
 import type { InferenceCounters } from "./inference-stats.ts";
 import { isObject, without, type JsonObject } from "./json.ts";
@@ -96,14 +101,12 @@ export class Completions {
   }
 
   /** Resolves when the first piece of the answer is there. */
-  async complete(
-    request: InferenceRequest,
-    forward: Forward,
-    { signal, onOutcome }: CompleteOptions,
-  ): Promise<InferenceAnswer> {
-    signal?.throwIfAborted();
+  async complete(request: InferenceRequest, forward: Forward, options: CompleteOptions): Promise<InferenceAnswer> {
     const found = this.#plan(request);
     if (found instanceof InferenceAnswer) return found;
+    // Only now: a hit needs no signal, and making one costs as much as looking the answer up.
+    const { signal, onOutcome } = options;
+    signal?.throwIfAborted();
     const running = found.mayJoin && found.key !== undefined ? this.#flights.get(found.key) : undefined;
     const { flight, outcome } = this.#board(found, running);
     onOutcome?.(outcome);
@@ -133,6 +136,7 @@ export class Completions {
     }
     if (noCache === true && onlyIfCached === true) throw new InferenceNotCachedError();
     if (noCache === true && noStore === true) return { ...alone, outcome: { result: "bypass", forward: "request" } };
+    checkUnkeyed(body);
     const resolved = resolvedBody(request);
     const key = completionKey(scopeOf(request, resolved, directives), resolved);
     const found = noCache === true ? undefined : this.#lookUp(key, directives);
@@ -291,6 +295,26 @@ export class Completions {
     return new StoredAnswer(flight.pieces, text, tokensOf(value), clock.now());
   }
 }
+
+/**
+ * What is not in the key goes to the upstream with the request that leads. A value of another kind would have it refuse
+ * everybody's call, so it is refused here, to its sender.
+ */
+function checkUnkeyed(body: JsonObject): void {
+  for (const [name, rule, fits] of UNKEYED_RULES) {
+    const value = body[name] ?? undefined;
+    if (value !== undefined && !fits(value))
+      throw new InferenceRequestError(`${name} must be ${rule}.`, { param: name });
+  }
+}
+
+const UNKEYED_RULES: readonly (readonly [name: string, rule: string, fits: (value: unknown) => boolean])[] = [
+  ["stream", "true or false", (value) => typeof value === "boolean"],
+  ["stream_options", "an object", isObject],
+  ["user", "a string", (value) => typeof value === "string"],
+  ["metadata", "an object", isObject],
+  ["store", "true or false", (value) => typeof value === "boolean"],
+];
 
 /** Whose the request is and where it belongs. */
 export function scopeOf(

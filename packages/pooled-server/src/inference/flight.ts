@@ -11,6 +11,13 @@ import { chunkPieces, documentOf, type Piece } from "./piece.ts";
 /** Makes the call that a flight is about; gets the flight's signal. */
 export type Lead<T> = (signal: AbortSignal) => Promise<T> | T;
 
+/** A whole answer as one document. */
+export interface WholeDocument {
+  readonly value: Readonly<Record<string, unknown>>;
+  readonly text: string;
+  readonly bytes: Buffer;
+}
+
 export class Flight<T> {
   readonly pieces: Piece[] = [];
   /** Whether the answer is in the cache; known at the end. */
@@ -21,7 +28,7 @@ export class Flight<T> {
   #leader: FlightShare<T> | undefined;
   #outcome: { readonly error: unknown } | "whole" | undefined;
   #wakers: (() => void)[] = [];
-  #document: { value: Readonly<Record<string, unknown>>; text: string } | undefined;
+  #document: WholeDocument | undefined;
   #chunks: readonly Piece[] | undefined;
 
   /** @param onAbandoned called when the last one has left before the end, right before the signal aborts */
@@ -81,8 +88,11 @@ export class Flight<T> {
   }
 
   /** The whole answer as one document; made once. */
-  document(): { value: Readonly<Record<string, unknown>>; text: string } {
-    this.#document ??= documentOf(this.pieces);
+  document(): WholeDocument {
+    if (this.#document === undefined) {
+      const { value, text } = documentOf(this.pieces);
+      this.#document = { value, text, bytes: Buffer.from(text) };
+    }
     return this.#document;
   }
 
@@ -181,7 +191,7 @@ export class FlightShare<T> {
   }
 
   /** The whole answer as one document. @throws as `started` */
-  async document(): Promise<{ value: Readonly<Record<string, unknown>>; text: string }> {
+  async document(): Promise<WholeDocument> {
     try {
       for (let seen = 0; this.#check(seen); seen = this.#flight.pieces.length) {
         await this.#change(this.#flight.pieces.length);

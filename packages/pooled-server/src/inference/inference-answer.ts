@@ -56,9 +56,9 @@ export class InferenceAnswer {
   }
 
   /** `document()` as JSON, in the upstream's own spelling where it sent a document. */
-  async documentBytes(): Promise<Buffer> {
+  documentBytes(): Buffer | Promise<Buffer> {
     const source = this.#source;
-    return "stored" in source ? source.stored.document : Buffer.from((await source.share.document()).text);
+    return "stored" in source ? source.stored.document : source.share.document().then(({ bytes }) => bytes);
   }
 
   /**

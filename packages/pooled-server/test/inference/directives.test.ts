@@ -170,7 +170,12 @@ test.each([
   [{ cache: { ttl: -1 } }, "cache.ttl"],
   [{ cache: { "no-cache": 1 } }, "cache.no-cache"],
   [{ cache: { namespace: "x".repeat(257) } }, "cache.namespace"],
-])("%j is refused by the field's name", async (more, param) => {
+  [{ stream: "yes" }, "stream"],
+  [{ stream_options: [] }, "stream_options"],
+  [{ user: 7 }, "user"],
+  [{ metadata: "m" }, "metadata"],
+  [{ store: 1 }, "store"],
+])("%j is refused by the field's name, before it could spoil a call that others share", async (more, param) => {
   const { get } = await counting();
   expect(await get(ask(more))).toMatchObject({
     status: 400,

@@ -10,7 +10,7 @@ import type { InferenceSettings } from "../inference-options.ts";
 import type { InferenceCounters } from "../inference-stats.ts";
 import { isObject } from "../json.ts";
 import { checkHandlerOptions, type HandlerOptions, type HandlerSettings, type HttpForward } from "./handler-options.ts";
-import { failureReply, jsonReply, streamReply, type HttpCall, type Reply } from "./reply.ts";
+import { failureReply, jsonReply, streamReply, type HttpCall } from "./reply.ts";
 import { serveFetch, serveNode, type Respond } from "./transports.ts";
 
 /**
@@ -42,8 +42,7 @@ export function completionsHandler(
   const checked = checkHandlerOptions("inference.completions", forward, options);
   return handler(checked, settings, counters, async (call) => {
     const request = await requestOf(call, checked);
-    const { signal, onOutcome } = call;
-    const answer = await core.complete(request, forwardWith(forward, call), { signal, onOutcome });
+    const answer = await core.complete(request, forwardWith(forward, call), new CallOptions(call));
     const { stream, stream_options: wanted } = request.body;
     if (stream !== true) return jsonReply(200, await answer.documentBytes(), answer.headers);
     const includeUsage = isObject(wanted) && wanted["include_usage"] === true;
@@ -70,15 +69,14 @@ function handler(
   checked: HandlerSettings,
   { stalledClientMs }: InferenceSettings,
   counters: InferenceCounters,
-  answer: (call: HttpCall & Pick<CompleteOptions, "onOutcome">) => Promise<Reply>,
+  answer: Respond,
 ): InferenceHandler {
   const respond: Respond = async (call) => {
-    let outcome: CacheOutcome | undefined;
     try {
       if (call.method !== "POST") throw new InferenceRequestError("Send a POST request.", { status: 405 });
-      return await answer({ ...call, onOutcome: (known) => (outcome = known) });
+      return await answer(call);
     } catch (error) {
-      return failureReply(error, headersOfFailure(error, outcome), call.signal);
+      return failureReply(error, headersOfFailure(error, call.outcome), call.signal);
     }
   };
   const onStalled = (): void => void counters.stalled_clients++;
@@ -88,6 +86,22 @@ function handler(
     return serveNode(respond, { request, response, body: parsed }, checked, { stalledClientMs, onStalled });
   };
   return Object.assign(serve, { fetch: (request: Request) => serveFetch(respond, request, checked) });
+}
+
+/** What the core may ask of a call; its signal is made only where the core does. */
+class CallOptions implements CompleteOptions {
+  readonly #call: HttpCall;
+  readonly onOutcome = (outcome: CacheOutcome): void => {
+    this.#call.outcome = outcome;
+  };
+
+  constructor(call: HttpCall) {
+    this.#call = call;
+  }
+
+  get signal(): AbortSignal {
+    return this.#call.signal;
+  }
 }
 
 async function requestOf(call: HttpCall, settings: HandlerSettings): Promise<InferenceRequest> {

@@ -1,5 +1,6 @@
 /** An answer before it is node:http's or fetch's. */
 import { currentRequest, type RequestContext } from "../../request/request-context.ts";
+import type { CacheOutcome } from "../cache-status.ts";
 import type { HeaderReader } from "../directives.ts";
 import type { InferenceError } from "../inference-error.ts";
 import type { JsonObject } from "../json.ts";
@@ -16,9 +17,11 @@ export interface HttpCall {
   readonly target: string;
   readonly header: HeaderReader;
   readonly tenant: string;
-  /** Aborts when the client leaves, or when a shutdown cannot wait any longer. */
+  /** Aborts when the client leaves, or when a shutdown cannot wait any longer. Made when somebody asks for it. */
   readonly signal: AbortSignal;
-  readonly readBody: () => Promise<JsonObject>;
+  readBody(): Promise<JsonObject> | JsonObject;
+  /** Where the answer comes from, as soon as that is known. */
+  outcome: CacheOutcome | undefined;
 }
 
 export interface Reply {

@@ -1,7 +1,9 @@
 /** The two ways to a handler: node:http's request and response, and fetch's. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { currentRequest } from "../../request/request-context.ts";
+import type { CacheOutcome } from "../cache-status.ts";
 import type { HeaderReader } from "../directives.ts";
+import type { JsonObject } from "../json.ts";
 import { tenantFromHeaders, type HandlerSettings } from "./handler-options.ts";
 import { failureReply, type HttpCall, type Reply } from "./reply.ts";
 import { parseBody, readFetchBody, readNodeBody } from "./request-body.ts";
@@ -17,19 +19,7 @@ export async function serveNode(
   settings: HandlerSettings,
   { stalledClientMs, onStalled }: { stalledClientMs: number; onStalled: () => void },
 ): Promise<void> {
-  const header: HeaderReader = (name) => {
-    const value = request.headers[name];
-    return typeof value === "string" ? value : value?.join(", ");
-  };
-  const reply = await replyTo(respond, () => ({
-    method: request.method ?? "",
-    // Express takes a mount's path off `url`.
-    target: (request as { originalUrl?: string }).originalUrl ?? request.url ?? "/",
-    header,
-    tenant: tenant(settings, request, header),
-    signal: currentRequest()?.signal ?? signalOf(response),
-    readBody: async () => parseBody(body ?? (await readNodeBody(request, settings.maxBodyBytes))),
-  }));
+  const reply = await replyTo(respond, () => new NodeCall(request, response, body, settings));
   // The client has left: nobody to answer to.
   if (response.destroyed || response.writableEnded) return;
   if (!request.complete) {
@@ -49,12 +39,53 @@ export async function serveNode(
   response.end(reply.body);
 }
 
+class NodeCall implements HttpCall {
+  readonly method: string;
+  readonly target: string;
+  readonly header: HeaderReader;
+  readonly tenant: string;
+  outcome: CacheOutcome | undefined;
+  readonly #request: IncomingMessage;
+  readonly #response: ServerResponse;
+  readonly #body: unknown;
+  readonly #settings: HandlerSettings;
+  #signal: AbortSignal | undefined;
+
+  constructor(request: IncomingMessage, response: ServerResponse, body: unknown, settings: HandlerSettings) {
+    this.#request = request;
+    this.#response = response;
+    this.#body = body;
+    this.#settings = settings;
+    this.method = request.method ?? "";
+    // Express takes a mount's path off `url`.
+    this.target = (request as { originalUrl?: string }).originalUrl ?? request.url ?? "/";
+    const { headers } = request;
+    this.header = (name) => {
+      const value = headers[name];
+      return typeof value === "object" ? value.join(", ") : value;
+    };
+    this.tenant = tenant(settings, request, this.header);
+  }
+
+  get signal(): AbortSignal {
+    this.#signal ??= currentRequest()?.signal ?? signalOf(this.#response);
+    return this.#signal;
+  }
+
+  readBody(): Promise<JsonObject> | JsonObject {
+    if (this.#body !== undefined && this.#body !== null) return parseBody(this.#body);
+    return readNodeBody(this.#request, this.#settings.maxBodyBytes).then(parseBody);
+  }
+}
+
 /** For servers that make no context: aborts when the connection closes before the answer is complete. */
 function signalOf(response: ServerResponse): AbortSignal {
   const controller = new AbortController();
-  response.once("close", () => {
+  const left = (): void => {
     if (!response.writableFinished) controller.abort(new Error("The client closed the connection"));
-  });
+  };
+  if (response.destroyed) left();
+  else response.once("close", left);
   return controller.signal;
 }
 
@@ -87,7 +118,8 @@ export async function serveFetch(respond: Respond, request: Request, settings: H
       header,
       tenant: tenant(settings, request, header),
       signal: AbortSignal.any(signals),
-      readBody: async () => parseBody(await readFetchBody(request, settings.maxBodyBytes)),
+      readBody: () => readFetchBody(request, settings.maxBodyBytes).then(parseBody),
+      outcome: undefined,
     };
   });
   const { status, headers, body, stream: pieces } = reply;
