@@ -93,6 +93,46 @@ test("a call that fails with its leader, who has left, is made once more by one 
   expect(server.inference.getStats()).toMatchObject({ promotions: 1, upstream_errors: 0, stored: 1 });
 });
 
+test("once a piece is out, a failure is everybody's, whoever has left: nobody may hear two beginnings", async () => {
+  const upstream = handStream();
+  const { server } = await gateway(() => upstream.chunks);
+  const leaves = new AbortController();
+  const request = { body: ask(), route: "/" };
+  const leader = server.inference.complete(request, () => upstream.chunks, { signal: leaves.signal });
+  const other = server.inference.complete(request, () => stream(words("another beginning")));
+  upstream.push(chunk({ content: "one beginning" }));
+  await leader;
+  const chunks = (await other).chunks();
+  expect((await chunks.next()).value).toEqual(chunk({ content: "one beginning" }));
+  leaves.abort();
+  upstream.fail(new Error("broken"));
+  await expect(chunks.next()).rejects.toThrow("broken");
+  expect(server.inference.getStats()).toMatchObject({ upstream_calls: 1, promotions: 0 });
+});
+
+test.each([{}, { noCache: true }])(
+  "an answer that nobody waited for at its end is not stored (%j)",
+  async (directives) => {
+    let open: () => void = () => undefined;
+    const opened = new Promise<void>((resolve) => (open = resolve));
+    async function* late() {
+      yield* words("to its end");
+      // Here it hears of no abort, and ends as if nothing had been.
+      await opened;
+    }
+    const { server } = await gateway(() => stream([]));
+    const leaves = new AbortController();
+    const request = { body: ask(), route: "/", directives };
+    const answer = await server.inference.complete(request, late, { signal: leaves.signal });
+    leaves.abort();
+    await expect(answer.document()).rejects.toMatchObject({ name: "AbortError" });
+    open();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(server.inferenceCache.size).toBe(0);
+    expect(server.inference.getStats()).toMatchObject({ stored: 0, upstream_aborts: 1, not_stored: { abandoned: 1 } });
+  },
+);
+
 test("a failure while the leader is there is everybody's, without another call", async () => {
   let calls = 0;
   let fail: (error: Error) => void = () => undefined;
