@@ -110,7 +110,7 @@ test("once a piece is out, a failure is everybody's, whoever has left: nobody ma
   expect(server.inference.getStats()).toMatchObject({ upstream_calls: 1, promotions: 0 });
 });
 
-test.each([{}, { noCache: true }])(
+test.each<{ noCache?: boolean }>([{}, { noCache: true }])(
   "an answer that nobody waited for at its end is not stored (%j)",
   async (directives) => {
     let open: () => void = () => undefined;
@@ -123,13 +123,20 @@ test.each([{}, { noCache: true }])(
     const { server } = await gateway(() => stream([]));
     const leaves = new AbortController();
     const request = { body: ask(), route: "/", directives };
+    // Who replaces what is stored must not replace it either.
+    const before = { ...request, directives: {}, tenant: directives.noCache === true ? "" : "somebody else" };
+    await (await server.inference.complete(before, () => stream(words("before")))).document();
     const answer = await server.inference.complete(request, late, { signal: leaves.signal });
+    // All pieces are there, and the end is not.
+    await new Promise((resolve) => setImmediate(resolve));
     leaves.abort();
     await expect(answer.document()).rejects.toMatchObject({ name: "AbortError" });
     open();
     await new Promise((resolve) => setImmediate(resolve));
-    expect(server.inferenceCache.size).toBe(0);
-    expect(server.inference.getStats()).toMatchObject({ stored: 0, upstream_aborts: 1, not_stored: { abandoned: 1 } });
+    expect(server.inferenceCache.size).toBe(1);
+    const still = await server.inference.complete({ ...request, directives: {} }, () => stream(words("after")));
+    expect(JSON.stringify(await still.document())).toContain(directives.noCache === true ? "before" : "after");
+    expect(server.inference.getStats()).toMatchObject({ upstream_aborts: 1, not_stored: { abandoned: 1 } });
   },
 );
 
