@@ -52,7 +52,7 @@ const model = createServer((incoming, response) => {
     let text = "";
     for await (const part of incoming as AsyncIterable<Buffer>) text += String(part);
     const { prompt } = JSON.parse(text) as { prompt: string };
-    await answer(`${incoming.headers["x-tenant"]}/${prompt}`, response);
+    await answer(`${String(incoming.headers["x-tenant"])}/${prompt}`, response);
   })().catch(() => response.destroy());
 });
 await once(model.listen(0, "127.0.0.1"), "listening");

@@ -200,7 +200,8 @@ test("a shutdown's end is said to a stream as its last event, and to who waits f
   const stream_ = await streaming;
   const closing = server.close();
   const events = eventsOf(await stream_.text());
-  expect(JSON.parse(events.at(-1) as string)).toMatchObject({
+  expect(events.at(-1)).toBe("[DONE]");
+  expect(JSON.parse(events.at(-2) as string)).toMatchObject({
     error: { type: "server_shutdown", code: "service_unavailable" },
   });
   const answer = await whole;

@@ -4,13 +4,16 @@ import { isObject } from "../json.ts";
 
 const UPSTREAM = "ERR_VG_SERVER_INFERENCE_UPSTREAM";
 
+/** The `type` of the error that ends what a shutdown cannot wait for. */
+export const SHUTDOWN = "server_shutdown";
+
 /** Whatever a call failed with, as the error that its client is told. The cause stays, for the log; the client does not see it. */
 export function failureOf(error: unknown): InferenceError {
   if (error instanceof InferenceError) return error;
   if (error instanceof LifecycleError) {
     return new InferenceError(error.code, "The service is shutting down; try again, another instance will answer.", {
       status: 503,
-      type: "server_shutdown",
+      type: SHUTDOWN,
       reason: "service_unavailable",
       retryAfterSeconds: 1,
       cause: error,

@@ -42,11 +42,12 @@ export function completionsHandler(
   const checked = checkHandlerOptions("inference.completions", forward, options);
   return handler(checked, settings, counters, async (call) => {
     const request = await requestOf(call, checked);
-    const answer = await core.complete(request, forwardWith(forward, call), new CallOptions(call));
     const { stream, stream_options: wanted } = request.body;
+    const terms = new CallOptions(call, stream === true);
+    const answer = await core.complete(request, forwardWith(forward, call), terms);
     if (stream !== true) return jsonReply(200, await answer.documentBytes(), answer.headers);
     const includeUsage = isObject(wanted) && wanted["include_usage"] === true;
-    return streamReply(answer.events({ includeUsage }), answer.headers, call.signal);
+    return streamReply(answer.events({ includeUsage }), answer.headers, terms.signal);
   });
 }
 
@@ -91,16 +92,20 @@ function handler(
 /** What the core may ask of a call; its signal is made only where the core does. */
 class CallOptions implements CompleteOptions {
   readonly #call: HttpCall;
+  readonly #isStream: boolean;
+  #signal: AbortSignal | undefined;
   readonly onOutcome = (outcome: CacheOutcome): void => {
     this.#call.outcome = outcome;
   };
 
-  constructor(call: HttpCall) {
+  constructor(call: HttpCall, isStream: boolean) {
     this.#call = call;
+    this.#isStream = isStream;
   }
 
   get signal(): AbortSignal {
-    return this.#call.signal;
+    this.#signal ??= this.#isStream ? this.#call.streamSignal : this.#call.signal;
+    return this.#signal;
   }
 }
 

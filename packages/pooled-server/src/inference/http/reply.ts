@@ -4,8 +4,8 @@ import type { CacheOutcome } from "../cache-status.ts";
 import type { HeaderReader } from "../directives.ts";
 import type { InferenceError } from "../inference-error.ts";
 import type { JsonObject } from "../json.ts";
-import { frameOf } from "../piece.ts";
-import { failureOf } from "./failure.ts";
+import { DONE_FRAME, frameOf } from "../piece.ts";
+import { failureOf, SHUTDOWN } from "./failure.ts";
 
 /** nginx's code for a client that left before its answer; never on a wire. */
 const CLIENT_LEFT = 499;
@@ -19,6 +19,8 @@ export interface HttpCall {
   readonly tenant: string;
   /** Aborts when the client leaves, or when a shutdown cannot wait any longer. Made when somebody asks for it. */
   readonly signal: AbortSignal;
+  /** As `signal`, and at a shutdown's last call: a stream needs the time that is left for its last event. */
+  readonly streamSignal: AbortSignal;
   readBody(): Promise<JsonObject> | JsonObject;
   /** Where the answer comes from, as soon as that is known. */
   outcome: CacheOutcome | undefined;
@@ -60,7 +62,10 @@ export function streamReply(
   };
 }
 
-/** A stream's status is out: what breaks it off is its last event, and there is no [DONE]. */
+/**
+ * A stream's status is out: what breaks it off is its last event, and there is no [DONE]. But for a shutdown: nothing has
+ * failed, so its stream has the end that every stream has after the reason.
+ */
 async function* withLastWord(
   events: AsyncGenerator<Buffer>,
   signal: AbortSignal,
@@ -73,7 +78,8 @@ async function* withLastWord(
     if (hasLeft(signal, failure)) return;
     note(failure, context);
     if (context !== undefined) context.status = failure.status;
-    yield frameOf(JSON.stringify(failure.toDocument()));
+    const last = frameOf(JSON.stringify(failure.toDocument()));
+    yield failure.type === SHUTDOWN ? Buffer.concat([last, DONE_FRAME]) : last;
   }
 }
 
@@ -95,7 +101,7 @@ export function failureReply(
 
 /** Whether there is nobody to tell: the signal has ended the request, and not for the server's sake. */
 function hasLeft(signal: AbortSignal, { type }: InferenceError): boolean {
-  return signal.aborted && type !== "server_shutdown";
+  return signal.aborted && type !== SHUTDOWN;
 }
 
 /** A failure that is not the client's belongs into the log, with its cause. */

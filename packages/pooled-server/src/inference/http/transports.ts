@@ -72,10 +72,19 @@ class NodeCall implements HttpCall {
     return this.#signal;
   }
 
+  get streamSignal(): AbortSignal {
+    return atLastCall(this.signal);
+  }
+
   readBody(): Promise<JsonObject> | JsonObject {
     if (this.#body !== undefined && this.#body !== null) return parseBody(this.#body);
     return readNodeBody(this.#request, this.#settings.maxBodyBytes).then(parseBody);
   }
+}
+
+function atLastCall(signal: AbortSignal): AbortSignal {
+  const context = currentRequest();
+  return context === undefined ? signal : AbortSignal.any([signal, context.lastCall]);
 }
 
 /** For servers that make no context: aborts when the connection closes before the answer is complete. */
@@ -112,12 +121,14 @@ export async function serveFetch(respond: Respond, request: Request, settings: H
   const signals = [request.signal, cancelled.signal, currentRequest()?.signal].filter((signal) => signal !== undefined);
   const reply = await replyTo(respond, () => {
     const { pathname, search } = new URL(request.url);
+    const signal = AbortSignal.any(signals);
     return {
       method: request.method,
       target: pathname + search,
       header,
       tenant: tenant(settings, request, header),
-      signal: AbortSignal.any(signals),
+      signal,
+      streamSignal: atLastCall(signal),
       readBody: () => readFetchBody(request, settings.maxBodyBytes).then(parseBody),
       outcome: undefined,
     };
