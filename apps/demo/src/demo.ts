@@ -4,15 +4,14 @@
  */
 import { createLogger, type Logger } from "@vg/logging";
 import { HttpPool } from "@vg/pool-http";
-import { createPooledServer, type Problem, type ShutdownReport } from "@vg/pooled-server";
+import { createPooledServer, type PooledServer, type Problem, type ShutdownReport } from "@vg/pooled-server";
 import type { IncomingMessage } from "node:http";
 import { DemoConfigError, type DemoConfig } from "./config.ts";
 import { startDatabase, startModel, type EmbeddedDatabase, type EmbeddedModel } from "./embedded-parts.ts";
 import { KeyCheck } from "./gateway/access.ts";
 import { dialectOf, errorDocument } from "./gateway/api-error.ts";
-import type { GatewayParts, GatewayServer } from "./gateway/call.ts";
+import type { GatewayParts } from "./gateway/call.ts";
 import { ChatService } from "./gateway/chat-service.ts";
-import type { Completion } from "./gateway/completion.ts";
 import { EmbeddingService } from "./gateway/embedding-service.ts";
 import { createGateway } from "./gateway/gateway.ts";
 import { Upstream } from "./gateway/upstream.ts";
@@ -34,7 +33,7 @@ const CHECK_POOL = {
 
 export interface Demo {
   readonly url: string;
-  readonly server: GatewayServer;
+  readonly server: PooledServer;
   readonly usage: UsageWriter | undefined;
   readonly upstream: { readonly baseUrl: string; readonly embedded: boolean };
   readonly database: "embedded" | "configured" | "none";
@@ -110,7 +109,7 @@ async function startServer(
   config: DemoConfig,
   logger: Logger,
   { database, model }: EmbeddedParts,
-): Promise<{ server: GatewayServer; usage: UsageWriter | undefined; upstreamUrl: string }> {
+): Promise<{ server: PooledServer; usage: UsageWriter | undefined; upstreamUrl: string }> {
   const {
     logLevel: _level,
     logLevels: _levels,
@@ -122,9 +121,13 @@ async function startServer(
   const postgresDsn = serverConfig.postgresDsn ?? database?.dsn;
   const keys = new KeyCheck(config.apiKey);
   let parts: GatewayParts | undefined;
-  const server: GatewayServer = await createPooledServer<Completion, readonly number[]>(
+  const server = await createPooledServer(
     createGateway(() => parts as GatewayParts),
     {
+      // A demo shows its cache at work: every whole answer is kept, also one that another throw of the dice would make
+      // another one, that was cut at the request's own limit, or that calls a tool.
+      inferenceCacheMode: "always",
+      inference: { alsoStore: ["length", "tool_calls"] },
       inferenceCacheMaxBytes: INFERENCE_CACHE_BYTES,
       embeddingCacheMaxBytes: EMBEDDING_CACHE_BYTES,
       ...serverConfig,
@@ -152,8 +155,8 @@ async function startServer(
   });
   parts = {
     server,
-    chat: new ChatService(server.inferenceCache, upstream),
-    embeddings: new EmbeddingService(server.embeddingCache, upstream),
+    chat: new ChatService(server.inference, upstream),
+    embeddings: new EmbeddingService(server.inference, upstream),
     usage,
     backendType: upstream.backendType,
     keys,
@@ -167,7 +170,7 @@ async function startServer(
   return { server, usage, upstreamUrl };
 }
 
-function registerUsageMetrics(server: GatewayServer, usage: UsageWriter): void {
+function registerUsageMetrics(server: PooledServer, usage: UsageWriter): void {
   server.metrics.collect(() => {
     const { queued, written, lost } = usage.getStats();
     return [

@@ -36,7 +36,7 @@ function banner({ url: bound, upstream, database }: Demo, { apiKey, dataDir }: D
 VaultGemma LocalAI ${SERVICE.version} listens on ${bound}
   model:    ${model}
   database: ${databases[database]}
-  cache:    every completion, whatever its temperature; x-vg-cache says hit, miss or collapsed
+  cache:    every completion, whatever its temperature (inferenceCacheMode: always); Cache-Status says what was served
 
 Try it:
   curl -s ${url}/v2/chat/completions${json} -d '{"model":"auto","messages":[{"role":"user","content":"How do I index a table?"}]}'

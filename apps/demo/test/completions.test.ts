@@ -134,6 +134,33 @@ test("a stream begins before the answer is whole, ends with usage and metadata, 
   expect(replayed.at(-1)).toBe("[DONE]");
 });
 
+test("every answer says where it comes from, both dialects share answers, and the caller's directives are heeded", async () => {
+  const body = { ...ask("Where do answers come from?"), model: "general", max_tokens: 5, temperature: 0.3, top_p: 1 };
+  const same = { ...body, top_k: 40 };
+  const send = async (path: string, sent: object, headers: Record<string, string> = {}) => {
+    const response = await demo.post(path, sent, headers);
+    const { choices, error } = (await response.json()) as Partial<V2> & { error?: { code: string } };
+    const status = response.headers.get("cache-status");
+    return { content: choices?.[0]?.message.content, error: error?.code, status, age: response.headers.get("age") };
+  };
+  const only = { "cache-control": "only-if-cached" };
+  expect(await send("/v1/chat/completions", same, only)).toMatchObject({ error: "not_cached" });
+  const first = await send("/v1/chat/completions", same);
+  expect(first).toMatchObject({ status: "vg; fwd=uri-miss; stored", age: null });
+  expect(await send("/v2/chat/completions", same, only)).toMatchObject({
+    content: first.content,
+    status: expect.stringMatching(/^vg; hit; ttl=3\d\d\d$/) as string,
+    age: "0",
+  });
+  const anew = { ...same, cache: { "no-cache": true } };
+  expect(await send("/v2/chat/completions", anew)).toMatchObject({ status: "vg; fwd=request; stored" });
+  const bad = await demo.post("/v2/chat/completions", { ...same, cache: { ttl: "long" } });
+  expect([bad.status, await bad.json()]).toMatchObject([
+    400,
+    { error: { code: "invalid_request", param: "cache.ttl" } },
+  ]);
+});
+
 test("auto picks the domain by its keywords, within the domain filter", async () => {
   const model = async (content: string, more: object = {}) => {
     const response = await demo.post("/v2/chat/completions", ask(content, { max_tokens: 3, ...more }));

@@ -16,10 +16,11 @@ test("what is still active at the end of a shutdown gets a proper end: a 503, or
 });
 
 test("a stream that a shutdown cannot wait for says so in its last event, ends as every stream does, and is not stuck", async () => {
-  const demo = await withDemo({ EMBEDDED_UPSTREAM_DECODE_MS_PER_TOKEN: "100" }, { shutdownTimeoutMs: 1_000 });
+  // So slow that even a short answer outlives the shutdown: how long it is, is the model's to decide.
+  const demo = await withDemo({ EMBEDDED_UPSTREAM_DECODE_MS_PER_TOKEN: "1000" }, { shutdownTimeoutMs: 1_000 });
   const stream = await demo.post(
     "/v1/chat/completions",
-    ask("Say much", { stream: true, max_tokens: 4000, stop: ["\u0001"], temperature: 2 }),
+    ask("Say much", { stream: true, max_tokens: 4000, stop: ["\u0001"], temperature: 2, seed: 3 }),
   );
   const events = readEvents(stream);
   expect(await demo.close()).toMatchObject({ clean: true, stuck: [] });

@@ -6,6 +6,30 @@ export type { NodeListener } from "./adapters/node-http.ts";
 export { pooledServerConfigFromEnv } from "./config/environment.ts";
 export { DEFAULTS, type Clock, type PooledServerConfig } from "./config/options.ts";
 export { BaseServerError, LifecycleError, ListenError, PooledServerConfigError, PooledServerError } from "./errors.ts";
+export type { InferenceCacheMode } from "./inference/cacheability.ts";
+export type { CacheOutcome, CacheResult } from "./inference/cache-status.ts";
+export { canonicalJson } from "./inference/canonical-json.ts";
+export type { CompleteOptions, Forward, ForwardCall, InferenceRequest } from "./inference/completions.ts";
+export { directivesFromHeaders, type InferenceDirectives } from "./inference/directives.ts";
+export { DocumentBuilder } from "./inference/document-builder.ts";
+export type { EmbeddingAnswer } from "./inference/embeddings.ts";
+export type { HandlerOptions, HttpForward, HttpForwardCall } from "./inference/http/handler-options.ts";
+export type { InferenceHandler } from "./inference/http/handlers.ts";
+export { tenantFromHeaders } from "./inference/http/handler-options.ts";
+export type { InferenceAnswer, StreamOptions } from "./inference/inference-answer.ts";
+export {
+  InferenceCrowdedError,
+  InferenceError,
+  InferenceNotCachedError,
+  InferenceRequestError,
+  InferenceUpstreamError,
+} from "./inference/inference-error.ts";
+export type { InferenceOptions } from "./inference/inference-options.ts";
+export type { InferenceStats, NotStoredReason } from "./inference/inference-stats.ts";
+export type { Inference } from "./inference/inference.ts";
+export type { JsonObject } from "./inference/json.ts";
+export { readChunks, type Forwarded, type UpstreamResponse } from "./inference/upstream-pieces.ts";
+export type { EmbeddingEncoding, EmbeddingInput, Vector } from "./inference/vectors.ts";
 export type { Closer } from "./lifecycle/closers.ts";
 export type { ServerStateMessage } from "./lifecycle/diagnostics.ts";
 export type { LifecycleState, StateListener } from "./lifecycle/lifecycle.ts";

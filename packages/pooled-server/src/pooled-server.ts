@@ -25,6 +25,8 @@ import { Upgrades } from "./adapters/upgrades.ts";
 import { checkConfig, type CheckedConfig } from "./config/check-config.ts";
 import type { PooledServerConfig } from "./config/options.ts";
 import { PooledServerConfigError } from "./errors.ts";
+import { registerInferenceMetrics } from "./inference/inference-metrics.ts";
+import { Inference, type InferenceCaches } from "./inference/inference.ts";
 import { Closers, type Closer } from "./lifecycle/closers.ts";
 import { Deadline } from "./lifecycle/deadline.ts";
 import { nameWhatKeepsProcess } from "./lifecycle/leftovers.ts";
@@ -83,6 +85,8 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
   readonly inferenceCache: LRUCache<string, I>;
   /** Embeddings by canonical key; 500 entries for a day unless configured. */
   readonly embeddingCache: LRUCache<string, E>;
+  /** Answers completions and embeddings from the two caches, from calls in flight, or by a call of yours. */
+  readonly inference: Inference;
   /** What `/metrics` shows; add families of your own. */
   readonly metrics: MetricsRegistry;
 
@@ -128,6 +132,10 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
       cleanupIntervalMs: EMBEDDING_CLEANUP_MS,
       clock,
     });
+    // What the service keeps there itself is of its own types; `inference` knows its values when it sees them.
+    const caches: unknown = { completions: this.inferenceCache, embeddings: this.embeddingCache };
+    this.inference = new Inference(caches as InferenceCaches, this.#config.inference);
+    registerInferenceMetrics(this.metrics, () => this.inference.getStats());
     const perSecond = this.#config.rateLimitPerSecond;
     this.#limiter = perSecond === 0 ? undefined : new RateLimiter(perSecond, clock);
 

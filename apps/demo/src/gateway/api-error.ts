@@ -33,6 +33,7 @@ const STATUS = {
   inference_error: 502,
   model_not_found: 503,
   service_unavailable: 503,
+  not_cached: 504,
 } as const;
 
 export type ApiErrorCode = keyof typeof STATUS;

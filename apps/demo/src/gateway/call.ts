@@ -4,14 +4,10 @@ import type { UsageRow, UsageWriter } from "../usage/usage-writer.ts";
 import type { Dialect } from "./api-error.ts";
 import type { KeyCheck } from "./access.ts";
 import type { ChatService } from "./chat-service.ts";
-import type { Completion } from "./completion.ts";
 import type { EmbeddingService } from "./embedding-service.ts";
 
-/** The server as the gateway uses it. */
-export type GatewayServer = PooledServer<Completion, readonly number[]>;
-
 export interface GatewayParts {
-  server: GatewayServer;
+  server: PooledServer;
   chat: ChatService;
   embeddings: EmbeddingService;
   /** `undefined` where there is no database. */

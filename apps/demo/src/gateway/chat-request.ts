@@ -10,6 +10,8 @@ export interface ChatRequest {
   readonly stream: boolean;
   /** Whether a stream ends with a chunk that holds the usage (OpenAI's stream_options.include_usage). */
   readonly includeUsage: boolean;
+  /** What the caller says about caching, as LiteLLM's clients do. */
+  readonly cache: unknown;
   /** A W3C traceparent given in the body; its trace wins over the header's. */
   readonly traceParent: string | undefined;
 }
@@ -26,6 +28,7 @@ const OWN_FIELDS = new Set([
   "domain_filter",
   "user",
   "store",
+  "cache",
 ]);
 
 const ROLES = ["system", "developer", "user", "assistant", "tool", "function"];
@@ -65,6 +68,7 @@ export function parseChatRequest(fields: Readonly<Record<string, unknown>>, defa
     },
     stream: booleanField(fields, "stream", false),
     includeUsage: booleanField(objectField(fields, "stream_options") ?? {}, "include_usage", false),
+    cache: fields["cache"],
     traceParent: stringField(fields, "trace_parent"),
   };
 }

@@ -1,49 +1,48 @@
-import type { LRUCache } from "@vg/cache";
+import type { EmbeddingAnswer, Inference, InferenceDirectives } from "@vg/pooled-server";
 import type { Model } from "../models/catalogue.ts";
-import { cacheKey } from "./cache-key.ts";
 import type { Upstream } from "./upstream.ts";
 
-export interface EmbeddingResult {
-  readonly vectors: readonly (readonly number[])[];
-  /** What the upstream counted for the texts that it was asked about; 0 when all came from the cache. */
-  readonly promptTokens: number;
-  /** How many of the texts came from the cache. */
-  readonly hits: number;
+interface EmbedOptions {
+  /** "float" or "base64", and what else the vectors depend on. */
+  extra: Readonly<Record<string, unknown>>;
+  encoding: string;
+  cache: unknown;
+  tenant: string;
+  directives: InferenceDirectives;
+  signal: AbortSignal;
+  traceparent: string;
 }
 
-/** Embeddings are cached text by text: a list is answered from the cache as far as that goes, the rest in one call. */
+/** Both dialects have the same vectors, so they share them. */
+const ROUTE = "/embeddings";
+
+/** Embeddings by the pooled server's cache, text by text; the upstream is asked for what is missing. */
 export class EmbeddingService {
-  readonly #cache: LRUCache<string, readonly number[]>;
+  readonly #inference: Inference;
   readonly #upstream: Upstream;
 
-  constructor(cache: LRUCache<string, readonly number[]>, upstream: Upstream) {
-    this.#cache = cache;
+  constructor(inference: Inference, upstream: Upstream) {
+    this.#inference = inference;
     this.#upstream = upstream;
   }
 
-  async embed(
-    model: Model,
-    texts: readonly string[],
-    extra: Readonly<Record<string, unknown>>,
-    call: { tenant: string; signal: AbortSignal; traceparent: string },
-  ): Promise<EmbeddingResult> {
-    const keys = texts.map((text) => cacheKey("embedding", model.id, call.tenant, { text, ...extra }));
-    const vectors = keys.map((key) => this.#cache.get(key));
-    // A text that stands twice in the list is asked about once.
-    const missing = new Map<string, string>();
-    for (const [i, vector] of vectors.entries()) {
-      if (vector === undefined) missing.set(keys[i] as string, texts[i] as string);
-    }
-    const hits = vectors.filter((vector) => vector !== undefined).length;
-    if (missing.size === 0) return { vectors: vectors as (readonly number[])[], promptTokens: 0, hits };
-
-    const answer = await this.#upstream.embed(model, [...missing.values()], extra, call);
-    const fresh = new Map([...missing.keys()].map((key, i) => [key, answer.vectors[i] as readonly number[]]));
-    for (const [key, vector] of fresh) this.#cache.set(key, vector);
-    return {
-      vectors: vectors.map((vector, i) => vector ?? (fresh.get(keys[i] as string) as readonly number[])),
-      promptTokens: answer.promptTokens,
-      hits,
-    };
+  embed(model: Model, texts: readonly string[], options: EmbedOptions): Promise<EmbeddingAnswer> {
+    const { extra, encoding, cache, tenant, directives, signal, traceparent } = options;
+    return this.#inference.embed(
+      {
+        body: { ...extra, model: model.id, input: texts, encoding_format: encoding, cache },
+        route: ROUTE,
+        tenant,
+        directives,
+        traceparent,
+      },
+      async (call) => {
+        const missing = call.body["input"] as string | readonly string[];
+        const list = typeof missing === "string" ? [missing] : missing;
+        const document = await this.#upstream.embed(model, list, extra, { signal: call.signal, traceparent });
+        return { ...document, model: model.id };
+      },
+      { signal },
+    );
   }
 }

@@ -1,6 +1,14 @@
 /** The API's routes, and what all of them share: the key, the limits, the errors, the usage row and the log line. */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { currentRequest, LifecycleError, type RequestContext } from "@vg/pooled-server";
+import {
+  currentRequest,
+  InferenceCrowdedError,
+  InferenceError,
+  InferenceNotCachedError,
+  InferenceRequestError,
+  LifecycleError,
+  type RequestContext,
+} from "@vg/pooled-server";
 import { ApiError, dialectOf, errorDocument, statusOf } from "./api-error.ts";
 import type { Call, GatewayParts } from "./call.ts";
 import { handleChat } from "./handle-chat.ts";
@@ -93,10 +101,11 @@ function answerError(call: Call, error: unknown): void {
     if (response.headersSent) return endStreamForShutdown(call);
     error = closing(error);
   }
+  if (error instanceof InferenceError) error = translated(error);
   if (!(error instanceof ApiError)) throw error;
   const status = statusOf(error, dialect);
   // An unknown model is the client's mistake, whatever status the service has for it.
-  if (status >= 500 && error.code !== "model_not_found") {
+  if (status >= 500 && error.code !== "model_not_found" && error.code !== "not_cached") {
     context.logger.error("The request failed", error, { code: error.code, path: call.path });
   }
   const { code, message, param, retryAfterSeconds } = error;
@@ -135,6 +144,19 @@ function endStreamForShutdown({ response, context, dialect }: Call): void {
     traceId: context.traceId,
   });
   response.end(`data: ${JSON.stringify(document)}\n\ndata: [DONE]\n\n`);
+}
+
+/** What the inference cache refuses, in the gateway's words. */
+function translated(error: InferenceError): ApiError {
+  const { message, param, retryAfterSeconds } = error;
+  if (error instanceof InferenceRequestError) {
+    return new ApiError("invalid_request", message, param === undefined ? {} : { param });
+  }
+  if (error instanceof InferenceNotCachedError) return new ApiError("not_cached", message);
+  if (error instanceof InferenceCrowdedError) {
+    return new ApiError("service_unavailable", message, { cause: error, retryAfterSeconds: retryAfterSeconds ?? 1 });
+  }
+  return new ApiError("inference_error", message, { cause: error });
 }
 
 /** What is still active near the end of a shutdown is aborted with the server's own error. */

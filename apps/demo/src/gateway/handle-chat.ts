@@ -1,11 +1,17 @@
 import { randomUUID } from "node:crypto";
+import {
+  directivesFromHeaders,
+  DocumentBuilder,
+  tenantFromHeaders,
+  type InferenceAnswer,
+  type JsonObject,
+} from "@vg/pooled-server";
 import { parseAttribution, parseChatRequest, type ChatRequest } from "./chat-request.ts";
-import { estimateUsage, type CacheStatus, type CompletionResult } from "./chat-service.ts";
+import { completionOf, firstChoice, type Completion } from "./chat-service.ts";
 import { EMBEDDED_BACKEND } from "./upstream.ts";
-import { CompletionBuilder, type Piece, type Usage } from "./completion.ts";
 import type { Call } from "./call.ts";
-import { tenantOf } from "./cache-key.ts";
-import { EventStream, readJsonObject, sendJson } from "./http.ts";
+import { EventStream, headerReader, readJsonObject, sendJson } from "./http.ts";
+import { estimateUsage, type Usage } from "./tokens.ts";
 import { invalidField } from "./validate.ts";
 
 /** POST /v2/chat/completions and /v1/chat/completions. */
@@ -22,124 +28,128 @@ export async function handleChat(call: Call): Promise<void> {
   if (chat.traceParent !== undefined && !call.context.joinTrace(chat.traceParent)) {
     throw invalidField("trace_parent", "a W3C traceparent");
   }
-  const answer = new Answer(call, chat, { requestTime, workflowId: attribution.workflow_id });
-  const stream = chat.stream ? new EventStream(call.response) : undefined;
-  const result = await call.parts.chat.complete(chat, {
-    tenant: tenantOf(call.request),
+  const header = headerReader(call.request);
+  const inference = await call.parts.chat.complete(chat, {
+    tenant: tenantFromHeaders(header),
+    directives: directivesFromHeaders(header),
     traceparent: call.context.traceparent,
     // A stream needs the time that is left after the last call for its last event.
-    signal: stream === undefined ? call.context.signal : AbortSignal.any([call.context.signal, call.context.lastCall]),
-    ...(stream === undefined ? {} : { onPiece: (piece, cache) => answer.sendPiece(stream, piece, cache) }),
+    signal: chat.stream ? AbortSignal.any([call.context.signal, call.context.lastCall]) : call.context.signal,
   });
-  record(call, chat, result, answer);
-  if (stream === undefined) {
-    sendJson(call.response, 200, answer.document(result), { "x-vg-cache": result.cache });
-    return;
-  }
-  await answer.finishStream(stream, result);
+  const answer = new Answer(call, chat, inference, { requestTime, workflowId: attribution.workflow_id });
+  if (chat.stream) await answer.stream();
+  else await answer.send();
 }
 
-/** The usage row's figures and the log line. A hit costs no tokens at the upstream, but says what it was worth. */
-function record(call: Call, chat: ChatRequest, { completion, cache }: CompletionResult, answer: Answer): void {
-  Object.assign(call.usage, { ...completion.usage, cache_hit: cache === "hit" });
-  call.context.logger.logInference(
-    chat.model.id,
-    chat.model.domain,
-    completion.usage.total_tokens,
-    answer.latencyMs,
-    cache === "hit",
-    { cache, stream: chat.stream, finish_reason: completion.finishReason, fallback_used: completion.fallbackUsed },
-  );
-}
-
-/** Builds the answers of one request in its dialect. */
+/** One answer in the dialect of its request. */
 class Answer {
   readonly #call: Call;
   readonly #chat: ChatRequest;
+  readonly #inference: InferenceAnswer;
   readonly #id: string;
   readonly #created: number;
   readonly #requestTime: string;
   readonly #workflowId: string | null;
-  /** What this client has got of the answer, for its usage row if it breaks off. */
-  readonly #got = new CompletionBuilder();
   #roleSent = false;
 
   constructor(
     call: Call,
     chat: ChatRequest,
+    inference: InferenceAnswer,
     { requestTime, workflowId }: { requestTime: Date; workflowId: string | null },
   ) {
     this.#call = call;
     this.#chat = chat;
+    this.#inference = inference;
     this.#workflowId = workflowId;
     this.#requestTime = requestTime.toISOString();
     this.#created = Math.floor(requestTime.getTime() / 1000);
     this.#id = call.dialect === "v2" ? `v2_req_${randomUUID()}` : `chatcmpl-${randomUUID()}`;
   }
 
-  get latencyMs(): number {
-    return Math.round((performance.now() - this.#call.startedAt) * 100) / 100;
+  async send(): Promise<void> {
+    const completion = completionOf(await this.#inference.document());
+    this.#record(completion);
+    sendJson(this.#call.response, 200, this.#document(completion), this.#inference.headers);
   }
 
-  document({ completion, cache }: CompletionResult): object {
-    const { message, finishReason, usage } = completion;
-    if (this.#call.dialect === "v1") {
-      return {
-        ...this.#head("chat.completion"),
-        choices: [{ index: 0, message, finish_reason: finishReason, logprobs: null }],
-        usage,
-      };
+  async stream(): Promise<void> {
+    const stream = new EventStream(this.#call.response, this.#inference.headers);
+    // What this client has got of the answer, for its usage row if it breaks off.
+    const got = new DocumentBuilder();
+    this.#call.partialUsage = () => estimateUsage(this.#chat.body, firstChoice(got.build())?.["message"]);
+    for await (const chunk of this.#inference.chunks({ includeUsage: true })) {
+      got.add(chunk);
+      const choice = firstChoice(chunk);
+      if (choice !== undefined) await this.#sendChoice(stream, choice);
     }
-    return {
-      ...this.#head("chat.completion"),
-      status: "completed",
-      request_time: this.#requestTime,
-      trace_id: this.#call.context.traceId,
-      workflow_id: this.#workflowId,
-      choices: [{ index: 0, message, finish_reason: finishReason, metadata: {} }],
-      usage,
-      metadata: this.#metadata(cache, completion.fallbackUsed),
-    };
-  }
-
-  async sendPiece(stream: EventStream, piece: Piece, cache: CacheStatus): Promise<void> {
-    const { delta, finishReason } = piece;
-    this.#got.add(piece);
-    this.#call.partialUsage ??= () => estimateUsage(this.#chat.body, this.#got.message);
-    if (!stream.started) this.#call.response.setHeader("x-vg-cache", cache);
-    if (Object.keys(delta).length === 0 && finishReason === null) return;
-    // Every stream begins with the role, whatever the upstream's does.
-    const shown = this.#roleSent ? delta : { role: "assistant", ...delta };
-    this.#roleSent = true;
-    await stream.send({ ...this.#head("chat.completion.chunk"), choices: [this.#choice(shown, finishReason)] });
-  }
-
-  /** The last events: in v2 always the usage and the metadata, in v1 the usage where it was asked for. */
-  async finishStream(stream: EventStream, { completion, cache }: CompletionResult): Promise<void> {
-    const last = this.#lastChunk(completion.usage, cache, completion.fallbackUsed);
+    const completion = completionOf(got.build());
+    this.#record(completion);
+    const last = this.#lastChunk(completion);
     if (last !== undefined) await stream.send(last);
     await stream.send("[DONE]");
     stream.end();
   }
 
-  #lastChunk(usage: Usage, cache: CacheStatus, fallbackUsed: boolean): object | undefined {
+  async #sendChoice(stream: EventStream, { delta, finish_reason = null, logprobs = null }: JsonObject): Promise<void> {
+    const said = (delta ?? {}) as JsonObject;
+    if (Object.keys(said).length === 0 && finish_reason === null) return;
+    // Every stream begins with the role, whatever the upstream's does.
+    const shown = this.#roleSent ? said : { role: "assistant", ...said };
+    this.#roleSent = true;
+    const choice = { index: 0, delta: shown, finish_reason };
+    const choices = [this.#call.dialect === "v1" ? { ...choice, logprobs } : choice];
+    await stream.send({ ...this.#head("chat.completion.chunk"), choices });
+  }
+
+  /** The usage row's figures and the log line. A hit costs no tokens at the upstream, but says what it was worth. */
+  #record({ usage, finishReason, fallbackUsed }: Completion): void {
+    const { model, stream } = this.#chat;
+    const { cache } = this.#inference;
+    const cacheHit = cache === "hit";
+    Object.assign(this.#call.usage, { ...usage, cache_hit: cacheHit });
+    this.#call.context.logger.logInference(model.id, model.domain, usage.total_tokens, this.#latencyMs, cacheHit, {
+      cache,
+      stream,
+      finish_reason: finishReason,
+      fallback_used: fallbackUsed,
+    });
+  }
+
+  #document(completion: Completion): object {
+    const { message, finishReason, logprobs, usage } = completion;
+    const head = this.#head("chat.completion");
+    if (this.#call.dialect === "v1") {
+      return { ...head, choices: [{ index: 0, message, finish_reason: finishReason, logprobs }], usage };
+    }
+    const choices = [{ index: 0, message, finish_reason: finishReason, metadata: {} }];
+    return { ...head, ...this.#own(choices, usage, completion.fallbackUsed) };
+  }
+
+  /** In v2 always the usage and the metadata, in v1 the usage where it was asked for. */
+  #lastChunk({ usage, fallbackUsed }: Completion): object | undefined {
     const head = this.#head("chat.completion.chunk");
     if (this.#call.dialect === "v1") return this.#chat.includeUsage ? { ...head, choices: [], usage } : undefined;
+    return { ...head, ...this.#own([], usage, fallbackUsed) };
+  }
+
+  /** What the service's own dialect has beside OpenAI's. */
+  #own(choices: readonly object[], usage: Usage, fallbackUsed: boolean): object {
     return {
-      ...head,
       status: "completed",
       request_time: this.#requestTime,
       trace_id: this.#call.context.traceId,
       workflow_id: this.#workflowId,
-      choices: [],
+      choices,
       usage,
-      metadata: this.#metadata(cache, fallbackUsed),
+      metadata: {
+        latency_ms: this.#latencyMs,
+        backend_type: this.#call.parts.backendType,
+        cache_hit: this.#inference.cache === "hit",
+        domain_name: this.#chat.model.name,
+        fallback_used: fallbackUsed,
+      },
     };
-  }
-
-  #choice(delta: object, finishReason: string | null): object {
-    const choice = { index: 0, delta, finish_reason: finishReason };
-    return this.#call.dialect === "v1" ? { ...choice, logprobs: null } : choice;
   }
 
   #head(object: string): object {
@@ -148,13 +158,7 @@ class Answer {
     return this.#call.dialect === "v1" ? head : { ...head, domain };
   }
 
-  #metadata(cache: CacheStatus, fallbackUsed: boolean): object {
-    return {
-      latency_ms: this.latencyMs,
-      backend_type: this.#call.parts.backendType,
-      cache_hit: cache === "hit",
-      domain_name: this.#chat.model.name,
-      fallback_used: fallbackUsed,
-    };
+  get #latencyMs(): number {
+    return Math.round((performance.now() - this.#call.startedAt) * 100) / 100;
   }
 }

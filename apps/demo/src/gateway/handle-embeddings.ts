@@ -1,8 +1,8 @@
+import { directivesFromHeaders, tenantFromHeaders } from "@vg/pooled-server";
 import { ApiError } from "./api-error.ts";
-import { tenantOf } from "./cache-key.ts";
 import { parseAttribution, requireModel } from "./chat-request.ts";
 import type { Call } from "./call.ts";
-import { readJsonObject, sendJson } from "./http.ts";
+import { headerReader, readJsonObject, sendJson } from "./http.ts";
 import { invalidField, numberField, stringField } from "./validate.ts";
 
 /** What `auto`, and a request that names no model, gets. */
@@ -25,40 +25,36 @@ export async function handleEmbeddings(call: Call): Promise<void> {
   Object.assign(call.usage, { model: model.id, domain: model.domain });
 
   const { context } = call;
-  const result = await call.parts.embeddings.embed(model, texts, dimensions === undefined ? {} : { dimensions }, {
-    tenant: tenantOf(call.request),
+  const header = headerReader(call.request);
+  const answer = await call.parts.embeddings.embed(model, texts, {
+    extra: dimensions === undefined ? {} : { dimensions },
+    encoding: format,
+    cache: fields["cache"],
+    tenant: tenantFromHeaders(header),
+    directives: directivesFromHeaders(header),
     signal: context.signal,
     traceparent: context.traceparent,
   });
+  const { promptTokens, hits } = answer;
   const latencyMs = Math.round((performance.now() - call.startedAt) * 100) / 100;
-  const cacheHit = result.hits === texts.length;
-  const usage = { prompt_tokens: result.promptTokens, total_tokens: result.promptTokens };
+  const cacheHit = answer.cache === "hit";
+  const usage = { prompt_tokens: promptTokens, total_tokens: promptTokens };
   Object.assign(call.usage, { ...usage, cache_hit: cacheHit });
-  context.logger.logInference(model.id, model.domain, result.promptTokens, latencyMs, cacheHit, {
+  context.logger.logInference(model.id, model.domain, promptTokens, latencyMs, cacheHit, {
     operation: "embeddings",
     texts: texts.length,
-    hits: result.hits,
+    hits,
   });
-  const document = {
-    object: "list",
-    data: result.vectors.map((vector, index) => ({
-      object: "embedding",
-      index,
-      embedding: format === "base64" ? toBase64(vector) : vector,
-    })),
-    model: model.id,
-    usage,
-  };
+  const document = answer.document();
   const metadata = {
     latency_ms: latencyMs,
     backend_type: call.parts.backendType,
     cache_hit: cacheHit,
-    cache_hits: result.hits,
+    cache_hits: hits,
     domain_name: model.name,
   };
   const v2 = { ...document, domain: model.domain, trace_id: context.traceId, metadata };
-  const status = cacheHit ? "hit" : "miss";
-  sendJson(call.response, 200, call.dialect === "v1" ? document : v2, { "x-vg-cache": status });
+  sendJson(call.response, 200, call.dialect === "v1" ? document : v2, answer.headers);
 }
 
 function parseInput(input: unknown): readonly string[] {
@@ -72,11 +68,4 @@ function parseInput(input: unknown): readonly string[] {
     );
   }
   return texts as string[];
-}
-
-/** OpenAI's other encoding: 32-bit floats, little endian. */
-function toBase64(vector: readonly number[]): string {
-  const bytes = Buffer.alloc(vector.length * 4);
-  for (const [i, value] of vector.entries()) bytes.writeFloatLE(value, i * 4);
-  return bytes.toString("base64");
 }

@@ -53,6 +53,14 @@ function decodeUtf8(bytes: Buffer): string {
   }
 }
 
+/** A header by its lower-case name. */
+export function headerReader({ headers }: IncomingMessage): (name: string) => string | undefined {
+  return (name) => {
+    const value = headers[name];
+    return Array.isArray(value) ? value.join(", ") : value;
+  };
+}
+
 export function sendJson(
   response: ServerResponse,
   status: number,

@@ -2,11 +2,11 @@
  * The model server behind the gateway, spoken to in OpenAI's format: the embedded n-gram model, Ollama, LocalAI, vLLM,
  * llama-server or OpenAI. The gateway's own key goes to it; a client's credential never does.
  */
-import { createParser, type EventSourceMessage } from "eventsource-parser";
 import type { HttpPool, HttpResponse } from "@vg/pool-http";
+import { InferenceError, readChunks, type JsonObject } from "@vg/pooled-server";
 import type { Model } from "../models/catalogue.ts";
 import { ApiError } from "./api-error.ts";
-import { estimateTokens, type Piece, type Usage } from "./completion.ts";
+import { estimateTokens, isCount } from "./tokens.ts";
 
 export interface UpstreamOptions {
   /** Such as http://127.0.0.1:11434/v1 */
@@ -45,41 +45,32 @@ export class Upstream {
   }
 
   /**
-   * Asks for a completion and yields its pieces as they come. Whoever stops reading, or aborts the signal, ends the
+   * Asks for a completion and yields its chunks as they come. Whoever stops reading, or aborts the signal, ends the
    * call at the upstream.
    *
    * @throws ApiError in the gateway's words; ModelMissingError where the upstream does not have the model
    */
-  async *chat(model: Model, body: Readonly<Record<string, unknown>>, call: CallOptions): AsyncGenerator<Piece> {
+  async *chat(model: Model, body: JsonObject, call: CallOptions): AsyncGenerator<JsonObject> {
     const response = await this.#post("/chat/completions", call, {
       ...body,
       model: await this.#modelFor(model, call.signal),
       stream: true,
       stream_options: { include_usage: true },
     });
-    let done = false;
     try {
-      for await (const event of events(response)) {
-        if (event === "[DONE]") {
-          done = true;
-          break;
-        }
-        const piece = parsePiece(event);
-        if (piece !== undefined) yield piece;
-      }
+      yield* readChunks(response, { maxBytes: MAX_ANSWER_BYTES });
     } catch (error) {
       throw this.#translate(error);
     }
-    if (!done) throw new ApiError("inference_error", "The model server ended its answer before it was complete.");
   }
 
-  /** One vector for each text, in their order. */
+  /** The document with a vector for each text, in their order; the tokens by estimate where it does not count them. */
   async embed(
     model: Model,
     input: readonly string[],
     extra: Readonly<Record<string, unknown>>,
     call: CallOptions,
-  ): Promise<{ vectors: readonly (readonly number[])[]; promptTokens: number }> {
+  ): Promise<JsonObject> {
     const upstreamModel = await this.#modelFor(model, call.signal);
     const response = await this.#post("/embeddings", call, {
       ...extra,
@@ -88,17 +79,9 @@ export class Upstream {
       encoding_format: "float",
     });
     const document = await readObject(response).catch((error: unknown) => Promise.reject(this.#translate(error)));
-    const vectors = new Map<number, readonly number[]>();
-    for (const [position, item] of asArray(document["data"]).entries()) {
-      const { embedding, index } = asObject(item);
-      if (isVector(embedding)) vectors.set(typeof index === "number" ? index : position, embedding);
-    }
-    const inOrder = input.flatMap((_, i) => [vectors.get(i) ?? []]);
-    if (inOrder.some((vector) => vector.length === 0)) {
-      throw new ApiError("inference_error", `The model server answered ${input.length} texts with too few vectors.`);
-    }
     const { prompt_tokens: counted } = asObject(document["usage"]);
-    return { vectors: inOrder, promptTokens: isCount(counted) ? counted : estimateTokens(input.join("")) };
+    const usage = { prompt_tokens: isCount(counted) ? counted : estimateTokens(input.join("")) };
+    return { ...document, usage };
   }
 
   /** Whether the upstream answers; for the health check. */
@@ -172,6 +155,11 @@ export class Upstream {
   /** Failures of the HTTP pool in the gateway's words. The cause stays, for the log; the client does not see it. */
   #translate(error: unknown): unknown {
     if (error instanceof ApiError) return error;
+    if (error instanceof InferenceError) {
+      return new ApiError("inference_error", `The model server failed. ${error.message.slice(0, 300)}`, {
+        cause: error,
+      });
+    }
     const { code, phase } = asObject(error);
     if (code === "ERR_VG_HTTP_QUEUE_FULL" || (code === "ERR_VG_HTTP_TIMEOUT" && phase === "queue")) {
       const message = "All connections to the model server are in use; try again later.";
@@ -224,58 +212,6 @@ async function errorMessage(response: HttpResponse): Promise<string | undefined>
   } catch {
     return undefined;
   }
-}
-
-async function* events(response: HttpResponse): AsyncGenerator<string> {
-  const ready: string[] = [];
-  const parser = createParser({ onEvent: ({ data }: EventSourceMessage) => void ready.push(data) });
-  const decoder = new TextDecoder();
-  let size = 0;
-  for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
-    // The whole answer is kept, for the cache and for whoever joins late.
-    size += chunk.length;
-    if (size > MAX_ANSWER_BYTES) {
-      throw new ApiError("inference_error", `The model server's answer is longer than ${MAX_ANSWER_BYTES} bytes.`);
-    }
-    parser.feed(decoder.decode(chunk, { stream: true }));
-    yield* ready.splice(0);
-  }
-}
-
-function parsePiece(event: string): Piece | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(event);
-  } catch (cause) {
-    throw new ApiError("inference_error", "The model server sent an event that is not valid JSON.", { cause });
-  }
-  const chunk = asObject(value);
-  if ((chunk["error"] ?? null) !== null) {
-    throw new ApiError("inference_error", "The model server failed in the middle of its answer.");
-  }
-  const [first] = asArray(chunk["choices"]);
-  const usage = readUsage(asObject(chunk["usage"]));
-  if (first === undefined && usage === undefined) return undefined;
-  const { delta, finish_reason: finishReason } = asObject(first);
-  return {
-    delta: asObject(delta),
-    finishReason: typeof finishReason === "string" ? finishReason : null,
-    usage,
-  };
-}
-
-function readUsage({ prompt_tokens, completion_tokens }: Readonly<Record<string, unknown>>): Usage | undefined {
-  if (!isCount(prompt_tokens) || !isCount(completion_tokens)) return undefined;
-  return { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens };
-}
-
-/** What a model server counts is stored in integers of 32 bits; anything else is not a count. */
-function isCount(value: unknown): value is number {
-  return Number.isInteger(value) && (value as number) >= 0 && (value as number) < 1e9;
-}
-
-function isVector(value: unknown): value is number[] {
-  return Array.isArray(value) && value.length > 0 && value.every((item) => Number.isFinite(item));
 }
 
 async function readObject(response: HttpResponse): Promise<Readonly<Record<string, unknown>>> {

@@ -1,6 +1,8 @@
 import { checkOptions, monotonicClock } from "@vg/internal";
 import type { CallerPolicy, LogFormat, Logger, LogLevel, LogTimeFormat } from "@vg/logging";
 import { PooledServerConfigError } from "../errors.ts";
+import { INFERENCE_CACHE_MODES } from "../inference/cacheability.ts";
+import { checkInferenceOptions, type InferenceSettings } from "../inference/inference-options.ts";
 import { ClientIdentity } from "../request/client-identity.ts";
 import { renderProblem } from "../request/problem.ts";
 import { DEFAULTS, MAX_CACHE_ENTRIES, type Clock, type PooledServerConfig } from "./options.ts";
@@ -46,6 +48,7 @@ export interface CheckedConfig {
   renderProblem: NonNullable<PooledServerConfig["renderProblem"]>;
   metrics: NonNullable<PooledServerConfig["metrics"]>;
   clock: Clock;
+  inference: InferenceSettings;
 }
 
 /** @throws PooledServerConfigError */
@@ -74,6 +77,8 @@ export function checkConfig(config: PooledServerConfig): CheckedConfig {
   } catch (cause) {
     throw new PooledServerConfigError(`PooledServer: trustedProxies: ${(cause as Error).message}`, { cause });
   }
+  const clock = check.objectWith<Clock>("clock", ["now"]) ?? monotonicClock;
+  const mode = check.oneOf("inferenceCacheMode", INFERENCE_CACHE_MODES, { fallback: DEFAULTS.inferenceCacheMode });
   const checked: CheckedConfig = {
     logger,
     logLevel: config.logLevel ?? DEFAULTS.logLevel,
@@ -104,7 +109,8 @@ export function checkConfig(config: PooledServerConfig): CheckedConfig {
     handleSignals: check.boolean("handleSignals", { fallback: DEFAULTS.handleSignals }),
     renderProblem: check.function<NonNullable<PooledServerConfig["renderProblem"]>>("renderProblem") ?? renderProblem,
     metrics: partOptions("metrics"),
-    clock: check.objectWith<Clock>("clock", ["now"]) ?? monotonicClock,
+    clock,
+    inference: checkInferenceOptions(check.raw("inference") ?? {}, mode, clock),
   };
   if (checked.shutdownDelayMs > checked.shutdownTimeoutMs) {
     throw check.refuse("shutdownDelayMs", `at most shutdownTimeoutMs (${checked.shutdownTimeoutMs})`);

@@ -2,6 +2,8 @@ import type { CallerPolicy, LogFormat, Logger, LogLevel, LogTimeFormat } from "@
 import type { DbPoolOptions } from "@vg/pool-db";
 import type { HttpPoolOptions } from "@vg/pool-http";
 import type { IncomingMessage } from "node:http";
+import type { InferenceCacheMode } from "../inference/cacheability.ts";
+import type { InferenceOptions } from "../inference/inference-options.ts";
 import type { MetricsOptions } from "../metrics/registry.ts";
 import type { Problem } from "../request/problem.ts";
 
@@ -57,6 +59,13 @@ export interface PooledServerConfig {
   inferenceCacheTtlMs?: number;
   /** Bytes at most, by the cache's own estimate; default: no limit. */
   inferenceCacheMaxBytes?: number;
+  /**
+   * Which completions `server.inference` caches: "deterministic" (those that must come out the same, and those that ask
+   * for it), "opt-in" (only those), "always"; default "deterministic".
+   */
+  inferenceCacheMode?: InferenceCacheMode;
+  /** More about `server.inference`: what is stored, limits. */
+  inference?: InferenceOptions;
   /** Entries at most; default 500. */
   embeddingCacheCapacity?: number;
   /** How long an entry lives; default 24 hours. */
@@ -110,6 +119,7 @@ export const DEFAULTS = {
   httpTimeoutMs: 30_000,
   inferenceCacheCapacity: 1_000,
   inferenceCacheTtlMs: 3_600_000,
+  inferenceCacheMode: "deterministic",
   embeddingCacheCapacity: 500,
   embeddingCacheTtlMs: 86_400_000,
   serviceName: "pooled-server",

@@ -1,0 +1,348 @@
+/**
+ * A completion's way: key -> stored? -> in flight? -> a call of one's own.
+ *
+ * Invariants
+ * - An answer is stored only when it came to its proper end, and only under the key of the request that it answers.
+ * - At most one shared flight has a key. Requests that must have a call of their own (bypass, no-cache) never join one.
+ */
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { LRUCache } from "@vg/cache";
+import { completionKey, type KeyScope } from "./cache-key.ts";
+import { isCacheable, isDeterministic, whyNotStored } from "./cacheability.ts";
+import type { CacheOutcome } from "./cache-status.ts";
+import { directivesFromBody, mergeDirectives, type InferenceDirectives } from "./directives.ts";
+import { Flight, type Lead } from "./flight.ts";
+import { InferenceAnswer } from "./inference-answer.ts";
+import {
+  InferenceCrowdedError,
+  InferenceNotCachedError,
+  InferenceRequestError,
+  InferenceUpstreamError,
+} from "./inference-error.ts";
+import type { InferenceSettings } from "./inference-options.ts";
+import type { InferenceCounters } from "./inference-stats.ts";
+import { isObject, without, type JsonObject } from "./json.ts";
+import { answerBytes, StoredAnswer, tokensOf } from "./stored-answer.ts";
+import { discard, upstreamPieces, type Forwarded } from "./upstream-pieces.ts";
+
+/** A request for an inference, whatever it came by. */
+export interface InferenceRequest {
+  /** The body in OpenAI's format. */
+  body: JsonObject;
+  /** The path or name of what is asked; two routes never share an answer. */
+  route: string;
+  /** Whose request it is: the credential or a name; never stored. Two tenants never share an answer. Default: nobody's. */
+  tenant?: string | undefined;
+  /** The model that the request comes down to, where the body's says less (an alias, "auto"). Default: the body's. */
+  model?: string | undefined;
+  /** A further division: only requests with the same word share answers. Default: none. */
+  namespace?: string | undefined;
+  /** What the request says about caching besides the body's `cache`. */
+  directives?: InferenceDirectives | undefined;
+  /** The `traceparent` for the call; default: that of the request being handled. */
+  traceparent?: string | undefined;
+}
+
+/** What `forward` is given. */
+export interface ForwardCall {
+  /** The body to send: without the cache's own field, with the model resolved, with the usage asked for in streams. */
+  readonly body: JsonObject;
+  /** Whether the client who leads wants a stream. Either form will do for everybody. */
+  readonly stream: boolean;
+  /** Aborts when nobody waits for this call any more. The only one to listen to: others may wait than who asked first. */
+  readonly signal: AbortSignal;
+  readonly traceparent: string | undefined;
+}
+
+/** Makes the expensive call. */
+export type Forward = (call: ForwardCall) => Promise<Forwarded> | Forwarded;
+
+export interface CompleteOptions {
+  /** Lets this caller leave; the call goes on for the others, and is aborted when none is left. */
+  signal?: AbortSignal | undefined;
+  /** Told where the answer will come from, before the call; for answers that fail, too. */
+  onOutcome?: ((outcome: CacheOutcome) => void) | undefined;
+}
+
+/** What is left of a request when its directives and the mode have been looked at. */
+interface Plan {
+  /** undefined: nobody else may have this answer, and it is not stored. */
+  readonly key: string | undefined;
+  readonly mayJoin: boolean;
+  readonly mayStore: boolean;
+  readonly ttlMs: number | undefined;
+  readonly outcome: CacheOutcome;
+}
+
+const OWN_FIELDS: ReadonlySet<string> = new Set(["cache"]);
+
+export class Completions {
+  readonly #cache: LRUCache<string, unknown>;
+  readonly #settings: InferenceSettings;
+  readonly #counters: InferenceCounters;
+  readonly #flights = new Map<string, Flight<Forwarded>>();
+  /** All that are under way, those of one request alone included. */
+  readonly #active = new Set<Flight<Forwarded>>();
+
+  constructor(cache: LRUCache<string, unknown>, settings: InferenceSettings, counters: InferenceCounters) {
+    this.#cache = cache;
+    this.#settings = settings;
+    this.#counters = counters;
+  }
+
+  get flights(): number {
+    return this.#active.size;
+  }
+
+  get waiters(): number {
+    let sum = 0;
+    for (const flight of this.#active) sum += flight.waiters;
+    return sum;
+  }
+
+  /** Resolves when the first piece of the answer is there. */
+  async complete(request: InferenceRequest, forward: Forward, options: CompleteOptions): Promise<InferenceAnswer> {
+    const found = this.#plan(request);
+    if (found instanceof InferenceAnswer) return found;
+    // Only now: a hit needs no signal, and making one costs as much as looking the answer up.
+    const { signal, onOutcome } = options;
+    signal?.throwIfAborted();
+    const running = found.mayJoin && found.key !== undefined ? this.#flights.get(found.key) : undefined;
+    const { flight, outcome } = this.#board(found, running);
+    onOutcome?.(outcome);
+    const lead = leadOf(request, forward, found.key !== undefined);
+    // A follower's call may be made later, by the flight, and is still this request's: its context goes along.
+    const share = flight.join(running === undefined ? lead : AsyncLocalStorage.bind(lead), signal);
+    if (running === undefined) void this.#fly(flight, lead, found);
+    try {
+      await share.started();
+    } catch (error) {
+      share.leave();
+      throw error;
+    }
+    return new InferenceAnswer({ flight, share }, outcome);
+  }
+
+  /** A stored answer where one may be served; else how to get a new one. */
+  #plan(request: InferenceRequest): InferenceAnswer | Plan {
+    const { body } = request;
+    const directives = mergeDirectives(request.directives ?? {}, directivesFromBody(body));
+    const { noCache, noStore, onlyIfCached, ttlSeconds } = directives;
+    const ttlMs = ttlSeconds === undefined ? undefined : ttlSeconds * 1000;
+    const alone = { key: undefined, mayJoin: false, mayStore: false, ttlMs: undefined };
+    if (!isCacheable(this.#settings.mode, isDeterministic(body), directives)) {
+      if (onlyIfCached === true) throw new InferenceNotCachedError();
+      return { ...alone, outcome: { result: "bypass", forward: "bypass" } };
+    }
+    if (noCache === true && onlyIfCached === true) throw new InferenceNotCachedError();
+    if (noCache === true && noStore === true) return { ...alone, outcome: { result: "bypass", forward: "request" } };
+    checkUnkeyed(body);
+    const resolved = resolvedBody(request);
+    const key = completionKey(scopeOf(request, resolved, directives), resolved);
+    const found = noCache === true ? undefined : this.#lookUp(key, directives);
+    if (found instanceof InferenceAnswer) return found;
+    if (onlyIfCached === true) throw new InferenceNotCachedError();
+    return {
+      key,
+      mayJoin: noCache !== true,
+      mayStore: noStore !== true && ttlMs !== 0,
+      ttlMs,
+      outcome:
+        noCache === true
+          ? { result: "bypass", forward: "request" }
+          : found === "too old"
+            ? { result: "stale", forward: "request" }
+            : { result: "miss", forward: "uri-miss" },
+    };
+  }
+
+  #lookUp(key: string, { maxAgeSeconds, minFreshSeconds = 0 }: InferenceDirectives): InferenceAnswer | "too old" | "" {
+    const stored = this.#cache.peek(key);
+    // Others may use this cache, too; what is not ours is not looked at.
+    if (!(stored instanceof StoredAnswer)) return "";
+    const ageSeconds = Math.max(0, (this.#settings.clock.now() - stored.storedAt) / 1000);
+    const leftMs = this.#cache.getRemainingTtlMs(key);
+    const ttlSeconds = leftMs === undefined || leftMs === Infinity ? undefined : leftMs / 1000;
+    // A maximal age of 0 takes nothing that was stored, however new.
+    const tooOld = maxAgeSeconds !== undefined && (ageSeconds > maxAgeSeconds || maxAgeSeconds === 0);
+    if (tooOld || (ttlSeconds ?? Infinity) < minFreshSeconds) return "too old";
+    // Only now is it used, for the cache's statistics and its order.
+    this.#cache.get(key);
+    this.#counters.hits++;
+    this.#counters.saved_prompt_tokens += stored.tokens.prompt;
+    this.#counters.saved_completion_tokens += stored.tokens.completion;
+    return new InferenceAnswer({ stored }, { result: "hit", ageSeconds, ttlSeconds });
+  }
+
+  /** The flight to join, and how that is called. */
+  #board(plan: Plan, running: Flight<Forwarded> | undefined): { flight: Flight<Forwarded>; outcome: CacheOutcome } {
+    if (running !== undefined) {
+      if (running.waiters >= this.#settings.maxWaiters) {
+        this.#counters.crowded++;
+        throw new InferenceCrowdedError(running.waiters);
+      }
+      this.#counters.collapsed++;
+      return { flight: running, outcome: { result: "collapsed", forward: plan.outcome.forward } };
+    }
+    if (plan.outcome.result === "bypass") this.#counters.bypassed++;
+    else this.#counters.misses++;
+    const flight: Flight<Forwarded> = new Flight(() => {
+      this.#counters.upstream_aborts++;
+      if (plan.key !== undefined) this.#counters.not_stored.abandoned++;
+      this.#land(flight, plan.key);
+    });
+    this.#active.add(flight);
+    // One that must not be shared with earlier calls may still be joined by later requests, where it has the place.
+    if (plan.key !== undefined && !this.#flights.has(plan.key)) this.#flights.set(plan.key, flight);
+    return { flight, outcome: plan.outcome };
+  }
+
+  #land(flight: Flight<Forwarded>, key: string | undefined): void {
+    this.#active.delete(flight);
+    if (key !== undefined && this.#flights.get(key) === flight) this.#flights.delete(key);
+  }
+
+  /** Makes the call, to its end. Never rejects. */
+  async #fly(flight: Flight<Forwarded>, lead: Lead<Forwarded>, plan: Plan): Promise<void> {
+    try {
+      const answer = await this.#load(flight, lead, plan);
+      flight.stored = answer !== undefined && plan.key !== undefined && this.#cache.peek(plan.key) === answer;
+      if (flight.stored) this.#counters.stored++;
+      this.#land(flight, plan.key);
+      // Who shared the call has saved it; where nobody waits any more, nobody has.
+      const saved = Math.max(0, flight.waiters - 1);
+      if (saved > 0) {
+        const { prompt, completion } = tokensOf(flight.document().value);
+        this.#counters.saved_prompt_tokens += prompt * saved;
+        this.#counters.saved_completion_tokens += completion * saved;
+      }
+      flight.end();
+    } catch (error) {
+      // It was abandoned, and has been counted as that.
+      if (flight.outcome !== undefined) return;
+      this.#counters.upstream_errors++;
+      if (plan.key !== undefined) this.#counters.not_stored.failed++;
+      this.#land(flight, plan.key);
+      flight.fail(error);
+    }
+  }
+
+  /** Through the cache where it may be, so that a `clear()` meanwhile holds for this answer, too. */
+  async #load(flight: Flight<Forwarded>, lead: Lead<Forwarded>, plan: Plan): Promise<StoredAnswer | undefined> {
+    const { key, mayStore, ttlMs } = plan;
+    if (key === undefined || !mayStore) {
+      if (key !== undefined) this.#counters.not_stored.no_store++;
+      await this.#pump(flight, lead);
+      return undefined;
+    }
+    if (this.#cache.has(key) || this.#flights.get(key) !== flight) {
+      await this.#pump(flight, lead);
+      const answer = this.#keep(flight);
+      if (answer !== undefined) this.#cache.set(key, answer, { ttlMs });
+      return answer;
+    }
+    let called = false;
+    const loaded = await this.#cache.getOrLoad(
+      key,
+      async (context) => {
+        called = true;
+        await this.#pump(flight, lead);
+        const answer = this.#keep(flight);
+        context.store = answer !== undefined;
+        context.ttlMs = ttlMs;
+        return answer;
+      },
+      { signal: flight.signal },
+    );
+    // Somebody else's load of this key was under way; what it gives is not this flight's.
+    if (!called) await this.#pump(flight, lead);
+    return called && loaded instanceof StoredAnswer ? loaded : undefined;
+  }
+
+  /** Reads the call's pieces into the flight. */
+  async #pump(flight: Flight<Forwarded>, lead: Lead<Forwarded>): Promise<void> {
+    const { signal } = flight;
+    try {
+      this.#counters.upstream_calls++;
+      const forwarded = await lead(signal);
+      if (signal.aborted) {
+        await discard(forwarded);
+        throw signal.reason;
+      }
+      for await (const piece of upstreamPieces(forwarded, this.#settings.maxAnswerBytes)) {
+        signal.throwIfAborted();
+        flight.append(piece);
+      }
+      signal.throwIfAborted();
+      if (flight.pieces.length === 0) throw new InferenceUpstreamError("The upstream's answer is empty.");
+    } catch (error) {
+      const next = signal.aborted ? undefined : flight.promote();
+      if (next === undefined) throw error;
+      this.#counters.promotions++;
+      await this.#pump(flight, next);
+    }
+  }
+
+  /** The whole answer in the form that is stored, or undefined where it must not be. */
+  #keep(flight: Flight<Forwarded>): StoredAnswer | undefined {
+    const { alsoStore, maxStoredBytes, clock } = this.#settings;
+    const { value, text } = flight.document();
+    const why = answerBytes(flight.pieces) > maxStoredBytes ? "too_large" : whyNotStored(value, alsoStore);
+    if (why !== undefined) {
+      this.#counters.not_stored[why]++;
+      return undefined;
+    }
+    return new StoredAnswer(flight.pieces, text, tokensOf(value), clock.now());
+  }
+}
+
+/**
+ * What is not in the key goes to the upstream with the request that leads. A value of another kind would have it refuse
+ * everybody's call, so it is refused here, to its sender.
+ */
+function checkUnkeyed(body: JsonObject): void {
+  for (const [name, rule, fits] of UNKEYED_RULES) {
+    const value = body[name] ?? undefined;
+    if (value !== undefined && !fits(value))
+      throw new InferenceRequestError(`${name} must be ${rule}.`, { param: name });
+  }
+}
+
+const UNKEYED_RULES: readonly (readonly [name: string, rule: string, fits: (value: unknown) => boolean])[] = [
+  ["stream", "true or false", (value) => typeof value === "boolean"],
+  ["stream_options", "an object", isObject],
+  ["user", "a string", (value) => typeof value === "string"],
+  ["metadata", "an object", isObject],
+  ["store", "true or false", (value) => typeof value === "boolean"],
+];
+
+/** Whose the request is and where it belongs. */
+export function scopeOf(
+  { route, tenant = "", namespace = "" }: InferenceRequest,
+  { model }: JsonObject,
+  directives: InferenceDirectives,
+): KeyScope {
+  return {
+    route,
+    tenant,
+    namespace: JSON.stringify([namespace, directives.namespace ?? ""]),
+    model: typeof model === "string" ? model : "",
+  };
+}
+
+/** The body as it is sent: the model resolved, so that an alias and what it stands for share their answers. */
+export function resolvedBody({ model, body }: InferenceRequest): JsonObject {
+  return model === undefined ? body : { ...body, model };
+}
+
+/** The call as the service makes it. Where others may share it, it asks for what any of them may want. */
+function leadOf(request: InferenceRequest, forward: Forward, shared: boolean): Lead<Forwarded> {
+  const { traceparent } = request;
+  const body = without(resolvedBody(request), OWN_FIELDS);
+  const stream = body["stream"] === true;
+  if (stream && shared) {
+    const options = isObject(body["stream_options"]) ? body["stream_options"] : {};
+    body["stream_options"] = { ...options, include_usage: true };
+  }
+  return (signal) => forward({ body, stream, signal, traceparent });
+}

@@ -1,0 +1,111 @@
+/** An answer before it is node:http's or fetch's. */
+import { currentRequest, type RequestContext } from "../../request/request-context.ts";
+import type { CacheOutcome } from "../cache-status.ts";
+import type { HeaderReader } from "../directives.ts";
+import type { InferenceError } from "../inference-error.ts";
+import type { JsonObject } from "../json.ts";
+import { DONE_FRAME, frameOf } from "../piece.ts";
+import { failureOf, SHUTDOWN } from "./failure.ts";
+
+/** nginx's code for a client that left before its answer; never on a wire. */
+const CLIENT_LEFT = 499;
+
+/** A request, whatever transport it came by. */
+export interface HttpCall {
+  readonly method: string;
+  /** Path and query. */
+  readonly target: string;
+  readonly header: HeaderReader;
+  readonly tenant: string;
+  /** Aborts when the client leaves, or when a shutdown cannot wait any longer. Made when somebody asks for it. */
+  readonly signal: AbortSignal;
+  /** As `signal`, and at a shutdown's last call: a stream needs the time that is left for its last event. */
+  readonly streamSignal: AbortSignal;
+  readBody(): Promise<JsonObject> | JsonObject;
+  /** Where the answer comes from, as soon as that is known. */
+  outcome: CacheOutcome | undefined;
+}
+
+export interface Reply {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  /** The whole answer; undefined where it comes piece by piece. */
+  readonly body: Buffer | undefined;
+  /** What goes wrong in the middle is its last event, so it never throws. */
+  readonly stream?: AsyncGenerator<Buffer>;
+}
+
+export function jsonReply(status: number, body: Buffer, headers: Readonly<Record<string, string>>): Reply {
+  return {
+    status,
+    headers: { "content-type": "application/json; charset=utf-8", "content-length": String(body.length), ...headers },
+    body,
+  };
+}
+
+export function streamReply(
+  events: AsyncGenerator<Buffer>,
+  headers: Readonly<Record<string, string>>,
+  signal: AbortSignal,
+): Reply {
+  return {
+    status: 200,
+    headers: {
+      "content-type": "text/event-stream; charset=utf-8",
+      "cache-control": "no-cache, no-transform",
+      // nginx would hold events back.
+      "x-accel-buffering": "no",
+      ...headers,
+    },
+    body: undefined,
+    stream: withLastWord(events, signal, currentRequest()),
+  };
+}
+
+/**
+ * A stream's status is out: what breaks it off is its last event, and there is no [DONE]. But for a shutdown: nothing has
+ * failed, so its stream has the end that every stream has after the reason.
+ */
+async function* withLastWord(
+  events: AsyncGenerator<Buffer>,
+  signal: AbortSignal,
+  context: RequestContext | undefined,
+): AsyncGenerator<Buffer> {
+  try {
+    yield* events;
+  } catch (error) {
+    const failure = failureOf(error);
+    if (hasLeft(signal, failure)) return;
+    note(failure, context);
+    if (context !== undefined) context.status = failure.status;
+    const last = frameOf(JSON.stringify(failure.toDocument()));
+    yield failure.type === SHUTDOWN ? Buffer.concat([last, DONE_FRAME]) : last;
+  }
+}
+
+export function failureReply(
+  error: unknown,
+  headers: Readonly<Record<string, string>> = {},
+  signal?: AbortSignal,
+): Reply {
+  const failure = failureOf(error);
+  // Nobody reads this one; nothing went wrong either.
+  if (signal !== undefined && hasLeft(signal, failure)) return { status: CLIENT_LEFT, headers: {}, body: undefined };
+  note(failure, currentRequest());
+  const { retryAfterSeconds } = failure;
+  return jsonReply(failure.status, Buffer.from(JSON.stringify(failure.toDocument())), {
+    ...headers,
+    ...(retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) }),
+  });
+}
+
+/** Whether there is nobody to tell: the signal has ended the request, and not for the server's sake. */
+function hasLeft(signal: AbortSignal, { type }: InferenceError): boolean {
+  return signal.aborted && type !== SHUTDOWN;
+}
+
+/** A failure that is not the client's belongs into the log, with its cause. */
+function note(failure: InferenceError, context: RequestContext | undefined): void {
+  if (failure.status < 500 || failure.reason === "not_cached") return;
+  context?.logger.error("The inference failed", failure, { status: failure.status, reason: failure.reason });
+}
