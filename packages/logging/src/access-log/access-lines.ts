@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { currentContext } from "../context/ambient.ts";
+import { currentContext, runInContext } from "../context/ambient.ts";
 import { internalsOf, type LoggerInternals } from "../internals.ts";
 import { LEVEL_NUMBERS } from "../levels.ts";
 import type { Form } from "../line/form.ts";
@@ -73,7 +73,9 @@ export class AccessLines {
       const number = LEVEL_NUMBERS[word];
       const isInside = currentContext()?.["request_id"] === exchange.requestId;
       if (isInside) event(number, MESSAGE, exchange.error, said, more);
-      else runInRequest(exchange.ids, event, number, MESSAGE, exchange.error, said, more);
+      else if (exchange.context !== undefined) {
+        runInContext(exchange.context, event, number, MESSAGE, exchange.error, said, more);
+      } else runInRequest(exchange.ids, event, number, MESSAGE, exchange.error, said, more);
       return;
     }
     const named = FIELDS.map((name, i) => [name, values[i]] as const).filter(([, value]) => value !== undefined);
