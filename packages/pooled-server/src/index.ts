@@ -4,8 +4,16 @@ export type { FastifyServer } from "./adapters/fastify.ts";
 export type { FetchEnvironment, FetchServer } from "./adapters/fetch.ts";
 export type { NodeListener } from "./adapters/node-http.ts";
 export { pooledServerConfigFromEnv } from "./config/environment.ts";
-export { DEFAULTS, type Clock, type PooledServerConfig } from "./config/options.ts";
-export { BaseServerError, LifecycleError, ListenError, PooledServerConfigError, PooledServerError } from "./errors.ts";
+export { DEFAULTS, type Clock, type PooledServerConfig, type ServerAccessLogOptions } from "./config/options.ts";
+export {
+  BaseServerError,
+  ClientClosedError,
+  LifecycleError,
+  ListenError,
+  PooledServerConfigError,
+  PooledServerError,
+  RequestTimeoutError,
+} from "./errors.ts";
 export type { Closer } from "./lifecycle/closers.ts";
 export type { ServerStateMessage } from "./lifecycle/diagnostics.ts";
 export type { LifecycleState, StateListener } from "./lifecycle/lifecycle.ts";
@@ -37,4 +45,4 @@ export { createPooledServer, PooledServer } from "./pooled-server.ts";
 export type { CheckResult, HealthCheck } from "./probes/background-check.ts";
 export type { HealthDocument, LatencySummary, PoolStats } from "./probes/health-document.ts";
 export type { Problem } from "./request/problem.ts";
-export { currentRequest, type RequestContext } from "./request/request-context.ts";
+export { currentRequest, outgoingHeaders, type RequestContext } from "./request/request-context.ts";

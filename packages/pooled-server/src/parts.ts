@@ -1,5 +1,6 @@
 /** Makes the parts of a server from its configuration. */
 import { createLogger, type Logger } from "@vg/logging";
+import { accessLog, type AccessLog } from "@vg/logging/access-log";
 import { DbPool } from "@vg/pool-db";
 import { HttpPool } from "@vg/pool-http";
 import type { CheckedConfig } from "./config/check-config.ts";
@@ -7,6 +8,7 @@ import { PooledServerConfigError } from "./errors.ts";
 import type { FaultReport } from "./metrics/gathering.ts";
 import { MetricsRegistry } from "./metrics/registry.ts";
 import type { HealthCheck } from "./probes/background-check.ts";
+import { withTraceHeaders } from "./request/trace-headers.ts";
 
 const DATABASE_CHECK_MS = 2_000;
 
@@ -26,6 +28,12 @@ export function makeMetrics(config: CheckedConfig, logger: Logger): MetricsRegis
   return configured(() => new MetricsRegistry(config.metrics, report));
 }
 
+export function makeAccessLog(config: CheckedConfig, logger: Logger): AccessLog | undefined {
+  const { accessLog: options, trustedProxies, forwardedHeader, clock } = config;
+  if (options === undefined) return undefined;
+  return configured(() => accessLog(logger, { ...options, trustedProxies, forwardedHeader, clock }));
+}
+
 export function makeDbPool(config: CheckedConfig, logger: Logger): DbPool | undefined {
   const { postgresDsn: dsn, dbMaxOpenConns: maxOpenConns, dbMaxIdleConns: maxIdleConns, dbPool } = config;
   if (dsn === undefined) return undefined;
@@ -40,6 +48,7 @@ export function makeHttpPool(config: CheckedConfig, logger: Logger): HttpPool {
         name: "http",
         logger,
         ...config.httpPool,
+        headers: withTraceHeaders(config.httpPool.headers),
         maxIdleConns,
         maxIdleConnsPerHost: Math.min(httpMaxIdleConnsPerHost, httpMaxConnsPerHost, maxIdleConns),
         maxConnsPerHost: httpMaxConnsPerHost,

@@ -33,7 +33,7 @@ import { Listening, type ListenAddress } from "./lifecycle/listening.ts";
 import { runPhases, type Findings, type PhaseBudget, type ShutdownReport } from "./lifecycle/shutdown.ts";
 import { onTerminationSignal } from "./lifecycle/signals.ts";
 import type { MetricsRegistry } from "./metrics/registry.ts";
-import { databaseCheck, makeDbPool, makeHttpPool, makeLogger, makeMetrics } from "./parts.ts";
+import { databaseCheck, makeAccessLog, makeDbPool, makeHttpPool, makeLogger, makeMetrics } from "./parts.ts";
 import { createEndpoints } from "./probes/endpoints.ts";
 import type { CheckResult, HealthCheck } from "./probes/background-check.ts";
 import { followChecks } from "./probes/follow-checks.ts";
@@ -149,6 +149,8 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
         onError: (error) => this.logger.error("An answer to a scrape failed", error),
       }),
       logger: this.logger,
+      accessLog: makeAccessLog(this.#config, this.logger),
+      requestTimeoutMs: this.#config.requestTimeoutMs,
       clock,
       draining: () => this.#refusing,
       limiter: this.#limiter,
