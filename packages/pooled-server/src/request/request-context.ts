@@ -91,6 +91,8 @@ export function outgoingHeaders(): Record<string, string> {
 const MAX_NAMED_PATH = 200;
 /** Sampled: whoever comes after may record this trace, as nobody before has said otherwise. */
 const SAMPLED = "01";
+/** The bit of it, among others. */
+const SAMPLED_FLAGS = /[13579bdf]$/;
 
 /** The context of a node:http request. Logger and signal are made when somebody asks for them. */
 export class NodeRequestContext implements RequestContext, ActiveRequest {
@@ -107,6 +109,8 @@ export class NodeRequestContext implements RequestContext, ActiveRequest {
   followed: FollowedRequest | undefined = undefined;
   /** Ends the handler's time, where that is limited. */
   timer: NodeJS.Timeout | undefined = undefined;
+  /** Whether somebody before has recorded its trace, so that an exemplar leads somewhere. */
+  readonly isSampled: boolean;
   /** Whether it is counted, logged and over. */
   isOver = false;
   /** What its log lines carry; also holds this. */
@@ -141,6 +145,7 @@ export class NodeRequestContext implements RequestContext, ActiveRequest {
     this.#traceId = parent?.trace_id ?? newTraceId();
     this.#flags = parent?.trace_flags ?? SAMPLED;
     this.#tracestate = parent?.tracestate;
+    this.isSampled = parent !== null && SAMPLED_FLAGS.test(parent.trace_flags);
     this.spanId = span?.span_id ?? newSpanId();
     this.line =
       span === undefined

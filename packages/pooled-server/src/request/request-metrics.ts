@@ -1,6 +1,7 @@
 import { createHistogram } from "@vg/internal";
-import type { HistogramFamily } from "../metrics/registry.ts";
+import type { HistogramFamily } from "../metrics/histogram.ts";
 import type { LatencySummary } from "../probes/health-document.ts";
+import type { NodeRequestContext } from "./request-context.ts";
 
 type Bound = ReturnType<HistogramFamily["child"]>;
 
@@ -25,10 +26,13 @@ export class RequestMetrics {
     this.#duration = duration;
   }
 
-  ended(method: string, route: string | undefined, status: number, latencyMs: number): void {
+  ended(context: NodeRequestContext, status: number, latencyMs: number): void {
     if (status >= 500) this.errorCount++;
     this.#latency.record(latencyMs);
-    this.#boundTo(METHODS.has(method) ? method : "_OTHER", route ?? NO_ROUTE, status).observe(latencyMs / 1000);
+    const { method = "" } = context.request;
+    const bound = this.#boundTo(METHODS.has(method) ? method : "_OTHER", context.route ?? NO_ROUTE, status);
+    if (context.isSampled) bound.observe(latencyMs / 1000, context.traceId, context.spanId);
+    else bound.observe(latencyMs / 1000);
   }
 
   latency(): LatencySummary {

@@ -217,7 +217,7 @@ export class RequestPipeline {
     const status = context.status ?? (isComplete ? response.statusCode : statusOfBroken(request.socket, abortReason));
     if (!isComplete) context.abort(new ClientClosedError());
     context.route ??= this.#parts.base.routeOf?.(request);
-    this.#metrics.ended(request.method ?? "", context.route, status, latencyMs);
+    this.#metrics.ended(context, status, latencyMs);
     context.followed?.ended(status, isComplete, context.route);
     // Last: a shutdown that waits for this goes on to close what the lines above may need.
     this.active.delete(context);
