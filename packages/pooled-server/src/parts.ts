@@ -1,6 +1,6 @@
 /** Makes the parts of a server from its configuration. */
-import { createLogger, type Logger } from "@vg/logging";
-import { accessLog, type AccessLog } from "@vg/logging/access-log";
+import { createLogger, type Logger, type LogLevel } from "@vg/logging";
+import { accessLog, type AccessExchange, type AccessLog } from "@vg/logging/access-log";
 import { DbPool } from "@vg/pool-db";
 import { HttpPool } from "@vg/pool-http";
 import type { CheckedConfig } from "./config/check-config.ts";
@@ -31,7 +31,15 @@ export function makeMetrics(config: CheckedConfig, logger: Logger): MetricsRegis
 export function makeAccessLog(config: CheckedConfig, logger: Logger): AccessLog | undefined {
   const { accessLog: options, trustedProxies, forwardedHeader, clock } = config;
   if (options === undefined) return undefined;
-  return configured(() => accessLog(logger, { ...options, trustedProxies, forwardedHeader, clock }));
+  return configured(() =>
+    accessLog(logger, { level: levelByStatus, ...options, trustedProxies, forwardedHeader, clock }),
+  );
+}
+
+/** As in @vg/logging, but that 503 is no fault: who gives it knows, and says when to come back. */
+function levelByStatus({ statusCode }: AccessExchange): LogLevel {
+  if (statusCode < 400) return "info";
+  return statusCode < 500 || statusCode === 503 ? "warn" : "error";
 }
 
 export function makeDbPool(config: CheckedConfig, logger: Logger): DbPool | undefined {
