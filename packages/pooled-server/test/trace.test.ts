@@ -153,3 +153,15 @@ test("whatever a client sends as its ids, the request has valid ones", async () 
     { numRuns: 50 },
   );
 });
+
+test.each([
+  ["01", true],
+  ["00", false],
+])("a request of a trace with the flags %s is an exemplar beside its duration: %s", async (flags, shown) => {
+  const { get } = await listen((_request, response) => response.end());
+  await get("/", { traceparent: `00-${TRACE}-00f067aa0ba902b7-${flags}` });
+  await get("/");
+  const text = await (await get("/metrics", { accept: "application/openmetrics-text; version=1.0.0" })).text();
+  expect(text.includes(`trace_id="${TRACE}"`)).toBe(shown);
+  expect([...text.matchAll(/^http_server_request_duration_seconds_bucket.* # \{/gm)]).toHaveLength(shown ? 1 : 0);
+});

@@ -80,10 +80,11 @@ export class AccessLines {
     }
     const named = FIELDS.map((name, i) => [name, values[i]] as const).filter(([, value]) => value !== undefined);
     const said = { ...Object.fromEntries(named), ...exchange.ids };
-    if (exchange.error === undefined) {
-      this.logger[word](MESSAGE, { ...more, ...said });
-    } else {
-      this.logger[word](MESSAGE, exchange.error, { ...more, ...said });
+    try {
+      if (exchange.error === undefined) this.logger[word](MESSAGE, { ...more, ...said });
+      else this.logger[word](MESSAGE, exchange.error, { ...more, ...said });
+    } catch {
+      // A logger of another make may throw. There is no better place to say so, and nobody who awaits it.
     }
   }
 

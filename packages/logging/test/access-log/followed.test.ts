@@ -84,3 +84,29 @@ test("a request that is skipped is not followed, and one that is followed has no
   expect(inner.lines.map((line) => line["path"])).toEqual(["/quiet"]);
   expect(access.getStats()).toMatchObject({ requests_total: 2, skipped_total: 1 });
 });
+
+test("a logger that is wrapped, and throws, costs its own line and nothing else", async () => {
+  const { logger, lines } = captureLogs();
+  const wrapped = new Proxy(logger, {
+    get: (target, name, receiver): unknown =>
+      name === "warn"
+        ? () => {
+            throw new Error("no more");
+          }
+        : Reflect.get(target, name, name === "info" ? target : receiver),
+  });
+  const access = accessLog(wrapped);
+  const server = createServer((request, response) => {
+    const followed = access.begin(request, response, { ...IDS });
+    response.once("close", () => followed?.ended(request.url === "/warn" ? 404 : 200, true));
+    response.end();
+  });
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  onTestFinished(() => void server.close());
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  await fetch(`${url}/warn`);
+  await fetch(`${url}/info`);
+  await expect.poll(() => lines.map((line) => line["path"])).toEqual(["/info"]);
+  expect(lines[0]).toMatchObject(IDS);
+  expect(access.getStats().in_flight).toBe(0);
+});
