@@ -5,6 +5,7 @@ export type { FetchEnvironment, FetchServer } from "./adapters/fetch.ts";
 export type { NodeListener } from "./adapters/node-http.ts";
 export { pooledServerConfigFromEnv } from "./config/environment.ts";
 export { DEFAULTS, type Clock, type PooledServerConfig, type ServerAccessLogOptions } from "./config/options.ts";
+export { createPooledServer } from "./create-pooled-server.ts";
 export {
   BaseServerError,
   ClientClosedError,
@@ -41,7 +42,7 @@ export type {
   SummaryFamily,
 } from "./metrics/registry.ts";
 export type { SummaryOptions } from "./metrics/summary.ts";
-export { createPooledServer, PooledServer } from "./pooled-server.ts";
+export { PooledServer } from "./pooled-server.ts";
 export type { CheckResult, HealthCheck } from "./probes/background-check.ts";
 export type { HealthDocument, LatencySummary, PoolStats } from "./probes/health-document.ts";
 export type { Problem } from "./request/problem.ts";
