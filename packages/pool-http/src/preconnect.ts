@@ -15,7 +15,9 @@ const NO_ROOM: Failure = {
   reason: "connect",
   phase: "connect",
   code: "ERR_VG_HTTP_CONNECT",
-  detail: "no connection was opened: maxTotalConns leaves no room, or the pool was closed meanwhile",
+  detail:
+    "no connection is open: maxTotalConns leaves no room, or each one that was opened has closed again (by its server, or " +
+    "because maxIdleConns or maxIdleConnsPerHost keeps none), or the pool was closed meanwhile",
   sent: false,
 };
 
@@ -41,6 +43,10 @@ export function preconnect(
     const { open, dialling, leaving } = transport.countsOf(origin);
     return open - dialling - leaving;
   };
+  const { open, leaving } = transport.countsOf(origin);
+  // One for each that is missing, and no more: what closes again, because of its server or of the idle limits, would
+  // be dialled for ever.
+  let dialsLeft = Math.max(0, Math.min(count, options.maxConnsPerHost) - (open - leaving));
   return new Promise((resolve, reject) => {
     let last: Failure | undefined;
     let failed = 0;
@@ -67,11 +73,11 @@ export function preconnect(
     };
     const check = (): void => {
       const wanted = count - failed;
-      if (wanted > 0) transport.dialAhead(origin, wanted);
+      if (wanted > 0) dialsLeft -= transport.dialAhead(origin, wanted, dialsLeft);
       if (connected() >= count) return finish();
       if (transport.countsOf(origin).dialling > 0) return;
       // What is just closing makes room for another.
-      if (connected() >= wanted || transport.leavingCount === 0) finish(last);
+      if (connected() >= wanted || dialsLeft === 0 || transport.leavingCount === 0) finish(last);
     };
     const aborted = (): void => end(() => reject(signal?.reason as Error));
     const unwatch = transport.watchDials(origin, (failure) => {

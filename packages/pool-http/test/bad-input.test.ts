@@ -6,6 +6,11 @@ import { HttpPool, type HttpPoolError, type HttpRequest } from "../src/index.ts"
 import { deferred, faultServer, rejection, reply, turns } from "./support/fault-server.ts";
 
 const URL_ = "http://127.0.0.1:1/";
+/** Bytes whose ArrayBuffer somebody else has got. */
+const transferred = (bytes = new Uint8Array([1, 2, 3])): Uint8Array<ArrayBuffer> => {
+  structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
+  return bytes;
+};
 const circular: { self?: unknown } = {};
 circular.self = circular;
 
@@ -43,6 +48,10 @@ test.each<[string, object | null, string]>([
   ["a body for HEAD", { method: "head", body: {} }, "a HEAD request must have no body"],
   ["a number for a body", { method: "POST", body: 5 }, "the body must be a string, bytes"],
   ["JSON that refers to itself", { method: "POST", body: circular }, "circular"],
+  ["a toJSON() that gives nothing", { method: "POST", body: { toJSON: () => undefined } }, "toJSON() gives nothing"],
+  ["a toJSON() that gives a function", { method: "POST", body: { toJSON: () => () => 1 } }, "toJSON() gives nothing"],
+  ["bytes that were transferred", { method: "PUT", body: transferred() }, "the bytes of the body are gone"],
+  ["an ArrayBuffer that was transferred", { method: "PUT", body: transferred().buffer }, "transferred or made smaller"],
   ["a deadline of 0", { timeoutMs: 0 }, "timeoutMs must be a number of milliseconds from 1 to 2147483647, got 0"],
   ["a negative deadline", { timeoutMs: -1 }, "timeoutMs must be a number of milliseconds from 1"],
   ["an endless deadline", { timeoutMs: Infinity }, "timeoutMs must be a number of milliseconds from 1"],
@@ -138,6 +147,30 @@ test("a stream serves one request, whether the other has begun to read it or not
   expect(error.message).toContain("a stream that was given to another request already");
   hold.resolve();
   expect([(await first).status, (await second).status]).toEqual([200, 200]);
+});
+
+test.each(["at once", "between two attempts"])("bytes that go %s are not sent as an empty body", async (when) => {
+  const bytes = new Uint8Array([1, 2, 3]);
+  await using server = await faultServer((socket) => {
+    transferred(bytes);
+    socket.write(reply(503));
+  });
+  await using pool = new HttpPool({ maxConnsPerHost: 1, retryBaseMs: 0 });
+  const other = when === "at once" ? pool.get(server.url, { maxRetries: 0 }) : undefined;
+  const error = await rejection<HttpPoolError>(pool.put(server.url, bytes));
+  await other;
+  expect(error).toMatchObject({ code: "ERR_VG_HTTP_REQUEST", sent: when !== "at once" });
+  expect(error.message).toContain("the bytes of the body are gone");
+  expect(server.requests.map(({ body }) => body)).toEqual([when === "at once" ? "" : "\u0001\u0002\u0003"]);
+  expect(pool.getStats()).toMatchObject({ in_flight: 0, open_connections: 1, idle_connections: 1 });
+});
+
+test("what was empty from the beginning is an empty body", async () => {
+  const { server, pool } = await answering();
+  for (const body of [new Uint8Array(), Buffer.alloc(0), new ArrayBuffer(0), ""]) await pool.put(server.url, body);
+  expect(server.requests.map(({ head }) => /content-length: (\d+)/i.exec(head)?.[1])).toEqual(["0", "0", "0", "0"]);
+  await pool.close();
+  await server[Symbol.asyncDispose]();
 });
 
 test("a stream that came with a refused call stays its caller's", async () => {

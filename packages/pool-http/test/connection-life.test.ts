@@ -7,7 +7,7 @@ import {
   closedPort,
   deferred,
   faultServer,
-  httpServer,
+  okServer,
   poolClosedTo,
   rejection,
   reply,
@@ -23,7 +23,7 @@ const clockAt = (ms: number) => {
 };
 
 test("an idle connection ends with its life, whatever its idle time", async () => {
-  await using server = await ok();
+  await using server = await okServer();
   await using pool = new HttpPool({ maxConnLifetimeMs: 20 });
   await pool.get(server.url);
   await server.socketsDownTo(0);
@@ -52,7 +52,7 @@ test("a connection whose life ends under a request ends after it", async () => {
 });
 
 test("a waiter is served by a new connection where the life of the old one has ended", async () => {
-  await using server = await ok();
+  await using server = await okServer();
   const clock = clockAt(0);
   await using pool = new HttpPool({ maxConnLifetimeMs: 10, maxConnsPerHost: 1, clock, random: () => 0 });
   const first = pool.get(server.url);
@@ -67,7 +67,7 @@ test("a waiter is served by a new connection where the life of the old one has e
 });
 
 test("connections that were made together end at different times, none of them late", async () => {
-  await using server = await httpServer((_request, response) => void setImmediate(() => response.end("ok")));
+  await using server = await okServer();
   const clock = clockAt(0);
   const random = [0, 0.5, 0.999];
   let drawn = 0;
@@ -135,7 +135,7 @@ test("Keep-Alive: timeout=0 keeps none, and a hint holds until the next response
 });
 
 test("a request after a long pause finds no connection that is past its time, though no timer has run", async () => {
-  await using server = await ok();
+  await using server = await okServer();
   const clock = clockAt(0);
   await using pool = new HttpPool({ clock });
   await pool.get(server.url);
@@ -145,7 +145,7 @@ test("a request after a long pause finds no connection that is past its time, th
 });
 
 test("preconnect opens what is missing, and requests find it", async () => {
-  await using server = await ok();
+  await using server = await okServer();
   await using pool = new HttpPool();
   expect(await pool.preconnect(server.url, 3)).toBe(3);
   expect(await pool.preconnect(`${server.url}/any?path`, 2)).toBe(3);
@@ -156,21 +156,49 @@ test("preconnect opens what is missing, and requests find it", async () => {
 });
 
 test("preconnect keeps to the limits and closes nothing for itself", async () => {
-  await using one = await ok();
-  await using two = await ok();
+  await using one = await okServer();
+  await using two = await okServer();
   await using pool = new HttpPool({ maxConnsPerHost: 4, maxTotalConns: 5, maxIdleConnsPerHost: 3, maxIdleConns: 5 });
   expect(await pool.preconnect(one.url, 100)).toBe(4);
   await turns(3);
   expect(pool.getStats()).toMatchObject({ open_connections: 3, idle_connections: 3 });
   expect(await pool.preconnect(two.url, 100)).toBe(2);
   expect(pool.getStats()).toMatchObject({ open_connections: 5, idle_connections: 5 });
-  await using three = await ok();
+  await using three = await okServer();
   expect((await rejection(pool.preconnect(three.url, 1))).message).toContain("maxTotalConns leaves no room");
   expect((await pool.get(three.url)).status).toBe(200);
 });
 
+test.each([0, 1])(
+  "preconnect dials once for each that is missing, though maxIdleConns: %i keeps fewer",
+  async (idle) => {
+    await using server = await okServer();
+    let lookups = 0;
+    // No two are connected in one turn.
+    const lookup: NonNullable<HttpPoolOptions["lookup"]> = (_host, _options, done) =>
+      void turns(10 * ++lookups).then(() => done(null, [{ address: "127.0.0.1", family: 4 }]));
+    await using pool = new HttpPool({ lookup, maxIdleConns: idle });
+    // The surplus goes at the end of its turn, so the last one is seen.
+    expect(await pool.preconnect(`http://api.example.test:${server.port}`, 3)).toBe(idle + 1);
+    await poolClosedTo(pool, idle);
+    expect(pool.getStats()).toMatchObject({ connect_count: 3, idle_connections: idle });
+  },
+);
+
+test("preconnect dials no server for ever that hangs up on everybody", async () => {
+  await using server = await faultServer(
+    () => {},
+    (socket) => socket.end(),
+  );
+  await using pool = new HttpPool();
+  await pool.preconnect(server.url, 3).catch(() => {});
+  await poolClosedTo(pool, 0);
+  await turns(20);
+  expect(pool.getStats().connect_count).toBe(3);
+});
+
 test("preconnect waits for dials that are under way, and shares them with requests", async () => {
-  await using server = await ok();
+  await using server = await okServer();
   await using pool = new HttpPool({ maxConnsPerHost: 1 });
   const request = pool.get(server.url);
   expect(await pool.preconnect(server.url, 5)).toBe(1);
@@ -192,7 +220,7 @@ test("preconnect ends at its deadline and with its signal; what is dialled goes 
   const resolved = deferred();
   const lookup: NonNullable<HttpPoolOptions["lookup"]> = (_host, _options, done) =>
     void resolved.promise.then(() => done(null, [{ address: "127.0.0.1", family: 4 }]));
-  await using server = await ok();
+  await using server = await okServer();
   await using pool = new HttpPool({ lookup });
   const url = `http://api.example.test:${server.port}`;
   const late = await rejection(pool.preconnect(url, 1, { timeoutMs: 20 }));
@@ -209,7 +237,7 @@ test("preconnect ends at its deadline and with its signal; what is dialled goes 
 });
 
 test.each(["off", "on"])("connections that nobody used do not keep the process alive (http2: %s)", async (http2) => {
-  await using server = http2 === "off" ? await ok() : await http2Server(() => {});
+  await using server = http2 === "off" ? await okServer() : await http2Server(() => {});
   const source = new URL("../src/index.ts", import.meta.url).href;
   const script = `
     const { HttpPool } = await import(${JSON.stringify(source)});
@@ -251,8 +279,8 @@ test("a closed pool opens nothing ahead, and its end ends the wait", async () =>
 });
 
 test("closeIdleConnections of one origin leaves the others alone", async () => {
-  await using one = await ok();
-  await using two = await ok();
+  await using one = await okServer();
+  await using two = await okServer();
   await using pool = new HttpPool();
   await Promise.all([pool.preconnect(one.url, 2), pool.preconnect(two.url, 3)]);
   expect(pool.closeIdleConnections(`${one.url}/whatever`)).toBe(2);

@@ -202,6 +202,13 @@ test("interceptors of a pool with a base URL see the whole URL", async () => {
   expect(seen).toEqual([[server.url, "/v1/models"]]);
 });
 
+/** Bytes whose ArrayBuffer somebody else has got. */
+function transferred(): Uint8Array {
+  const bytes = new Uint8Array([1, 2, 3]);
+  structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
+  return bytes;
+}
+
 test.each<[string, object, string]>([
   ["no origin", { origin: undefined }, "UND_ERR_INVALID_ARG"],
   ["an origin of another protocol", { origin: "ftp://127.0.0.1" }, "UND_ERR_INVALID_ARG"],
@@ -214,6 +221,7 @@ test.each<[string, object, string]>([
   ["a content-length that is no number", { headers: { "content-length": "-1" } }, "UND_ERR_INVALID_ARG"],
   ["expect", { headers: { expect: "100-continue" } }, "UND_ERR_NOT_SUPPORTED"],
   ["a body that is none", { method: "POST", body: 5 }, "UND_ERR_INVALID_ARG"],
+  ["bytes that are gone", { method: "PUT", body: transferred() }, "UND_ERR_INVALID_ARG"],
   ["another server's name", { origin: "https://127.0.0.1:1", servername: "example.com" }, "UND_ERR_INVALID_ARG"],
   ["a negative timeout", { headersTimeout: -1 }, "UND_ERR_INVALID_ARG"],
   ["CONNECT", { method: "CONNECT" }, "UND_ERR_NOT_SUPPORTED"],

@@ -4,23 +4,11 @@ import fc from "fast-check";
 import type { Dispatcher } from "undici";
 import { expect, test } from "vitest";
 import { HttpPool } from "../src/index.ts";
-import { faultServer, reply, turns, type FaultServer } from "./support/fault-server.ts";
+import { turns } from "./support/fault-server.ts";
+import { unreliableServer } from "./support/load.ts";
 
-const BEHAVIOURS = ["ok", "slow", "reset", "busy", "late-reset", "half", "large", "silent"] as const;
+const BEHAVIOURS = ["ok", "slow", "reset", "busy", "late-reset", "half", "large", "silent"];
 const ABORTS = ["never", "start", "sent", "response", "data", "later"] as const;
-
-function serve(): Promise<FaultServer> {
-  return faultServer((socket, { line }) => {
-    const behaviour = /\/([a-z-]+)\?/.exec(line)?.[1];
-    if (behaviour === "slow") setTimeout(() => socket.write(reply(200)), 3);
-    else if (behaviour === "reset") socket.resetAndDestroy();
-    else if (behaviour === "busy") socket.write(reply(503));
-    else if (behaviour === "late-reset") socket.write(reply(200), () => setImmediate(() => socket.resetAndDestroy()));
-    else if (behaviour === "half") socket.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf");
-    else if (behaviour === "large") socket.write(reply(200, "x".repeat(200_000)));
-    else if (behaviour !== "silent") socket.write(reply(200));
-  });
-}
 
 const step = fc.record({
   behaviour: fc.constantFrom(...BEHAVIOURS),
@@ -92,14 +80,14 @@ async function fetched(pool: HttpPool, url: string, { method, streamed, abort }:
 test("whatever happens to them, requests through the faces end once and leave nothing", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 25 }), async (steps) => {
-      await using server = await serve();
+      await using server = await unreliableServer();
       await using pool = new HttpPool({ maxConnsPerHost: 3, maxIdleConnsPerHost: 2, retryBaseMs: 1, timeoutMs: 300 });
       const { dispatcher } = pool;
       let most = 0;
       const watch = setInterval(() => (most = Math.max(most, pool.getStats().open_connections)), 1);
       const ends = await Promise.all(
         steps.map((one, id) => {
-          const path = `/${one.behaviour}?${id}`;
+          const path = `/${one.behaviour}/${id}`;
           return one.face === "fetch"
             ? fetched(pool, server.url + path, one)
             : dispatched(dispatcher, server.url, path, one);

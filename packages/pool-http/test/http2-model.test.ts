@@ -1,45 +1,29 @@
 /** Random loads over HTTP/2: streams and connections keep to their limits, and nothing unsafe is acted on twice. */
 import { constants, type ServerHttp2Stream } from "node:http2";
 import fc from "fast-check";
-import { beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { HttpPool } from "../src/index.ts";
 import { makeCertificates } from "./support/certificates.ts";
-import { turns } from "./support/fault-server.ts";
 import { answer, http2Server } from "./support/http2-server.ts";
+import { playLoad, randomNudge, randomRequest } from "./support/load.ts";
 
-let certificates: Awaited<ReturnType<typeof makeCertificates>>;
-beforeAll(async () => {
-  certificates = await makeCertificates();
-});
+const certificates = await makeCertificates();
 
-const BEHAVIOURS = ["ok", "slow", "refuse", "reset", "goaway", "leave", "drop", "silent", "half", "busy"] as const;
+const BEHAVIOURS = ["ok", "slow", "refuse", "reset", "goaway", "leave", "drop", "silent", "half", "busy"];
 
 test("under random faults and aborts every request ends, the limits hold and the books balance", async () => {
-  const request = fc.record({
-    behaviour: fc.constantFrom(...BEHAVIOURS),
-    method: fc.constantFrom("GET", "POST"),
-    stream: fc.boolean(),
-    server: fc.nat(1),
-    abortAfterTurns: fc.option(fc.nat(6), { nil: undefined }),
-    startAfterTurns: fc.nat(6),
-  });
-  const limits = fc.record({
+  const randomLimits = fc.record({
     maxConnsPerHost: fc.integer({ min: 1, max: 3 }),
     extraTotal: fc.nat(2),
     allowed: fc.integer({ min: 1, max: 4 }),
     maxIdleConns: fc.nat(3),
     maxConnLifetimeMs: fc.option(fc.integer({ min: 1, max: 20 }), { nil: undefined }),
   });
-  const nudge = fc.record({
-    kind: fc.constantFrom("preconnect", "closeIdle", "setTls"),
-    server: fc.nat(1),
-    at: fc.nat(8),
-  });
   await fc.assert(
     fc.asyncProperty(
-      limits,
-      fc.array(request, { maxLength: 30 }),
-      fc.array(nudge, { maxLength: 4 }),
+      randomLimits,
+      fc.array(randomRequest(BEHAVIOURS), { maxLength: 30 }),
+      fc.array(randomNudge, { maxLength: 4 }),
       async ({ maxConnsPerHost, extraTotal, allowed, maxIdleConns, maxConnLifetimeMs }, requests, nudges) => {
         /** What the server has acted on, by the request's own number. */
         const acted = new Map<string, number>();
@@ -91,56 +75,20 @@ test("under random faults and aborts every request ends, the limits hold and the
         await using b = await start();
         const servers = [a, b];
         const maxTotalConns = maxConnsPerHost + extraTotal;
-        const tls = { ca: certificates.ca };
-        const pool = new HttpPool({
-          http2: "auto",
-          tls,
+        const limits = {
           maxConnsPerHost,
           maxTotalConns,
           maxIdleConns: Math.min(maxIdleConns, maxTotalConns),
-          maxConnLifetimeMs,
-          timeoutMs: 60,
-          maxRetries: 1,
-          retryBaseMs: 1,
-          retryCapMs: 1,
-        });
-        const nudged = nudges.map(async ({ kind, server, at }) => {
-          await turns(at);
-          const { url } = servers[server] as typeof a;
-          if (kind === "preconnect") await pool.preconnect(url, 2, { timeoutMs: 10_000 }).catch(() => 0);
-          else if (kind === "closeIdle") pool.closeIdleConnections(url);
-          else pool.setTls({ ...tls });
-        });
-        await Promise.all(
-          requests.map(async ({ server, behaviour, method, stream, abortAfterTurns, startAfterTurns }, id) => {
-            await turns(startAfterTurns);
-            const abort = new AbortController();
-            const url = `${(servers[server] as typeof a).url}/${behaviour}/${id}`;
-            const body = method === "POST" ? "x" : undefined;
-            const ended = pool
-              .do({ method, url, body, stream, signal: abort.signal, bodyGapTimeoutMs: 20 })
-              .then((response) => response.text())
-              .catch((error: unknown) => error);
-            if (abortAfterTurns !== undefined) void turns(abortAfterTurns).then(() => abort.abort(new Error("abort")));
-            const { open_connections, per_origin } = pool.getStats();
-            expect(open_connections).toBeLessThanOrEqual(maxTotalConns);
-            for (const origin of Object.values(per_origin)) {
-              expect(origin.open_connections).toBeLessThanOrEqual(maxConnsPerHost);
-            }
-            await ended;
-          }),
-        );
-        await Promise.all(nudged);
+          maxIdleConnsPerHost: maxConnsPerHost,
+        };
+        const tls = { ca: certificates.ca };
+        const times = { maxConnLifetimeMs, timeoutMs: 60, maxRetries: 1, retryBaseMs: 1, retryCapMs: 1 };
+        const pool = new HttpPool({ ...limits, ...times, http2: "auto", tls });
+        await playLoad({ pool, servers, requests, nudges, limits, tls });
         for (const server of servers) expect(server.peakStreams()).toBeLessThanOrEqual(allowed);
         for (const [id, count] of acted) {
           if (requests[Number(id)]?.method === "POST") expect([id, count]).toEqual([id, 1]);
         }
-        while (pool.getStats().idle_connections > maxIdleConns) await turns(1);
-        const stats = pool.getStats();
-        expect(stats).toMatchObject({ in_flight: 0, queued: 0, request_count: requests.length });
-        expect(stats.success_count + stats.error_count + stats.canceled_count).toBe(requests.length);
-        expect(await pool.close({ deadlineMs: 0 })).toMatchObject({ killed: 0 });
-        expect(pool.getStats().open_connections).toBe(0);
       },
     ),
     { numRuns: 25, endOnFailure: true },

@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { Readable } from "node:stream";
 import { promisify } from "node:util";
 import { gzipSync } from "node:zlib";
-import { beforeAll, expect, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import { HttpPool, type HttpPoolOptions, type HttpTlsError } from "../src/index.ts";
 import { makeCertificates } from "./support/certificates.ts";
 import {
@@ -14,6 +14,7 @@ import {
   faultServer,
   httpServer,
   listening,
+  okServer,
   poolClosedTo,
   rejection,
   reply,
@@ -32,13 +33,11 @@ import {
   STATUS_103,
   STATUS_200,
 } from "./support/http2-frames.ts";
-import { answer, http2Server } from "./support/http2-server.ts";
+import { answer, http2HoldServer, http2OkServer, http2Server } from "./support/http2-server.ts";
+import { expectRoomBeside } from "./support/load.ts";
 import { withFakeTime } from "./support/fake-time.ts";
 
-let certificates: Awaited<ReturnType<typeof makeCertificates>>;
-beforeAll(async () => {
-  certificates = await makeCertificates();
-});
+const certificates = await makeCertificates();
 
 const secure = (options: object = {}) => ({ ...certificates.server, ...options });
 const h2 = (options: HttpPoolOptions = {}) =>
@@ -47,7 +46,7 @@ const many = <T>(count: number, make: (index: number) => Promise<T>) =>
   Promise.all(Array.from({ length: count }, (_, index) => make(index)));
 
 test("a burst to an origin that nobody knows yet shares one dial and one connection", async () => {
-  await using server = await http2Server((stream) => void setImmediate(() => answer(stream)), secure());
+  await using server = await http2OkServer(secure());
   await using pool = h2();
   const responses = await many(80, () => pool.get(server.url));
   expect(responses.every(({ status }) => status === 200)).toBe(true);
@@ -61,10 +60,7 @@ test("a burst to an origin that nobody knows yet shares one dial and one connect
 });
 
 test("a connection carries no more requests than the server allows, and maxConnsPerHost bounds the connections", async () => {
-  await using server = await http2Server(
-    (stream) => void setImmediate(() => answer(stream)),
-    secure({ settings: { maxConcurrentStreams: 3 } }),
-  );
+  await using server = await http2OkServer(secure({ settings: { maxConcurrentStreams: 3 } }));
   await using pool = h2({ maxConnsPerHost: 2 });
   await many(40, () => pool.get(server.url));
   expect(server.peakStreams()).toBe(3);
@@ -73,7 +69,7 @@ test("a connection carries no more requests than the server allows, and maxConns
 });
 
 test("maxStreamsPerConn holds where the server allows more", async () => {
-  await using server = await http2Server((stream) => void setImmediate(() => answer(stream)), secure());
+  await using server = await http2OkServer(secure());
   await using pool = h2({ maxStreamsPerConn: 2, maxConnsPerHost: 1 });
   await many(20, () => pool.get(server.url));
   expect([server.peakStreams(), server.accepted()]).toEqual([2, 1]);
@@ -81,10 +77,7 @@ test("maxStreamsPerConn holds where the server allows more", async () => {
 
 test("what the server allows may change on the way, down to nothing", async () => {
   const hold = deferred();
-  await using server = await http2Server(
-    (stream, headers) => void (headers[":path"] === "/hold" ? hold.promise : turns(1)).then(() => answer(stream)),
-    secure({ settings: { maxConcurrentStreams: 1 } }),
-  );
+  await using server = await http2HoldServer(hold.promise, secure({ settings: { maxConcurrentStreams: 1 } }));
   await using pool = h2({ maxConnsPerHost: 1 });
   const held = pool.get(`${server.url}/hold`);
   const waiting = many(4, () => pool.get(server.url));
@@ -101,7 +94,7 @@ test("what the server allows may change on the way, down to nothing", async () =
 });
 
 test("auto speaks HTTP/1.1 to a server that knows no other, over as many connections as it takes", async () => {
-  await using server = await httpServer((_request, response) => void setImmediate(() => response.end("ok")), secure());
+  await using server = await okServer(secure());
   await using pool = h2({ maxConnsPerHost: 5 });
   await many(40, () => pool.get(server.url));
   expect(server.peak()).toBe(5);
@@ -521,10 +514,7 @@ test("headers above maxHeaderBytes are refused, and the connection stays", async
 test("an idle HTTP/2 connection leaves after idleConnTimeoutMs, a busy one does not", () =>
   withFakeTime(async (pass) => {
     const hold = deferred();
-    await using server = await http2Server(
-      (stream, headers) => void (headers[":path"] === "/hold" ? hold.promise : turns(0)).then(() => answer(stream)),
-      secure(),
-    );
+    await using server = await http2HoldServer(hold.promise, secure());
     await using pool = h2({ idleConnTimeoutMs: 20 });
     const held = pool.get(`${server.url}/hold`);
     await pool.get(server.url);
@@ -540,10 +530,7 @@ test("an idle HTTP/2 connection leaves after idleConnTimeoutMs, a busy one does 
 
 test("a connection whose life has ended takes no more requests, and ends after those that it has", async () => {
   const hold = deferred();
-  await using server = await http2Server(
-    (stream, headers) => void (headers[":path"] === "/hold" ? hold.promise : turns(0)).then(() => answer(stream)),
-    secure(),
-  );
+  await using server = await http2HoldServer(hold.promise, secure());
   const clock = { ms: 0, now: () => clock.ms };
   await using pool = h2({ maxConnLifetimeMs: 1000, clock, random: () => 0 });
   const held = [pool.get(`${server.url}/hold`), pool.get(`${server.url}/hold`)];
@@ -582,20 +569,10 @@ test("destroy ends all streams of a connection at once", async () => {
 });
 
 test("a busy HTTP/2 origin makes room for another one that maxTotalConns keeps out", async () => {
-  await using busy = await http2Server((stream) => void setImmediate(() => answer(stream)), secure());
+  await using busy = await http2OkServer(secure());
   await using quiet = await http2Server((stream) => answer(stream), secure());
   await using pool = h2({ maxTotalConns: 1, maxConnsPerHost: 1 });
-  const state = { answered: false };
-  let rounds = 0;
-  const load = Array.from({ length: 6 }, async () => {
-    for (; !state.answered && rounds < 5000; rounds++) await pool.get(busy.url);
-  });
-  await pool.get(busy.url);
-  expect((await pool.get(quiet.url)).status).toBe(200);
-  state.answered = true;
-  await Promise.all(load);
-  expect(rounds).toBeLessThan(5000);
-  expect(pool.getStats()).toMatchObject({ error_count: 0 });
+  await expectRoomBeside(pool, busy, quiet);
 });
 
 test("bodies of strings go over HTTP/2 as over HTTP/1.1", async () => {

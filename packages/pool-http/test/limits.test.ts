@@ -1,13 +1,13 @@
 import { expect, test } from "vitest";
 import { byPath, hold as holdAt, reply as answer, startFaultServer } from "../src/testing.ts";
 import { HttpPool, type HttpQueueFullError } from "../src/index.ts";
-import { deferred, faultServer, httpServer, rejection, reply, turns } from "./support/fault-server.ts";
+import { deferred, faultServer, okServer, rejection, reply, turns } from "./support/fault-server.ts";
 
 const many = <T>(count: number, make: (index: number) => Promise<T>) =>
   Promise.all(Array.from({ length: count }, (_, index) => make(index)));
 
 test("no more than maxConnsPerHost connections are open, and no more than maxIdleConnsPerHost stay", async () => {
-  await using server = await httpServer((_request, response) => void setImmediate(() => response.end("ok")));
+  await using server = await okServer();
   await using pool = new HttpPool();
   for (let burst = 0; burst < 3; burst++) {
     const responses = await many(200, () => pool.get(server.url));
@@ -21,10 +21,9 @@ test("no more than maxConnsPerHost connections are open, and no more than maxIdl
 });
 
 test("no more than maxIdleConns stay idle over all hosts", async () => {
-  const ok = () => httpServer((_request, response) => void setImmediate(() => response.end("ok")));
-  await using a = await ok();
-  await using b = await ok();
-  await using c = await ok();
+  await using a = await okServer();
+  await using b = await okServer();
+  await using c = await okServer();
   await using pool = new HttpPool({ maxIdleConns: 15 });
   const servers = [a, b, c];
   await many(180, (index) => pool.get((servers[index % 3] as typeof a).url));
@@ -36,10 +35,9 @@ test("no more than maxIdleConns stay idle over all hosts", async () => {
 });
 
 test("the connection that was idle longest goes first", async () => {
-  const ok = () => faultServer((socket) => socket.write(reply(200)));
-  await using a = await ok();
-  await using b = await ok();
-  await using c = await ok();
+  await using a = await okServer();
+  await using b = await okServer();
+  await using c = await okServer();
   await using pool = new HttpPool({ maxIdleConns: 2 });
   for (const server of [a, b, c]) {
     await pool.get(server.url);
@@ -58,10 +56,9 @@ test("maxIdleConns: 0 keeps none", async () => {
 });
 
 test("maxTotalConns holds over all hosts, and nobody starves", async () => {
-  const ok = () => httpServer((_request, response) => void setImmediate(() => response.end("ok")));
-  await using a = await ok();
-  await using b = await ok();
-  await using c = await ok();
+  await using a = await okServer();
+  await using b = await okServer();
+  await using c = await okServer();
   await using pool = new HttpPool({ maxTotalConns: 2, maxConnsPerHost: 2 });
   let peak = 0;
   await many(90, async (index) => {

@@ -1,16 +1,13 @@
 /** Connections through a proxy: tunnels, forwarded requests, credentials, and what is said when it does not work. */
 import type { IncomingMessage } from "node:http";
-import { afterEach, beforeAll, expect, test, vi } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { HttpPool, HttpPoolConfigError, type HttpConnectError, type HttpPoolOptions } from "../src/index.ts";
 import { makeCertificates } from "./support/certificates.ts";
 import { closedPort, httpServer, poolClosedTo, rejection, turns } from "./support/fault-server.ts";
 import { answer, http2Server } from "./support/http2-server.ts";
 import { proxyServer } from "./support/proxy.ts";
 
-let certificates: Awaited<ReturnType<typeof makeCertificates>>;
-beforeAll(async () => {
-  certificates = await makeCertificates();
-});
+const certificates = await makeCertificates();
 afterEach(() => {
   vi.unstubAllEnvs();
 });

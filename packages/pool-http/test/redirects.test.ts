@@ -59,6 +59,32 @@ test("credentials stay behind on the way to another origin, and go along within 
   expect(server.requests.at(-1)?.head).toMatch(/authorization: Bearer b1/);
 });
 
+test("everything that looks like a credential stays behind on the way to another origin, and nothing else", async () => {
+  await using other = await faultServer((socket) => socket.write(reply(200)));
+  await using server = await faultServer((socket) => socket.write(to(307, other.url)));
+  await using pool = new HttpPool();
+  const secrets =
+    `x-jwt cf-access-jwt-assertion x-pwd x-userpwd x-pass x-db-password x-passphrase x-otp x-pin x-sid x-sig
+    x-hmac-sha256 x-csrf x-xsrf x-bearer x-accesskey x-access-key-id x-sso x-saml-assertion x-vercel-protection-bypass
+    x-ticket x-client-secret x-hub-signature`.split(/\s+/);
+  const harmless =
+    `accept x-request-id traceparent x-bypassed x-passenger x-compass x-design x-spin x-keyboard x-sidecar
+    x-signal x-option x-user x-tenant idempotency-key`.split(/\s+/);
+  const headers = Object.fromEntries([...secrets, ...harmless].map((name) => [name, "v"]));
+  const values = {
+    "x-up": "Bearer abc",
+    "x-both": ["a", "basic YTpi"],
+    "x-claims": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln",
+    "x-note": "bearers of news",
+  };
+  await pool.get(server.url, { headers: { ...headers, ...values } });
+  const arrived = other.requests[0]?.head.toLowerCase() ?? "";
+  const has = (name: string): boolean => arrived.includes(`\r\n${name}: `);
+  expect(secrets.filter(has)).toEqual([]);
+  expect(harmless.filter((name) => !has(name))).toEqual([]);
+  expect(Object.keys(values).filter(has)).toEqual(["x-note"]);
+});
+
 test("redirects end after maxRedirects, and maxRedirects: 0 hands out the first", async () => {
   await using server = await faultServer((socket) => socket.write(to(302, "/again")));
   await using pool = new HttpPool({ maxRedirects: 3 });

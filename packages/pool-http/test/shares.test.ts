@@ -2,36 +2,26 @@
 import { expect, test } from "vitest";
 import { reply, resetBeforeHeaders, startFaultServer } from "../src/testing.ts";
 import { HttpPool } from "../src/index.ts";
-import { httpServer, poolClosedTo, rejection, turns } from "./support/fault-server.ts";
-
-const ok = () => httpServer((_request, response) => void setImmediate(() => response.end("ok")));
+import { okServer, poolClosedTo, rejection, turns } from "./support/fault-server.ts";
+import { expectRoomBeside } from "./support/load.ts";
 
 test("an origin whose queue never empties does not starve another one", async () => {
-  await using busy = await ok();
-  await using quiet = await ok();
+  await using busy = await okServer();
+  await using quiet = await okServer();
   await using pool = new HttpPool({ maxTotalConns: 2, maxConnsPerHost: 2 });
-  const state = { answered: false };
-  let rounds = 0;
-  const load = Array.from({ length: 6 }, async () => {
-    for (; !state.answered && rounds < 5000; rounds++) await pool.get(busy.url);
-  });
-  await pool.get(busy.url);
-  expect((await pool.get(quiet.url)).status).toBe(200);
-  state.answered = true;
-  await Promise.all(load);
-  expect(rounds).toBeLessThan(5000);
+  await expectRoomBeside(pool, busy, quiet);
 });
 
 test("a single origin keeps its connections when maxTotalConns makes its requests wait", async () => {
-  await using server = await ok();
+  await using server = await okServer();
   await using pool = new HttpPool({ maxTotalConns: 2 });
   for (let round = 0; round < 20; round++) await Promise.all([1, 2, 3].map(() => pool.get(server.url)));
   expect(pool.getStats()).toMatchObject({ connect_count: 2, success_count: 60 });
 });
 
 test("two busy origins come to equal shares and stay there", async () => {
-  await using a = await ok();
-  await using b = await ok();
+  await using a = await okServer();
+  await using b = await okServer();
   await using pool = new HttpPool({ maxTotalConns: 4, maxConnsPerHost: 4 });
   const load = (url: string) => Array.from({ length: 100 }, () => pool.get(url));
   await Promise.all([...load(a.url), ...load(b.url)]);

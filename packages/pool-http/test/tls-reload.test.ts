@@ -1,17 +1,12 @@
 /** New certificates without a restart. */
 import type { PeerCertificate, TLSSocket } from "node:tls";
-import { beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { HttpPool, HttpPoolConfigError, type HttpPoolOptions } from "../src/index.ts";
 import { makeCertificates } from "./support/certificates.ts";
 import { deferred, httpServer, poolClosedTo, rejection, turns } from "./support/fault-server.ts";
-import { answer, http2Server } from "./support/http2-server.ts";
+import { http2HoldServer } from "./support/http2-server.ts";
 
-type Certificates = Awaited<ReturnType<typeof makeCertificates>>;
-let old: Certificates;
-let renewed: Certificates;
-beforeAll(async () => {
-  [old, renewed] = await Promise.all([makeCertificates("old"), makeCertificates("renewed")]);
-});
+const [old, renewed] = await Promise.all([makeCertificates("old"), makeCertificates("renewed")]);
 
 const peerOf = (socket: TLSSocket): string => {
   const certificate: PeerCertificate = socket.getPeerCertificate();
@@ -116,10 +111,7 @@ test("connections without TLS stay", async () => {
 
 test("an HTTP/2 connection takes no more requests, and ends after those that it has", async () => {
   const hold = deferred();
-  await using server = await http2Server(
-    (stream, headers) => void (headers[":path"] === "/hold" ? hold.promise : turns(0)).then(() => answer(stream)),
-    old.server,
-  );
+  await using server = await http2HoldServer(hold.promise, old.server);
   await using pool = new HttpPool({ http2: "auto", tls: { ca: old.ca } });
   const held = [pool.get(`${server.url}/hold`), pool.get(`${server.url}/hold`)];
   while (server.taken.length < 2) await turns(1);

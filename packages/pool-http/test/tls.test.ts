@@ -1,14 +1,11 @@
 import { once } from "node:events";
 import type { TLSSocket } from "node:tls";
-import { beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { HttpPool, type HttpTlsError } from "../src/index.ts";
 import { makeCertificates } from "./support/certificates.ts";
 import { httpServer, rejection } from "./support/fault-server.ts";
 
-let certificates: Awaited<ReturnType<typeof makeCertificates>>;
-beforeAll(async () => {
-  certificates = await makeCertificates();
-});
+const certificates = await makeCertificates();
 
 const ok = (options: object = {}) =>
   httpServer(

@@ -25,35 +25,25 @@ import type { StatsRecorder } from "../stats.ts";
 import type { OriginCounters } from "../stats/counters.ts";
 import { Connection } from "../transport/connection.ts";
 import type { Transport, Waiter } from "../transport/transport.ts";
-import { layersOf, openStream, responseOf } from "./answer.ts";
+import { layersOf, openStream, readBody, responseOf } from "./answer.ts";
 import { Attempt, type AttemptRunner } from "./attempt.ts";
 import type { DeadlineLines } from "./deadline-line.ts";
-import { decodeBody } from "./decode.ts";
 import { timedOut, type Failure } from "../failure.ts";
-import { headerText } from "./headers.ts";
 import { describeEnd } from "./breakdown.ts";
+import { aborted, bodyNotMade, poolClosed, unexpected, type Standing } from "./endings.ts";
 import { Journal } from "./journal.ts";
-import { isRedirect, nextHop, redirectFailure } from "./redirect.ts";
+import { isRedirect, Redirects } from "./redirect.ts";
 import { Interruption, type Interrupted } from "./interruption.ts";
 import { OpenedBody } from "./request-body.ts";
 import { headersFor, type PreparedRequest } from "./request.ts";
-import { Retries } from "./retries.ts";
+import { Retries, type Retry } from "./retries.ts";
 import type { RetryBudgets } from "./retry-budget.ts";
 import type { LeakWatch } from "./leak-watch.ts";
 import type { StreamOutcome, StreamOwner } from "./response-stream.ts";
-import {
-  forbiddenBy,
-  isErrorStatus,
-  isRepeatable,
-  isRetryableStatus,
-  retryAfterOf,
-  retryCauseOfFailure,
-  retryCauseOfStatus,
-  type RetryCause,
-} from "./retry-policy.ts";
+import { isErrorStatus, isRepeatable, isRetryableStatus } from "./retry-policy.ts";
 import { describeRequest } from "./target.ts";
 import { toError } from "./to-error.ts";
-import { waitFor, waitForBody, waitForConnection, waitForResult } from "./waits.ts";
+import { waitFor, waitForBody, waitForConnection } from "./waits.ts";
 
 export interface ExchangeContext {
   readonly options: ResolvedOptions;
@@ -88,8 +78,10 @@ export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked
   #request: PreparedRequest;
   /** Made when something has gone wrong. */
   #retries: Retries | undefined;
-  #redirects = 0;
+  /** Made at the first redirect. */
+  #redirects: Redirects | undefined;
   #attempt: Attempt | undefined;
+  /** Ends with its attempt: with what follows it, or with the request. */
   #attemptTimer: PatientTimer | undefined;
   /** Where it is. */
   #at: Place = QUEUE;
@@ -127,12 +119,12 @@ export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked
 
   /** The pool ends under it. Without effect once it has its response (streams: once the body has ended). */
   kill(detail: string): void {
-    this.#interruption.interrupt(this.#ended("closed", "ERR_VG_HTTP_CLOSED", detail));
+    this.#interruption.interrupt(poolClosed(this.#standing(), detail));
   }
 
   /** The caller gives it up, as with its signal. */
   abort(reason: unknown): void {
-    this.#interruption.interrupt(this.#ended("abort", "ABORT_ERR", "the caller", reason));
+    this.#interruption.interrupt(aborted(this.#standing(), "the caller", reason));
   }
 
   /** The attempt that is going on has waited too long for its headers; another may follow. */
@@ -150,7 +142,7 @@ export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked
   }
 
   signalAborted(reason: unknown): Failure {
-    return this.#ended("abort", "ABORT_ERR", "the caller's signal", reason);
+    return aborted(this.#standing(), "the caller's signal", reason);
   }
 
   // ---- the loop
@@ -161,11 +153,9 @@ export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked
     try {
       if (failure === undefined && attempt !== undefined && !this.#interruption.happened) {
         if (attempt.collected && layersOf(attempt, this.#request) === undefined) {
-          this.#sent();
           return this.#respond(attempt, attempt.takeBody());
         }
         if (this.#request.stream && !isRetryableStatus(attempt.status) && !isRedirect(attempt.status)) {
-          this.#sent();
           return this.#respondWithStream(attempt);
         }
       }
@@ -197,47 +187,36 @@ export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked
       if (failure === undefined && attempt !== undefined) {
         const hop = this.#redirect(attempt);
         if (hop === "followed") {
-          this.#attemptTimer?.cancel();
           // The rest of a small response is here already; let its connection come back first.
           await Promise.resolve();
           continue;
         }
         failure = hop;
         if (failure === undefined) {
-          const cause = retryCauseOfStatus(this.#request, attempt.status);
-          const after = cause === undefined ? undefined : retryAfterOf(attempt.headers, Date.now());
-          const delay = this.#retryDelay(cause, attempt.status, after);
-          if (cause !== undefined && delay !== undefined) {
-            this.#attemptTimer?.cancel();
+          const retry = isRetryableStatus(attempt.status)
+            ? this.#retriesMade().afterAnswer(this.#request, attempt, this.#remainingMs())
+            : undefined;
+          if (retry !== undefined) {
             this.#journal.attemptEnded(attempt);
             void attempt.discard();
-            await this.#backoff(cause, delay);
+            await this.#backoff(retry);
             continue;
           }
-          if (this.#request.stream) {
-            this.#attemptTimer?.cancel();
-            return this.#respondWithStream(attempt);
-          }
+          if (this.#request.stream) return this.#respondWithStream(attempt);
           // A part of the attempt, and of its time.
-          const body = await this.#readBody(attempt);
-          if (Buffer.isBuffer(body)) {
-            this.#attemptTimer?.cancel();
-            return this.#respond(attempt, body);
-          }
+          this.#at = BODY;
+          const body = await readBody(attempt, this.#request, this.holds(attempt.status), this.#interruption);
+          if (Buffer.isBuffer(body)) return this.#respond(attempt, body);
           failure = body;
         }
       }
-      this.#attemptTimer?.cancel();
       // Unreachable without a failure: an attempt ends with one or with a status.
       failure = this.#interruption.failure ?? (failure as Failure);
       this.#journal.attemptEnded(attempt, failure);
       if (this.#interruption.failure !== undefined) return failure;
-      const cause = retryCauseOfFailure(this.#request, failure);
-      this.#retries ??= new Retries(this.#context, this.#journal);
-      if (this.#retries.resend(failure, cause)) continue;
-      const delay = this.#retryDelay(cause, failure);
-      if (cause === undefined || delay === undefined) return failure;
-      await this.#backoff(cause, delay);
+      const retry = this.#retriesMade().afterFailure(this.#request, failure, this.#remainingMs());
+      if (retry === undefined) return failure;
+      if (retry !== "resend") await this.#backoff(retry);
     }
   }
 
@@ -245,6 +224,7 @@ export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked
 
   /** Up to the headers where they decide something, otherwise to the end of the body. */
   #send(): Promise<Failure | undefined> {
+    this.#attemptTimer?.cancel();
     this.#attempt = undefined;
     if (this.#interruption.failure !== undefined) return Promise.resolve(this.#interruption.failure);
     this.#journal.attemptStarted();
@@ -285,9 +265,7 @@ export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked
 
   async #openAndSend(connection: Connection, opening: Promise<OpenedBody>): Promise<Failure | undefined> {
     try {
-      const opened = await waitForBody(opening, this.#interruption, (error) =>
-        this.#ended("request", "ERR_VG_HTTP_REQUEST", "the function that makes the body failed (see cause)", error),
-      );
+      const opened = await waitForBody(opening, this.#interruption, (error) => bodyNotMade(this.#standing(), error));
       return opened instanceof OpenedBody ? await this.#dispatch(connection, opened) : opened;
     } finally {
       // An attempt gives its connection back by itself.
@@ -311,27 +289,16 @@ export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked
     return outcome;
   }
 
-  /** Nothing of the attempt is to be waited for any more, but a stream. */
-  #sent(): void {
-    this.#attemptTimer?.cancel();
-    this.#interruption.waited();
-  }
-
   // ---- what follows
 
   /** Follows a redirect: "followed", or `undefined` where the response is no redirect to follow. */
   #redirect(attempt: Attempt): "followed" | Failure | undefined {
-    const location = headerText(attempt.headers["location"]);
-    if (!isRedirect(attempt.status) || location === undefined || this.#request.maxRedirects === 0) return undefined;
-    if (this.#redirects >= this.#request.maxRedirects) {
-      void attempt.discard();
-      return redirectFailure(`the server redirected more than ${this.#request.maxRedirects} times (maxRedirects)`);
-    }
-    const next = nextHop(this.#request, attempt.status, location, this.#context.options.baseUrl);
+    if (!isRedirect(attempt.status) || this.#request.maxRedirects === 0) return undefined;
+    this.#redirects ??= new Redirects(this.#context.options.baseUrl);
+    const next = this.#redirects.follow(this.#request, attempt);
     if (next === undefined) return undefined;
-    this.#redirects++;
     void attempt.discard();
-    if (typeof next === "string") return redirectFailure(next);
+    if ("reason" in next) return next;
     this.#journal.attemptEnded(attempt);
     if (next.body !== this.#request.body) this.#request.body.dispose();
     this.#request = next;
@@ -340,37 +307,16 @@ export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked
     return "followed";
   }
 
-  /** How long to wait before the next retry; `undefined` where there is none. */
-  #retryDelay(cause: RetryCause | undefined, outcome: number | Failure, retryAfterMs?: number): number | undefined {
-    if (cause === undefined) {
-      const why = forbiddenBy(this.#request, outcome);
-      return why === undefined ? undefined : this.#journal.notRetried(why);
-    }
+  #retriesMade(): Retries {
     this.#retries ??= new Retries(this.#context, this.#journal);
-    return this.#retries.delay(this.#request, this.#remainingMs(), retryAfterMs);
+    return this.#retries;
   }
 
-  async #backoff(cause: RetryCause, delay: number): Promise<void> {
-    this.#journal.retried(cause, delay);
+  async #backoff({ cause, delayMs }: Retry): Promise<void> {
+    this.#attemptTimer?.cancel();
+    this.#journal.retried(cause, delayMs);
     this.#at = BACKOFF;
-    await waitFor(delay, this.#interruption);
-  }
-
-  /** The rest of the body, inflated. */
-  async #readBody(attempt: Attempt): Promise<Buffer | Failure> {
-    this.#at = BODY;
-    if (this.holds(attempt.status)) {
-      const collected = attempt.collect();
-      this.#interruption.stopWith((failure) => attempt.cancel(failure));
-      const failure = await collected;
-      this.#interruption.waited();
-      if (failure !== undefined) return failure;
-    }
-    const raw = attempt.takeBody();
-    const layers = layersOf(attempt, this.#request);
-    if (layers === undefined) return raw;
-    const decoded = decodeBody(raw, layers, this.#request.maxResponseBytes);
-    return decoded instanceof Promise ? waitForResult(decoded, this.#interruption) : decoded;
+    await waitFor(delayMs, this.#interruption);
   }
 
   // ---- endings
@@ -382,6 +328,8 @@ export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked
   }
 
   #respondWithStream(attempt: Attempt): HttpResponse {
+    this.#attemptTimer?.cancel();
+    this.#interruption.waited();
     this.#journal.attemptEnded(attempt);
     this.#at = BODY;
     const { deadlines, leaks } = this.#context;
@@ -419,6 +367,7 @@ export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked
       return;
     }
     this.#outcome = outcome;
+    this.#attemptTimer?.cancel();
     this.#interruption.dispose();
     this.#request.body.dispose();
     this.#journal.ended(outcome, failure);
@@ -429,20 +378,19 @@ export class Exchange implements AttemptRunner, Interrupted, StreamOwner, Linked
 
   /** Of a function that the pool was given, or of ours. Whatever it was, nothing of the request may stay behind. */
   #unexpected(error: unknown): Failure {
-    const failure = this.#ended("request", "ERR_VG_HTTP_REQUEST", "an unexpected error was thrown (see cause)", error);
-    this.#attemptTimer?.cancel();
+    const failure = unexpected(this.#standing(), error);
     this.#attempt?.cancel(failure);
     return failure;
   }
 
-  /** A failure that is not the server's. */
-  #ended(reason: "abort" | "closed" | "request", code: string, detail: string, cause?: unknown): Failure {
-    return { reason, phase: this.#at.phase, code, detail, cause, sent: this.#attempt?.sent ?? false };
-  }
-
   #timedOut(limit: "timeoutMs" | "attemptTimeoutMs" | "queueTimeoutMs", limitMs: number): Failure {
     const counts = this.#context.transport.countsOf(this.#request.target.origin);
-    return timedOut(limit, limitMs, this.#at.phase, this.#attempt?.sent ?? false, counts);
+    const { phase, sent } = this.#standing();
+    return timedOut(limit, limitMs, phase, sent, counts);
+  }
+
+  #standing(): Standing {
+    return { phase: this.#at.phase, sent: this.#attempt?.sent ?? false };
   }
 
   toError(failure: Failure): unknown {

@@ -40,14 +40,25 @@ function isIterable(init: HttpHeadersInit): init is Iterable<readonly [string, s
   return Symbol.iterator in init;
 }
 
-const SECRET = /auth|cookie|token|secret|api[-_]?key|(?:^|[-_])key$|credential|signature|session|passw/;
+/** Anywhere in a header's name. */
+const SECRET = /auth|bearer|cookie|credential|csrf|xsrf|hmac|jwt|passw|passphrase|passcode|passkey|pwd|saml/;
+const SECRET_TOO = /secret|session|signature|ticket|token|api[-_]?key|keys?$/;
+/** As a word of it. */
+const SECRET_WORD = /(?:^|[-_])(?:keys?|otp|pass|pin|sid|sig|sso|bypass)(?:[-_]|$)/;
+/** At the beginning of a value, whatever it is called: an authentication scheme, or a JSON Web Token. */
+const SECRET_VALUE = /^\s*(?:(?:basic|bearer|digest|negotiate|ntlm|token|apikey)\s|eyJ[\w-]+\.[\w-]+\.)/i;
 /** Opens no door, and without it a repeated request would be acted on twice. */
 const NO_SECRET = "idempotency-key";
 
-/** For a redirect to another origin: without anything that may open a door there. */
+/** For a redirect to another origin: without anything that looks as if it might open a door there. */
 export function withoutSecrets(headers: Record<string, string | string[]>): Record<string, string | string[]> {
-  const harmless = (name: string): boolean => name === NO_SECRET || (name !== "host" && !SECRET.test(name));
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => harmless(name)));
+  return Object.fromEntries(Object.entries(headers).filter(([name, value]) => isHarmless(name, [value].flat())));
+}
+
+function isHarmless(name: string, values: readonly string[]): boolean {
+  if (name === NO_SECRET) return true;
+  if (name === "host" || SECRET.test(name) || SECRET_TOO.test(name) || SECRET_WORD.test(name)) return false;
+  return !values.some((value) => SECRET_VALUE.test(value));
 }
 
 export function headerText(value: string | readonly string[] | undefined): string | undefined {

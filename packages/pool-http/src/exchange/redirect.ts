@@ -1,14 +1,42 @@
 import type { Failure } from "../failure.ts";
 import type { PreparedRequest } from "./request.ts";
 import { RequestBody } from "./request-body.ts";
-import { withoutSecrets } from "./headers.ts";
+import { headerText, withoutSecrets } from "./headers.ts";
 import { isBelow, toTarget } from "./target.ts";
 
 export function isRedirect(status: number): boolean {
   return status === 301 || status === 302 || status === 303 || status === 307 || status === 308;
 }
 
-export function redirectFailure(detail: string): Failure {
+/** The redirects that one request follows. */
+export class Redirects {
+  readonly #baseUrl: URL | undefined;
+  #followed = 0;
+
+  constructor(baseUrl: URL | undefined) {
+    this.#baseUrl = baseUrl;
+  }
+
+  /** What comes next: a request, the failure that ends it, or `undefined` where the response is handed out as it is. */
+  follow(request: PreparedRequest, { status, headers }: Redirected): PreparedRequest | Failure | undefined {
+    const location = headerText(headers["location"]);
+    if (location === undefined) return undefined;
+    if (this.#followed >= request.maxRedirects) {
+      return failed(`the server redirected more than ${request.maxRedirects} times (maxRedirects)`);
+    }
+    const next = nextHop(request, status, location, this.#baseUrl);
+    if (typeof next === "string") return failed(next);
+    if (next !== undefined) this.#followed++;
+    return next;
+  }
+}
+
+interface Redirected {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | readonly string[]>>;
+}
+
+function failed(detail: string): Failure {
   return { reason: "redirect", phase: "headers", code: "ERR_VG_HTTP_REDIRECT", detail, sent: true };
 }
 
@@ -20,7 +48,7 @@ export function redirectFailure(detail: string): Failure {
  * Returns `undefined` where the response is better handed out as it is (a body that can be read only once would be
  * needed again), and a text where the redirect must not be followed.
  */
-export function nextHop(
+function nextHop(
   request: PreparedRequest,
   status: number,
   location: string,

@@ -106,6 +106,8 @@ export class RequestBody {
 
   /** The body for one attempt. Rejects with what a factory throws. */
   open(): OpenedBody | Promise<OpenedBody> {
+    // Their owner may have given the bytes away since the call.
+    if (this.#opened !== undefined && isGone(this.#opened.payload)) return Promise.reject(new BytesGoneError());
     return this.#opened ?? this.#fresh();
   }
 
@@ -162,8 +164,8 @@ async function* readAll(reader: ReadableStreamDefaultReader<unknown>): AsyncGene
 function open(value: HttpBodyValue): OpenedBody {
   if (value === undefined || value === null) return new OpenedBody({ payload: null });
   if (typeof value === "string") return new OpenedBody({ payload: value, contentType: "text/plain;charset=UTF-8" });
-  if (value instanceof Uint8Array) return new OpenedBody({ payload: value });
-  if (value instanceof ArrayBuffer) return new OpenedBody({ payload: new Uint8Array(value) });
+  if (value instanceof Uint8Array) return ofBytes(value);
+  if (value instanceof ArrayBuffer) return ofBytes(isDetached(value) ? undefined : new Uint8Array(value));
   if (value instanceof URLSearchParams) {
     const contentType = "application/x-www-form-urlencoded;charset=UTF-8";
     return new OpenedBody({ payload: value.toString(), contentType });
@@ -176,8 +178,47 @@ function open(value: HttpBodyValue): OpenedBody {
     takeStream(value);
     return new OpenedBody(sourceOf(value as AsyncIterable<unknown>));
   }
-  if (isJson(value)) return new OpenedBody({ payload: JSON.stringify(value), contentType: "application/json" });
+  if (isJson(value)) return new OpenedBody({ payload: jsonOf(value), contentType: "application/json" });
   throw new Error(refusal(value));
+}
+
+/** What was there at the call is there no more; sent as it is, it would be an empty body. */
+export class BytesGoneError extends Error {
+  constructor() {
+    super("the bytes of the body are gone: their ArrayBuffer was transferred or made smaller. Send a copy (.slice())");
+    this.name = "BytesGoneError";
+  }
+}
+
+function ofBytes(bytes: Uint8Array | undefined): OpenedBody {
+  if (bytes === undefined || isGone(bytes)) throw new BytesGoneError();
+  return new OpenedBody({ payload: bytes });
+}
+
+/** Bytes of an ArrayBuffer that was transferred, or is smaller than it was, look as if there were none. */
+export function isGone(payload: unknown): boolean {
+  if (!(payload instanceof Uint8Array) || payload.byteLength > 0) return false;
+  try {
+    Uint8Array.prototype.keys.call(payload);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+function isDetached(buffer: ArrayBuffer): boolean {
+  return (buffer as { readonly detached?: boolean }).detached === true;
+}
+
+function jsonOf(value: unknown): string {
+  // It is undefined where a toJSON() gives that, a function or a symbol; its type does not say so.
+  const text = JSON.stringify(value) as string | undefined;
+  if (text === undefined) {
+    throw new Error(
+      "the body's toJSON() gives nothing that JSON can say, and an empty body is no JSON. Give null or {}",
+    );
+  }
+  return text;
 }
 
 function refusal(value: unknown): string {

@@ -1,3 +1,5 @@
+import { hasHiddenDots } from "./hidden-dots.ts";
+
 /** Where a request goes: parsed once, refused early, and printable without secrets. */
 export interface Target {
   /** "https://api.example.com:8443", as a key and for the transport. */
@@ -57,18 +59,11 @@ function percentDecode(text: string): Buffer {
   return Buffer.from(bytes, "latin1");
 }
 
-/**
- * "..%2f" is one segment to a URL parser, and a way up to many servers; so is "..;" to those that cut off parameters,
- * "..%00" to those that read up to a zero, and all of it escaped once more to those that decode twice.
- */
-const HIDDEN_DOTS =
-  /(?:\/|%(?:25)*2f|%(?:25)*5c)(?:\.|%(?:25)*2e){1,2}(?:\/|;|%(?:25)*(?:2f|5c|3b|[01][0-9a-f]|20)|$)/i;
-
 /** Whether `url` lies below `baseUrl`: same origin, and inside its folder, however a server reads its path. */
 export function isBelow(baseUrl: URL, url: URL): boolean {
   if (url.origin !== baseUrl.origin || !`${url.pathname}/`.startsWith(baseUrl.pathname)) return false;
   // There is nothing above the root.
-  return baseUrl.pathname === "/" || !HIDDEN_DOTS.test(url.pathname.slice(baseUrl.pathname.length - 1));
+  return baseUrl.pathname === "/" || !hasHiddenDots(url.pathname.slice(baseUrl.pathname.length));
 }
 
 /** "GET https://api.example.com/data?…": for errors and logs. */

@@ -6,7 +6,7 @@ import { Readable } from "node:stream";
 import { stringify, type ParsedUrlQueryInput } from "node:querystring";
 import { describeValue, LONGEST_DELAY_MS } from "@vg/internal";
 import { errors, type Dispatcher } from "undici";
-import { RequestBody, type HttpBodyValue } from "../exchange/request-body.ts";
+import { BytesGoneError, isGone, RequestBody, type HttpBodyValue } from "../exchange/request-body.ts";
 import { isKeyed } from "../exchange/headers.ts";
 import { isFormData } from "../exchange/multipart.ts";
 import type { PreparedRequest } from "../exchange/request.ts";
@@ -170,6 +170,7 @@ function bodyOf(body: unknown, source: Readable | undefined): HttpBodyValue {
   if (source !== undefined) return { [Symbol.asyncIterator]: () => source.iterator({ destroyOnReturn: false }) };
   if (body === undefined || body === null || body === "") return null;
   if (typeof body === "string") return Buffer.from(body);
+  if (isGone(body)) throw new errors.InvalidArgumentError(new BytesGoneError().message);
   if (ArrayBuffer.isView(body)) {
     return body.byteLength === 0 ? null : new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
   }

@@ -47,7 +47,10 @@ interface HttpTraffic {
   readonly total_bytes: number;
   /** Bytes of response bodies as they came over the wire, compressed ones included; no headers. */
   readonly bytes_received: number;
-  /** Bytes of request bodies, those of retries included; no headers. */
+  /**
+   * Bytes of request bodies that were handed to a connection, those of retries included; no headers. Where it broke, some
+   * of them may not have left.
+   */
   readonly bytes_sent: number;
   /** Requests begun and not ended; waiting ones and open streams included. */
   readonly in_flight: number;

@@ -85,13 +85,19 @@ export class Dialling {
     this.#shares.delete(host);
   }
 
-  /** Dials that nobody has asked for yet, until `count` are open in all; takes no place from anybody. */
-  ahead(host: Host, count: number): void {
+  /**
+   * At most `dials` that nobody has asked for yet, until `count` are open in all; takes no place from anybody. Returns how
+   * many it has started.
+   */
+  ahead(host: Host, count: number, dials: number): number {
     const most = Math.min(count, this.#maxConnsPerHost);
+    let started = 0;
     while (!this.#owner.closed && host.open - host.leaving < most && host.open < this.#maxConnsPerHost) {
-      if (!this.#owner.hasPlace() || this.#shares.anyoneWaits) break;
+      if (started >= dials || !this.#owner.hasPlace() || this.#shares.anyoneWaits) break;
       this.#start(host).setWanted(host.queue.size > 0);
+      started++;
     }
+    return started;
   }
 
   /** A waiter has come to an empty queue: the process stays alive for the dials that it hopes for. */

@@ -6,6 +6,7 @@
 import { LONGEST_DELAY_MS } from "@vg/internal";
 import type { ResolvedOptions } from "../options.ts";
 import type { Connection } from "./connection.ts";
+import { expiry } from "./connection-life.ts";
 import type { CloseReason } from "./connection-watcher.ts";
 import type { Host } from "./host.ts";
 
@@ -110,9 +111,4 @@ export class IdleConnections {
     // Retiring may have let others in.
     if (next < this.#wakesAt) this.#wakeAt(next, now);
   }
-}
-
-/** Why it leaves, now that its time is over. */
-export function expiry(connection: Connection, now: number): CloseReason {
-  return connection.dueAt <= now ? "max_lifetime" : "idle_timeout";
 }

@@ -5,7 +5,7 @@
  *   was used last). Where there is none, it waits in its origin's queue (first come, first served) and a dial is started
  *   for it, unless `maxConnsPerHost` or `maxTotalConns` forbid. It gets whatever comes first: the dial or room on a
  *   connection that somebody gives back.
- * - Who waits for which dial is told in dialling.ts.
+ * - Who waits for which dial is told in dialling.ts, how long a connection lives in connection-life.ts.
  * - A connection that is given back goes to the first waiter; without one, and without other requests on it, it is idle
  *   (idle-connections.ts).
  * - HTTP/1.1 carries one request at a time and HTTP/2 no more than the server allows, so nothing ever queues inside
@@ -30,12 +30,11 @@ import type { Dialled } from "./dial.ts";
 import { Dialling, tellWatchers, type DialOwner } from "./dialling.ts";
 import { FairShares } from "./fair-shares.ts";
 import { coveredBy, makeHost, queueFull, Waiter, type Host, type Leaving } from "./host.ts";
-import { expiry, IdleConnections } from "./idle-connections.ts";
+import { IdleConnections } from "./idle-connections.ts";
+import { dueAt, expiry, isFresh, isOver, whyOver } from "./connection-life.ts";
+import { dropShared, keepShared } from "./shared-connections.ts";
 
 export { Waiter } from "./host.ts";
-
-/** Connections that are made together end at different times: up to this part of their lives earlier. */
-const LIFETIME_JITTER = 0.1;
 
 export class Transport {
   readonly watchers: Set<ConnectionWatcher> = new Set();
@@ -147,11 +146,15 @@ export class Transport {
     else if (connection.draining) this.#retire(connection, this.#whyOver(connection));
   }
 
-  /** Opens up to `count` connections in all that nobody asked for yet, as far as the limits allow without closing any. */
-  dialAhead(origin: string, count: number): void {
+  /**
+   * Opens up to `count` connections in all that nobody asked for yet, with at most so many dials, as far as the limits
+   * allow without closing any. Returns how many dials it has started.
+   */
+  dialAhead(origin: string, count: number, dials: number): number {
     const host = this.#hostOf(origin);
-    this.#dialling.ahead(host, count);
+    const started = this.#dialling.ahead(host, count, dials);
     this.#dropIfEmpty(host);
+    return started;
   }
 
   /**
@@ -181,7 +184,7 @@ export class Transport {
       connection.draining = true;
       connection.closeReason = "tls_replaced";
       if (connection.streams === 0) this.#retire(connection, "tls_replaced");
-      else this.#unshare(connection);
+      else dropShared(connection);
     }
   }
 
@@ -233,17 +236,17 @@ export class Transport {
       const connection = host.shared.at(-1) as Connection;
       if (!this.#isOver(connection)) {
         connection.streams++;
-        if (connection.streams >= connection.capacity) this.#unshare(connection);
+        if (connection.streams >= connection.capacity) dropShared(connection);
         return connection;
       }
-      this.#unshare(connection);
+      dropShared(connection);
     }
     for (;;) {
       const connection = this.#idle.take(host);
       if (connection === undefined) return undefined;
       if (!connection.socket.destroyed && connection.expiresAt > this.#options.clock.now()) {
         connection.streams = 1;
-        if (connection.capacity > 1) this.#share(connection);
+        if (connection.capacity > 1) keepShared(connection);
         return connection;
       }
       this.#retire(connection, connection.socket.destroyed ? "server" : expiry(connection, this.#options.clock.now()));
@@ -259,7 +262,7 @@ export class Transport {
       if (!owed || host.queue.first === undefined) {
         const ends = connection.streams === 0 || connection.socket.destroyed;
         if (ends) this.#retire(connection, this.#whyOver(connection));
-        else this.#unshare(connection);
+        else dropShared(connection);
         return;
       }
     }
@@ -284,39 +287,16 @@ export class Transport {
       if (isFresh(connection)) connection.socket.unref();
       this.#idle.add(connection);
     }
-    if (connection.capacity > 1 || connection.isShared) this.#share(connection);
-  }
-
-  /** Keeps the host's list of connections with requests and room. */
-  #share(connection: Connection): void {
-    const { streams, capacity, draining } = connection;
-    const belongs = streams > 0 && streams < capacity && !draining;
-    if (!belongs) this.#unshare(connection);
-    else if (!connection.isShared) {
-      connection.isShared = true;
-      connection.host.shared.push(connection);
-    }
-  }
-
-  #unshare(connection: Connection): void {
-    if (!connection.isShared) return;
-    connection.isShared = false;
-    const { shared } = connection.host;
-    shared.splice(shared.indexOf(connection), 1);
+    if (connection.capacity > 1 || connection.isShared) keepShared(connection);
   }
 
   /** Whether it may take no more requests. */
   #isOver(connection: Connection): boolean {
-    if (connection.socket.destroyed || connection.draining || this.#closed) return true;
-    if (this.#options.disableKeepAlives && connection.served > 0) return true;
-    return connection.dueAt !== Number.POSITIVE_INFINITY && connection.dueAt <= this.#options.clock.now();
+    return this.#closed || isOver(connection, this.#options);
   }
 
   #whyOver(connection: Connection): CloseReason {
-    if (connection.broken) return "request_failed";
-    if (connection.draining) return connection.closeReason ?? "server";
-    if (this.#closed) return "pool_closed";
-    return connection.dueAt <= this.#options.clock.now() ? "max_lifetime" : "not_kept";
+    return whyOver(connection, this.#closed, this.#options);
   }
 
   /** Gives the connection up for a starved origin; one with requests on it as soon as they have ended. */
@@ -330,7 +310,7 @@ export class Transport {
     if (connection.streams > 0) {
       connection.draining = true;
       connection.closeReason = "max_total";
-      this.#unshare(connection);
+      dropShared(connection);
       return true;
     }
     this.#retire(connection, "max_total");
@@ -366,7 +346,7 @@ export class Transport {
   // ---- the books
 
   #enter(host: Host, dialled: Dialled): Connection {
-    const connection = new Connection(this, host, dialled, this.#dueAt(), this.#options);
+    const connection = new Connection(this, host, dialled, dueAt(this.#options), this.#options);
     this.#connections.add(connection);
     if (connection.tls !== undefined && connection.tls !== this.#dialling.tls) {
       connection.draining = true;
@@ -376,19 +356,13 @@ export class Transport {
     return connection;
   }
 
-  #dueAt(): number {
-    const { maxConnLifetimeMs, clock, random } = this.#options;
-    if (maxConnLifetimeMs === undefined) return Number.POSITIVE_INFINITY;
-    return clock.now() + maxConnLifetimeMs * (1 - LIFETIME_JITTER * random());
-  }
-
   /** Closes it. Its place is free when its socket has closed. */
   #retire(connection: Connection, reason: CloseReason): void {
     if (connection.retired) return;
     connection.retired = true;
     this.#connections.delete(connection);
     this.#idle.delete(connection);
-    this.#unshare(connection);
+    dropShared(connection);
     this.#shares.leaves(connection);
     connection.destroy();
     const { origin } = connection.host.url;
@@ -432,9 +406,4 @@ export class Transport {
       this.#retire(connection, "max_total");
     }
   }
-}
-
-/** Nobody has used it yet, and it was never left to itself. */
-function isFresh(connection: Connection): boolean {
-  return connection.served === 0 && !connection.wasIdle;
 }

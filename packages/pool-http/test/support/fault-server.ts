@@ -81,6 +81,11 @@ export async function httpServer(
   return listening(server, tls === undefined ? "http" : "https");
 }
 
+/** Answers "ok" a turn later. */
+export function okServer(tls?: TlsOptions): Promise<TestServer> {
+  return httpServer((_request, response) => void setImmediate(() => response.end("ok")), tls);
+}
+
 export async function listening(server: NetServer, scheme: string): Promise<TestServer> {
   const sockets = new Set<Socket>();
   let accepted = 0;

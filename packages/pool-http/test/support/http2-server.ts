@@ -8,7 +8,7 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from "node:http2";
-import { listening, type TestServer } from "./fault-server.ts";
+import { listening, turns, type TestServer } from "./fault-server.ts";
 
 export interface Http2TestServer extends TestServer {
   readonly sessions: ServerHttp2Session[];
@@ -44,6 +44,19 @@ export async function http2Server(
   });
   const base = await listening(server, secure ? "https" : "http");
   return Object.assign(base, { sessions, taken, peakStreams: () => peak });
+}
+
+/** Answers "ok" a turn later. */
+export function http2OkServer(options?: SecureServerOptions): Promise<Http2TestServer> {
+  return http2Server((stream) => void setImmediate(() => answer(stream)), options);
+}
+
+/** Answers "ok", and "/hold" when `hold` has come. */
+export function http2HoldServer(hold: Promise<void>, options?: SecureServerOptions): Promise<Http2TestServer> {
+  return http2Server(
+    (stream, headers) => void (headers[":path"] === "/hold" ? hold : turns(1)).then(() => answer(stream)),
+    options,
+  );
 }
 
 export function answer(stream: ServerHttp2Stream, body: string | Buffer = "ok", headers: object = {}): void {
