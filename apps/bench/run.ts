@@ -1,5 +1,5 @@
 /**
- * node apps/bench/run.ts [cache|logging|pool-db|pool-http|guide|pool-db-acquire|pool-db-latency|cache-memory|cache-latency|metrics|hostile-values|all] [--quick] [--rounds N] [--noise] [--no-build] [--write]
+ * node apps/bench/run.ts [cache|logging|pool-db|pool-http|guide|pooled-server|pool-db-acquire|pool-db-latency|cache-memory|cache-latency|metrics|hostile-values|all] [--quick] [--rounds N] [--noise] [--no-build] [--write]
  *
  * Compares the @vg packages with what their users would pick instead. See README.md.
  */
@@ -38,6 +38,10 @@ const OTHERS: Record<string, Measurement> = {
   metrics: {
     packages: ["@vg/pooled-server", "@vg/pooled-server^..."],
     measure: async (...args) => await (await import("./metrics/metrics.ts")).metrics(...args),
+  },
+  "pooled-server": {
+    packages: ["@vg/pooled-server", "@vg/pooled-server^..."],
+    measure: async (...args) => await (await import("./servers/pooled-server.ts")).pooledServer(...args),
   },
   "hostile-values": {
     packages: ["@vg/logging"],

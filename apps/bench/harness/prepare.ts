@@ -18,7 +18,7 @@ export async function installRivals(): Promise<void> {
   const [wanted, installed] = await Promise.all([read(LOCKFILE), read(INSTALLED)]);
   if (wanted !== undefined && wanted === installed) return;
   console.error("Installing what the comparisons need into apps/bench (once, and when its lockfile changes) …");
-  await tool("pnpm", ["install", "--frozen-lockfile", "--ignore-workspace"], BENCH);
+  await tool("pnpm", ["install", "--frozen-lockfile", "--ignore-workspace", "--ignore-scripts"], BENCH);
   await copyFile(LOCKFILE, INSTALLED);
 }
 

@@ -1,5 +1,8 @@
 export { accessLog } from "./access-log/access-log.ts";
-export type { AccessLog, AccessLogStats } from "./access-log/access-log.ts";
+export type { AccessLog, AccessLogStats, FollowedRequest } from "./access-log/access-log.ts";
+export { ClientAddresses } from "./access-log/client-address.ts";
+export type { ForwardedHeader } from "./access-log/client-address.ts";
+export type { RequestIds, RequestLineContext } from "./access-log/request-context.ts";
 export type { AccessExchange, AccessLogOptions } from "./access-log/options.ts";
 export type { ExpressErrorMiddleware, ExpressMiddleware } from "./access-log/express.ts";
 export type { FastifyPlugin } from "./access-log/fastify.ts";

@@ -1,7 +1,8 @@
 export { createLogger } from "./create-logger.ts";
 export type { ChildOptions, Fields, Logger, LoggerStats, LogMethod, Wrapper } from "./logger.ts";
-export { currentContext, withContext } from "./context/ambient.ts";
+export { currentContext, runInContext, withContext } from "./context/ambient.ts";
 export type { AmbientContext } from "./context/ambient.ts";
+export { activeSpanContext } from "./context/open-telemetry.ts";
 export { fromTraceparent, newTraceContext, toTraceparent } from "./context/trace-context.ts";
 export type { SpanContext, TraceContext } from "./context/trace-context.ts";
 export { hideSecrets } from "./hide-secrets.ts";

@@ -15,6 +15,11 @@ export interface LoggerInternals {
   event(level: number, message: string, error: unknown, fixed: object, fields: object | undefined): void;
 }
 
+/** `undefined` for a logger of another make, and for a proxy of one of ours, which has none of its private parts. */
 export function internalsOf(logger: object): LoggerInternals | undefined {
-  return (logger as { readonly [INTERNALS]?: LoggerInternals })[INTERNALS];
+  try {
+    return (logger as { readonly [INTERNALS]?: LoggerInternals })[INTERNALS];
+  } catch {
+    return undefined;
+  }
 }

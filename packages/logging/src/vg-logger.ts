@@ -213,7 +213,8 @@ export class VgLogger implements Logger {
       redactor,
       form: (names) => lines.form(names),
       event: (level, message, error, fixed, fields) => {
-        if (this.#isEnabled(level)) core.write(this.pino, level, undefined, message, error, fixed, fields);
+        if (this.#level.value > level || (this.#level.value === MOVED && !this.#isEnabled(level))) return;
+        core.write(this.pino, level, undefined, message, error, fixed, fields);
       },
     };
   }

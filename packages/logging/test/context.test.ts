@@ -2,7 +2,7 @@ import { EventEmitter, once } from "node:events";
 import { PassThrough, Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import fc from "fast-check";
-import { currentContext, fromTraceparent, withContext } from "@vg/logging";
+import { currentContext, fromTraceparent, runInContext, withContext } from "@vg/logging";
 import { captureLogs } from "@vg/logging/testing";
 import { describe, expect, test, vi } from "vitest";
 import { duplicateKeys } from "./support/duplicate-keys.ts";
@@ -295,4 +295,86 @@ test("any fields, any nesting: one line of valid JSON, each name once, the neare
       }
     }),
   );
+});
+
+describe("a context that is taken as it is", () => {
+  test("is the very object, may change until its first line, and hands its arguments on", () => {
+    const { logger, lines } = captureLogs({ caller: "off" });
+    const context: Record<string, unknown> = { request_id: "r1", trace_id: "before" };
+    const sum = runInContext(
+      context,
+      (a: number, b: number) => {
+        expect(currentContext()).toBe(context);
+        context["trace_id"] = "after";
+        logger.info("one");
+        logger.child({ own: 1 }).info("two");
+        return a + b;
+      },
+      2,
+      3,
+    );
+    expect(sum).toBe(5);
+    expect(lines).toMatchObject([
+      { request_id: "r1", trace_id: "after" },
+      { request_id: "r1", trace_id: "after", own: 1 },
+    ]);
+  });
+
+  test("is carried by every logger, each by its own rules, and shows what others do", () => {
+    const one = rawLines({ caller: "off" });
+    const other = rawLines({ caller: "off", redact: { keys: ["tenant"] } });
+    const context = { tenant: "acme", tracestate: "a=1", level: "mine", n: 5, [Symbol("s")]: 1 };
+    for (let i = 0; i < 2; i++) {
+      runInContext(context, () => {
+        one.logger.info("m");
+        other.logger.info("m");
+        withContext({ inner: i }, () => one.logger.info("inner"));
+      });
+    }
+    for (const [text, tenant] of [
+      [one.texts[0], "acme"],
+      [other.texts[0], "[redacted]"],
+      [one.texts[2], "acme"],
+    ]) {
+      expect(duplicateKeys(text as string)).toEqual([]);
+      expect(JSON.parse(text as string)).toMatchObject({ level: "info", tenant, "field.level": "mine", n: 5 });
+      expect(text).not.toContain("tracestate");
+    }
+    expect(one.texts.map((text) => (JSON.parse(text) as { inner?: number }).inner)).toEqual([
+      undefined,
+      0,
+      undefined,
+      1,
+    ]);
+  });
+
+  test("of which a getter throws, it still has its line", () => {
+    const { logger, lines } = captureLogs({ caller: "off" });
+    const context = {
+      ok: "yes",
+      get bad(): string {
+        throw new Error("no");
+      },
+    };
+    runInContext(context, () => logger.info("m"));
+    expect(lines[0]).toMatchObject({ message: "m", ok: "yes" });
+  });
+
+  test("whatever it holds, a line carries the same as with a copy of it", () => {
+    const name = fc.oneof(
+      fc.constantFrom("trace_id", "span_id", "request_id", "level", "err", "token", "tracestate"),
+      fc.string(),
+    );
+    fc.assert(
+      fc.property(
+        fc.dictionary(name, fc.oneof(fc.string(), fc.integer(), fc.constant(null), fc.object())),
+        (fields) => {
+          const { logger, texts } = rawLines({ caller: "off", clock: { now: () => 0 } });
+          withContext(fields, () => logger.info("m"));
+          runInContext({ ...fields }, () => logger.info("m"));
+          expect(texts[1]).toBe(texts[0]);
+        },
+      ),
+    );
+  });
 });

@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { context, INVALID_SPAN_CONTEXT, trace, type Span } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
 import { AlwaysOffSampler, TracerProvider } from "@opentelemetry/sdk-trace";
-import { withContext } from "@vg/logging";
+import { activeSpanContext, withContext } from "@vg/logging";
 import { captureLogs } from "@vg/logging/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { duplicateKeys } from "./support/duplicate-keys.ts";
@@ -30,6 +30,16 @@ function registerSdk(provider = new TracerProvider()): void {
 afterEach(() => {
   context.disable();
   trace.disable();
+});
+
+test("the ids of the active span can be asked for", () => {
+  expect(inSpan(() => activeSpanContext())).toBeUndefined();
+  registerSdk();
+  expect(activeSpanContext()).toBeUndefined();
+  inSpan((span) => expect(activeSpanContext()).toEqual(idsOf(span)));
+  context.with(trace.setSpanContext(context.active(), INVALID_SPAN_CONTEXT), () => {
+    expect(activeSpanContext()).toBeUndefined();
+  });
 });
 
 test("without an SDK, lines carry nothing of it", () => {

@@ -105,8 +105,11 @@ export interface HttpPoolOptions {
    * "https://api.example.com/v1/models". Nothing leaves it: not an absolute URL, not "..", not a redirect.
    */
   baseUrl?: string | URL | undefined;
-  /** Sent with every request, unless the request names the same header. */
-  headers?: HttpHeadersInit | undefined;
+  /**
+   * Sent with every request, unless the request names the same header. A function is asked for them at each request, in
+   * the caller's `AsyncLocalStorage` context, such as for a `traceparent`; what it throws fails the request.
+   */
+  headers?: HttpHeadersInit | (() => HttpHeadersInit | undefined) | undefined;
   /** Default "vg-pool-http". */
   userAgent?: string | undefined;
   logger?: Logger | undefined;
@@ -175,6 +178,7 @@ export interface ResolvedOptions {
   readonly maxStreamsPerConn: number;
   readonly proxy: ProxyRule;
   readonly baseUrl: URL | undefined;
+  /** Those for a request that is made now. */
   readonly headers: Readonly<Record<string, string | string[]>>;
   readonly logger: Logger | undefined;
   readonly clock: Clock;
@@ -198,6 +202,12 @@ export function resolveOptions(options: HttpPoolOptions): ResolvedOptions {
   const attemptTimeoutMs = optionalMs("attemptTimeoutMs");
   const queueTimeoutMs = optionalMs("queueTimeoutMs");
   const logger = check.objectWith<Logger>("logger", ["debug", "info", "warn", "error"]);
+  const headersNow = resolveHeaders(
+    check.raw("headers"),
+    check.string("userAgent", { fallback: "vg-pool-http" }),
+    // Without the value, which may be a secret.
+    (rule) => fail(`${OWNER}: headers must be ${rule}.`),
+  );
   const resolved: ResolvedOptions = {
     name: check.string("name", { fallback: "http" }),
     maxIdleConns: check.integer("maxIdleConns", { fallback: 100 }),
@@ -239,10 +249,9 @@ export function resolveOptions(options: HttpPoolOptions): ResolvedOptions {
     maxStreamsPerConn: check.integer("maxStreamsPerConn", { fallback: 100, min: 1, max: 1000 }),
     proxy: resolveProxy(check.raw("proxy"), fail),
     baseUrl: resolveBaseUrl(check.raw("baseUrl"), fail),
-    headers: resolveHeaders(check.raw("headers"), check.string("userAgent", { fallback: "vg-pool-http" }), (rule) =>
-      // Without the value, which may be a secret.
-      fail(`${OWNER}: headers must be ${rule}.`),
-    ),
+    get headers() {
+      return headersNow();
+    },
     logger: logger === undefined ? undefined : harmless(logger),
     clock: check.objectWith<Clock>("clock", ["now"]) ?? monotonicClock,
     random: check.function<() => number>("random") ?? Math.random,
@@ -324,9 +333,15 @@ function resolveHeaders(
   value: unknown,
   userAgent: string,
   refuse: (rule: string) => Error,
-): Record<string, string | string[]> {
+): () => Record<string, string | string[]> {
   try {
-    return { "user-agent": userAgent, ...normalizeHeaders((value ?? {}) as HttpHeadersInit) };
+    const own = normalizeHeaders({ "user-agent": userAgent });
+    if (typeof value === "function") {
+      const ask = value as () => HttpHeadersInit | undefined;
+      return () => ({ ...own, ...normalizeHeaders(ask() ?? {}) });
+    }
+    const all = { ...own, ...normalizeHeaders((value ?? {}) as HttpHeadersInit) };
+    return () => all;
   } catch (error) {
     throw refuse(`valid HTTP headers (${(error as Error).message})`);
   }

@@ -1,4 +1,6 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import { Readable } from "node:stream";
+import { request as undiciRequest } from "undici";
 import { expect, test } from "vitest";
 import { HttpPool, HttpRequestError, type HttpJsonError } from "../src/index.ts";
 import { closedPort, faultServer, httpServer, rejection, reply, turns } from "./support/fault-server.ts";
@@ -124,6 +126,34 @@ test("a request's headers win over the pool's, whatever their case", async () =>
   await using pool = new HttpPool({ headers: { "X-One": "pool", "x-two": "pool" }, userAgent: "test/1" });
   const { headers } = await (await pool.get(server.url, { headers: new Headers({ "X-Two": "request" }) })).json<Echo>();
   expect(headers).toMatchObject({ "x-one": "pool", "x-two": "request", "user-agent": "test/1" });
+});
+
+test("headers of the pool that are a function are asked for at each request, in its caller's context", async () => {
+  await using server = await echo();
+  const caller = new AsyncLocalStorage<string>();
+  await using pool = new HttpPool({
+    headers: () => {
+      const name = caller.getStore();
+      if (name === "nobody") throw new Error("no headers for nobody");
+      return name === undefined ? undefined : { "X-Caller": name, "x-one": "pool" };
+    },
+  });
+  const asked = async (headers?: Record<string, string>) =>
+    (await (await pool.get(server.url, { headers })).json<Echo>()).headers;
+  const fetched = async () => ((await (await pool.fetch(server.url)).json()) as Echo).headers;
+  const dispatched = async () => {
+    const answer = await undiciRequest(server.url, { dispatcher: pool.dispatcher });
+    return ((await answer.body.json()) as Echo).headers;
+  };
+  expect(await caller.run("a", () => asked({ "X-One": "request" }))).toMatchObject({
+    "x-caller": "a",
+    "x-one": "request",
+  });
+  expect(await caller.run("b", fetched)).toMatchObject({ "x-caller": "b", "user-agent": "vg-pool-http" });
+  expect(await caller.run("c", dispatched)).toMatchObject({ "x-caller": "c" });
+  expect(await asked()).not.toHaveProperty("x-caller");
+  const error = await rejection(caller.run("nobody", () => asked()));
+  expect(error).toMatchObject({ code: "ERR_VG_HTTP_REQUEST", cause: { message: "no headers for nobody" } });
 });
 
 test("a bad header is refused by name, without its value", async () => {

@@ -66,3 +66,28 @@ export class BaseServerError extends PooledServerError {
     super("ERR_VG_SERVER_BASE", message, options);
   }
 }
+
+/** The reason of the signal of a request whose client left before its answer was complete. */
+export class ClientClosedError extends PooledServerError {
+  override readonly name = "ClientClosedError";
+
+  constructor() {
+    super("ERR_VG_SERVER_CLIENT_CLOSED", "The client closed the connection before its answer was complete");
+  }
+}
+
+/** The reason of the signal of a request whose handler has had its `requestTimeoutMs` and not begun to answer. */
+export class RequestTimeoutError extends PooledServerError {
+  override readonly name = "RequestTimeoutError";
+  readonly timeoutMs: number;
+
+  /** @param request its method and path */
+  constructor(request: string, timeoutMs: number) {
+    super(
+      "ERR_VG_SERVER_REQUEST_TIMEOUT",
+      `${request} was not answered within ${timeoutMs} ms (requestTimeoutMs). Look in the log for what it waited for, ` +
+        "or allow more.",
+    );
+    this.timeoutMs = timeoutMs;
+  }
+}

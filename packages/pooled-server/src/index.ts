@@ -4,8 +4,17 @@ export type { FastifyServer } from "./adapters/fastify.ts";
 export type { FetchEnvironment, FetchServer } from "./adapters/fetch.ts";
 export type { NodeListener } from "./adapters/node-http.ts";
 export { pooledServerConfigFromEnv } from "./config/environment.ts";
-export { DEFAULTS, type Clock, type PooledServerConfig } from "./config/options.ts";
-export { BaseServerError, LifecycleError, ListenError, PooledServerConfigError, PooledServerError } from "./errors.ts";
+export { DEFAULTS, type Clock, type PooledServerConfig, type ServerAccessLogOptions } from "./config/options.ts";
+export { createPooledServer } from "./create-pooled-server.ts";
+export {
+  BaseServerError,
+  ClientClosedError,
+  LifecycleError,
+  ListenError,
+  PooledServerConfigError,
+  PooledServerError,
+  RequestTimeoutError,
+} from "./errors.ts";
 export type { InferenceCacheMode } from "./inference/cacheability.ts";
 export type { CacheOutcome, CacheResult } from "./inference/cache-status.ts";
 export { canonicalJson } from "./inference/canonical-json.ts";
@@ -57,8 +66,8 @@ export type {
   SummaryFamily,
 } from "./metrics/registry.ts";
 export type { SummaryOptions } from "./metrics/summary.ts";
-export { createPooledServer, PooledServer } from "./pooled-server.ts";
+export { PooledServer } from "./pooled-server.ts";
 export type { CheckResult, HealthCheck } from "./probes/background-check.ts";
 export type { HealthDocument, LatencySummary, PoolStats } from "./probes/health-document.ts";
 export type { Problem } from "./request/problem.ts";
-export { currentRequest, type RequestContext } from "./request/request-context.ts";
+export { currentRequest, outgoingHeaders, type RequestContext } from "./request/request-context.ts";

@@ -1,5 +1,6 @@
 /** Makes the parts of a server from its configuration. */
-import { createLogger, type Logger } from "@vg/logging";
+import { createLogger, type Logger, type LogLevel } from "@vg/logging";
+import { accessLog, type AccessExchange, type AccessLog } from "@vg/logging/access-log";
 import { DbPool } from "@vg/pool-db";
 import { HttpPool } from "@vg/pool-http";
 import type { CheckedConfig } from "./config/check-config.ts";
@@ -7,6 +8,7 @@ import { PooledServerConfigError } from "./errors.ts";
 import type { FaultReport } from "./metrics/gathering.ts";
 import { MetricsRegistry } from "./metrics/registry.ts";
 import type { HealthCheck } from "./probes/background-check.ts";
+import { withTraceHeaders } from "./request/trace-headers.ts";
 
 const DATABASE_CHECK_MS = 2_000;
 
@@ -26,6 +28,20 @@ export function makeMetrics(config: CheckedConfig, logger: Logger): MetricsRegis
   return configured(() => new MetricsRegistry(config.metrics, report));
 }
 
+export function makeAccessLog(config: CheckedConfig, logger: Logger): AccessLog | undefined {
+  const { accessLog: options, trustedProxies, forwardedHeader, clock } = config;
+  if (options === undefined) return undefined;
+  return configured(() =>
+    accessLog(logger, { level: levelByStatus, ...options, trustedProxies, forwardedHeader, clock }),
+  );
+}
+
+/** As in @vg/logging, but that 503 is no fault: who gives it knows, and says when to come back. */
+function levelByStatus({ statusCode }: AccessExchange): LogLevel {
+  if (statusCode < 400) return "info";
+  return statusCode < 500 || statusCode === 503 ? "warn" : "error";
+}
+
 export function makeDbPool(config: CheckedConfig, logger: Logger): DbPool | undefined {
   const { postgresDsn: dsn, dbMaxOpenConns: maxOpenConns, dbMaxIdleConns: maxIdleConns, dbPool } = config;
   if (dsn === undefined) return undefined;
@@ -40,6 +56,7 @@ export function makeHttpPool(config: CheckedConfig, logger: Logger): HttpPool {
         name: "http",
         logger,
         ...config.httpPool,
+        headers: withTraceHeaders(config.httpPool.headers),
         maxIdleConns,
         maxIdleConnsPerHost: Math.min(httpMaxIdleConnsPerHost, httpMaxConnsPerHost, maxIdleConns),
         maxConnsPerHost: httpMaxConnsPerHost,

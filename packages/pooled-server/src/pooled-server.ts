@@ -35,12 +35,12 @@ import { Listening, type ListenAddress } from "./lifecycle/listening.ts";
 import { runPhases, type Findings, type PhaseBudget, type ShutdownReport } from "./lifecycle/shutdown.ts";
 import { onTerminationSignal } from "./lifecycle/signals.ts";
 import type { MetricsRegistry } from "./metrics/registry.ts";
-import { databaseCheck, makeDbPool, makeHttpPool, makeLogger, makeMetrics } from "./parts.ts";
+import { databaseCheck, makeAccessLog, makeDbPool, makeHttpPool, makeLogger, makeMetrics } from "./parts.ts";
 import { createEndpoints } from "./probes/endpoints.ts";
 import type { CheckResult, HealthCheck } from "./probes/background-check.ts";
 import { followChecks } from "./probes/follow-checks.ts";
 import { HealthChecks } from "./probes/health-checks.ts";
-import { uptimeText, type HealthDocument, type PoolStats } from "./probes/health-document.ts";
+import { healthDocument, type HealthDocument, type PoolStats } from "./probes/health-document.ts";
 import { RequestPipeline } from "./request/request-pipeline.ts";
 import { registerServerMetrics } from "./server-metrics/server-metrics.ts";
 import { LOG_WEIGHT, shutdownPhases } from "./shutdown-phases.ts";
@@ -50,30 +50,6 @@ const DURATION_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75,
 
 const INFERENCE_CLEANUP_MS = 5 * 60_000;
 const EMBEDDING_CLEANUP_MS = 10 * 60_000;
-
-/**
- * Wraps a base server with pools, caches, probes, metrics and a lifecycle. Resolves when the first round of health
- * checks is over, whatever its outcome; nothing listens before `listen()`.
- *
- * @typeParam I what the inference cache holds
- * @typeParam E what the embedding cache holds
- * @throws PooledServerConfigError for an option or a base server that cannot be; nothing stays open
- * @throws BaseServerError where the base server does not get ready: a Fastify plugin failed; everything is closed again
- */
-export async function createPooledServer<I = unknown, E = unknown>(
-  base: BaseServer,
-  config: PooledServerConfig = {},
-): Promise<PooledServer<I, E>> {
-  const server = new PooledServer<I, E>(base, config);
-  try {
-    await server.ready();
-  } catch (error) {
-    await server.close();
-    throw error;
-  }
-  await server.checkHealth();
-  return server;
-}
 
 /** Made by `createPooledServer`. */
 export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
@@ -157,6 +133,8 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
         onError: (error) => this.logger.error("An answer to a scrape failed", error),
       }),
       logger: this.logger,
+      accessLog: makeAccessLog(this.#config, this.logger),
+      requestTimeoutMs: this.#config.requestTimeoutMs,
       clock,
       draining: () => this.#refusing,
       limiter: this.#limiter,
@@ -294,26 +272,17 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
 
   /** The document that `/v2/health` shows. */
   getHealth(): HealthDocument {
-    const uptimeSeconds = (this.#config.clock.now() - this.#startedAt) / 1000;
-    const { requestCount, errorCount } = this.#pipeline;
-    const { serviceName: name, serviceVersion: version } = this.#config;
-    return {
-      status: this.state === "ready" ? "ok" : this.state,
+    const { serviceName: name, serviceVersion: version, clock } = this.#config;
+    return healthDocument({
+      state: this.state,
+      name,
       version,
-      timestamp: new Date().toISOString(),
-      service: { name, version, uptime: uptimeText(uptimeSeconds) },
-      metrics: { requests_total: requestCount },
-      features: this.#features(),
-      profiler: {
-        uptime_seconds: Math.round(uptimeSeconds * 1000) / 1000,
-        request_count: requestCount,
-        error_count: errorCount,
-        error_rate: requestCount === 0 ? 0 : errorCount / requestCount,
-        latency: this.#pipeline.latency(),
-      },
+      uptimeMs: clock.now() - this.#startedAt,
+      requests: this.#pipeline,
+      limitsRate: this.#limiter !== undefined,
       checks: this.#checks.results(),
       pools: this.getPoolStats(),
-    };
+    });
   }
 
   /**
@@ -420,18 +389,6 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
       this.logger.info("A health check passes again", { check: name, critical });
     }
     if (this.#followingChecks) followChecks(this.#lifecycle, this.#checks);
-  }
-
-  #features(): string[] {
-    return [
-      "structured_logging",
-      "inference_cache",
-      "embedding_cache",
-      "http_pool",
-      ...(this.dbPool === undefined ? [] : ["db_pool"]),
-      ...(this.#limiter === undefined ? [] : ["rate_limit"]),
-      "metrics",
-    ];
   }
 }
 

@@ -163,7 +163,10 @@ test("a base server that is no function, and every bad option, is refused before
     [{ httpTimeoutMS: 5 }, 'unknown option "httpTimeoutMS". Did you mean httpTimeoutMs?'],
     [{ dbPool: 5 }, "dbPool must be an object of options, got 5"],
     [{ embeddingCacheCapacity: 1e9 }, "embeddingCacheCapacity must be a whole number from 1 to 8388608"],
-    [{ trustedProxies: ["10.0.0.0/8", "proxy"] }, "trustedProxies: proxy is neither an IP address nor a CIDR range"],
+    [
+      { trustedProxies: ["10.0.0.0/8", "proxy"] },
+      'trustedProxies has "proxy", which is neither an IP address nor a CIDR range',
+    ],
     [{ logLevel: "loud" }, "level must be one of"],
     [{ postgresDsn: "mysql://u:hunter2@h/d" }, "PooledServer:"],
     [{ shutdownDelayMs: 20_000 }, "shutdownDelayMs must be at most shutdownTimeoutMs (10000), got 20000"],

@@ -11,7 +11,7 @@ const settled = (text: string): string =>
   text
     .replaceAll(/"time":"[^"]+"/g, '"time":"…"')
     .replaceAll(/"(trace_id|span_id|request_id)":"[0-9a-f-]+"/g, '"$1":"…"')
-    .replaceAll(/"(latency_ms|duration_ms)":[\d.]+/g, '"$1":…')
+    .replaceAll(/"(latency_ms|ttfb_ms|duration_ms)":[\d.]+/g, '"$1":…')
     .replaceAll(/duration_ms: \d+/g, "duration_ms: …");
 
 test("the program in the README prints what the README says", () => {

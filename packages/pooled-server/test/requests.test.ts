@@ -1,4 +1,4 @@
-import { request as httpRequest } from "node:http";
+import { request as httpRequest, type ServerResponse } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 import { currentRequest } from "@vg/pooled-server";
 import { expect, test } from "vitest";
@@ -35,6 +35,29 @@ test("ids that could forge a header or a log line are replaced", async () => {
   const response = await get("/", { "x-request-id": 'a b"c', traceparent: "00-zz-1-01" });
   expect(response.headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
   expect(await response.text()).toMatch(/^[0-9a-f]{32}$/);
+});
+
+test.each<[string, string, (response: ServerResponse) => unknown]>([
+  ["says nothing of its head", "r-1", (response) => response.end()],
+  ["sets headers", "r-1", (response) => response.setHeader("x-a", "1").end()],
+  ["writes a head", "r-1", (response) => response.writeHead(200, { "x-a": "1" }).end()],
+  ["writes a head with a reason", "r-1", (response) => response.writeHead(200, "Fine", { "x-a": "1" }).end()],
+  ["writes a head of names and values", "r-1", (response) => response.writeHead(200, ["x-a", "1"]).end()],
+  ["writes a head without headers", "r-1", (response) => response.writeHead(200).end()],
+  ["flushes its head", "r-1", (response) => (response.flushHeaders(), response.end())],
+  ["sets an id of its own", "own", (response) => response.setHeader("X-Request-ID", "own").end()],
+  ["writes one of its own", "own", (response) => response.writeHead(200, { "X-Request-Id": "own" }).end()],
+  ["writes one among names and values", "own", (response) => response.writeHead(200, ["X-Request-Id", "own"]).end()],
+  [
+    "sets some headers and writes one of its own",
+    "own",
+    (response) => response.setHeader("x-a", "1").writeHead(200, { "X-Request-Id": "own" }).end(),
+  ],
+])("the answer of a handler that %s carries the id %s, once", async (_what, id, handler) => {
+  const { get } = await listen((_request, response) => handler(response));
+  const response = await get("/", { "x-request-id": "r-1" });
+  expect(response.status).toBe(200);
+  expect(response.headers.get("x-request-id")).toBe(id);
 });
 
 test.each([
@@ -140,6 +163,22 @@ test("behind a trusted proxy the forwarded address is the client", async () => {
   // The last address that no trusted proxy has counts; what is before it, anybody may have written.
   expect(await from("10.0.0.99, 10.0.0.1")).toBe(429);
   expect(await from("10.0.0.2, 127.0.0.9")).toBe(200);
+});
+
+test("where the proxies set Forwarded, that one counts, for the rate limit and in the log", async () => {
+  const { get, logs } = await listen((_request, response) => response.end("ok"), {
+    rateLimitPerSecond: 1,
+    trustedProxies: ["127.0.0.1"],
+    forwardedHeader: "forwarded",
+    clock: { now: () => 0 },
+  });
+  const from = async (forwarded: string) => (await get("/", { forwarded, "x-forwarded-for": "6.6.6.6" })).status;
+  expect(await from("for=10.0.0.1;proto=https")).toBe(200);
+  expect(await from("for=10.0.0.1")).toBe(429);
+  expect(await from('for="[2001:db8::1]:4711"')).toBe(200);
+  await expect
+    .poll(() => logs.filter("http_request").map((line) => line["client_address"]))
+    .toEqual(["10.0.0.1", "10.0.0.1", "2001:db8::1"]);
 });
 
 test("a keep-alive connection serves on after a refused request with a body", async () => {

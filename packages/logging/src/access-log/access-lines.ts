@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { currentContext } from "../context/ambient.ts";
+import { currentContext, runInContext } from "../context/ambient.ts";
 import { internalsOf, type LoggerInternals } from "../internals.ts";
 import { LEVEL_NUMBERS } from "../levels.ts";
 import type { Form } from "../line/form.ts";
@@ -75,15 +75,18 @@ export class AccessLines {
       const number = LEVEL_NUMBERS[word];
       const isInside = currentContext()?.["request_id"] === exchange.requestId;
       if (isInside) event(number, MESSAGE, exchange.error, said, more);
-      else runInRequest(exchange.ids, event, number, MESSAGE, exchange.error, said, more);
+      else if (exchange.context !== undefined) {
+        runInContext(exchange.context, event, number, MESSAGE, exchange.error, said, more);
+      } else runInRequest(exchange.ids, event, number, MESSAGE, exchange.error, said, more);
       return;
     }
     const named = FIELDS.map((name, i) => [name, values[i]] as const).filter(([, value]) => value !== undefined);
     const said = { ...Object.fromEntries(named), ...exchange.ids };
-    if (exchange.error === undefined) {
-      this.logger[word](MESSAGE, { ...more, ...said });
-    } else {
-      this.logger[word](MESSAGE, exchange.error, { ...more, ...said });
+    try {
+      if (exchange.error === undefined) this.logger[word](MESSAGE, { ...more, ...said });
+      else this.logger[word](MESSAGE, exchange.error, { ...more, ...said });
+    } catch {
+      // A logger of another make may throw. There is no better place to say so, and nobody who awaits it.
     }
   }
 

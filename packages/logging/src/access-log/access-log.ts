@@ -10,7 +10,7 @@ import {
 } from "./express.ts";
 import { fastifyPlugin, type FastifyPlugin } from "./fastify.ts";
 import { honoMiddleware, type HonoMiddleware } from "./hono.ts";
-import { exchangeOf } from "./node-exchange.ts";
+import { beginDriven, exchangeOf } from "./node-exchange.ts";
 import {
   attachTo,
   type NodeListener,
@@ -19,6 +19,7 @@ import {
   type NodeServer,
   wrapListener,
 } from "./node-http.ts";
+import type { RequestLineContext } from "./request-context.ts";
 import { type AccessLogOptions, resolveAccessLogOptions } from "./options.ts";
 
 /** A frozen snapshot; counts since the access log was made, exact. */
@@ -31,6 +32,20 @@ export interface AccessLogStats {
   readonly aborted_total: number;
   /** Requests that are being handled now. */
   readonly in_flight: number;
+}
+
+/** A request whose line is written when whoever follows it says that it is over; see `AccessLog.begin`. */
+export interface FollowedRequest {
+  /** What was thrown, for the line; `undefined` if nothing. */
+  error: unknown;
+  /**
+   * Writes the line; the first call counts.
+   *
+   * @param statusCode what the line says, which need not be what went out: 499 for a client that left, say
+   * @param isComplete whether the answer was sent to its end
+   * @param route the template that matched; default: what the framework's middleware of this access log found
+   */
+  ended(statusCode: number, isComplete: boolean, route?: string): void;
 }
 
 /** One line a request, whichever of these is used; where two are, the outer one writes it. */
@@ -46,6 +61,14 @@ export interface AccessLog {
    * @returns a function that ends it; requests under way still get their line
    */
   attach(server: NodeServer): () => void;
+  /**
+   * For a server that follows its requests itself, and knows better when one is over and with what status: counts bytes
+   * and the time to the first one from now on, and leaves the rest to `ended`.
+   *
+   * @param context what the lines of this request carry, as given to `runInContext`; the access line carries it, too
+   * @returns `undefined` for a request that `skip` leaves out, and one that has its line from another access log
+   */
+  begin(request: NodeRequest, response: NodeResponse, context: RequestLineContext): FollowedRequest | undefined;
   /** `app.use(access.express)`, before everything else. */
   readonly express: ExpressMiddleware;
   /** `app.use(access.expressErrors)`, after the routes and before your own error handler: lines then have the error. */
@@ -100,6 +123,10 @@ class NodeAccessLog implements AccessLog {
 
   attach(server: NodeServer): () => void {
     return attachTo(this.#lines, server);
+  }
+
+  begin(request: NodeRequest, response: NodeResponse, context: RequestLineContext): FollowedRequest | undefined {
+    return beginDriven(this.#lines, request, response, context);
   }
 
   loggerOf(request: object): Logger {

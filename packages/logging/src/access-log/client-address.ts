@@ -5,13 +5,20 @@ export type ForwardedHeader = "x-forwarded-for" | "forwarded";
 /** `for=` of one element of RFC 7239's `Forwarded`; the port of an address is left out. */
 const FOR = /(?:^|;)\s*for\s*=\s*(?:"\[([^\]"]*)\](?::\d+)?"|"?([^";:,\s]+)(?::\d+)?"?)/i;
 
-/** Who a request comes from, with no more trust in what it says of itself than was configured. */
+/**
+ * Where a request comes from, with no more trust in what it says of itself than was configured: the address of its peer;
+ * where that is a trusted proxy, the last one in the header that no trusted proxy has.
+ */
 export class ClientAddresses {
   readonly #proxies = new BlockList();
   readonly #believesNobody: boolean;
   readonly #header: ForwardedHeader;
 
-  constructor(trustedProxies: readonly string[], header: ForwardedHeader, fail: (message: string) => Error) {
+  /**
+   * @param trustedProxies addresses or CIDR ranges of proxies whose `header` is believed
+   * @param fail makes the error to throw where one of them is neither, of a text that says so
+   */
+  constructor(trustedProxies: readonly string[], header: ForwardedHeader, fail: (problem: string) => Error) {
     this.#header = header;
     this.#believesNobody = trustedProxies.length === 0;
     for (const proxy of trustedProxies) {
@@ -21,7 +28,7 @@ export class ClientAddresses {
       const bits = prefix === undefined ? widest : /^\d{1,3}$/.test(prefix) ? Number(prefix) : Infinity;
       if (version === 0 || bits > widest || more.length > 0) {
         throw fail(
-          `accessLog: trustedProxies has ${JSON.stringify(proxy.slice(0, 64))}, which is neither an IP address nor a ` +
+          `trustedProxies has ${JSON.stringify(proxy.slice(0, 64))}, which is neither an IP address nor a ` +
             `CIDR range such as "10.0.0.0/8".`,
         );
       }
@@ -30,9 +37,8 @@ export class ClientAddresses {
   }
 
   /**
-   * The peer's address; where that is a trusted proxy, the last one in the header that no trusted proxy has.
-   *
-   * @param peer the socket's; `undefined` where it has none
+   * @param peer the socket's `remoteAddress`; `undefined` where it has none
+   * @param headers the request's, by lower-case names
    */
   of(peer: string | undefined, headers: Readonly<Record<string, string | string[] | undefined>>): string | undefined {
     if (peer === undefined) return undefined;

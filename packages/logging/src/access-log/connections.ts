@@ -25,6 +25,8 @@ interface Connection extends EventEmitter {
  * When the process ends, what is under way is logged as well: it is what one wants to know of a crash.
  */
 const connections = new Set<Open>();
+/** Those whose end somebody else tells, whatever their connection does; only the end of the process is looked for. */
+const followed = new Set<OfConnection>();
 let watchesExit = false;
 
 export function openOn(connection: Connection, exchange: OfConnection): void {
@@ -33,11 +35,7 @@ export function openOn(connection: Connection, exchange: OfConnection): void {
     connection[OPEN] = open = { first: undefined, others: undefined };
     connections.add(open);
     connection.on("close", onConnectionClose);
-    if (!watchesExit) {
-      watchesExit = true;
-      // Before the loggers' own listeners, which flush.
-      process.prependListener("exit", onExit);
-    }
+    watchExit();
   }
   if (open.first === undefined && (open.others === undefined || open.others.size === 0)) open.first = exchange;
   else (open.others ??= new Set()).add(exchange);
@@ -49,6 +47,22 @@ export function doneOn(connection: Connection, exchange: OfConnection): void {
   else open?.others?.delete(exchange);
 }
 
+export function openUntilTold(exchange: OfConnection): void {
+  watchExit();
+  followed.add(exchange);
+}
+
+export function told(exchange: OfConnection): void {
+  followed.delete(exchange);
+}
+
+function watchExit(): void {
+  if (watchesExit) return;
+  watchesExit = true;
+  // Before the loggers' own listeners, which flush.
+  process.prependListener("exit", onExit);
+}
+
 function onConnectionClose(this: Connection): void {
   const open = this[OPEN];
   if (open === undefined) return;
@@ -58,6 +72,7 @@ function onConnectionClose(this: Connection): void {
 
 function onExit(): void {
   for (const open of connections) loseAll(open);
+  for (const exchange of followed) exchange.connectionLost();
 }
 
 /** Each takes itself out. */

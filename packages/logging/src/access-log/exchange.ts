@@ -1,7 +1,7 @@
 import type { Logger } from "../logger.ts";
 import type { AccessLines, Headers } from "./access-lines.ts";
 import type { AccessExchange } from "./options.ts";
-import { type RequestIds, requestIds } from "./request-context.ts";
+import { type RequestIds, requestIds, type RequestLineContext } from "./request-context.ts";
 import { cut, pathOf, queryOf } from "./target.ts";
 
 /** nginx's code for a client that left before its answer was complete; never on the wire. */
@@ -18,6 +18,8 @@ export abstract class Exchange implements AccessExchange {
   readonly query: string | undefined;
   readonly headers: Headers;
   readonly ids: RequestIds;
+  /** Where somebody else follows the request; `ids` is the same object. */
+  readonly context: RequestLineContext | undefined;
   readonly httpVersion: string | undefined;
   readonly #startMs: number;
   clientAddress: string | undefined;
@@ -32,6 +34,8 @@ export abstract class Exchange implements AccessExchange {
   error: unknown;
   /** Finds the template when the line is written; set by the adapter of a framework. */
   findRoute: ((exchange: Exchange) => string | undefined) | undefined;
+  /** The template, where whoever follows the request knows it. */
+  knownRoute: string | undefined;
   /** What a framework knows of the request, for `findRoute`. */
   framework: object | undefined;
   #isFinished = false;
@@ -44,6 +48,7 @@ export abstract class Exchange implements AccessExchange {
     target: string,
     headers: Headers,
     httpVersion: string | undefined,
+    context?: RequestLineContext,
   ) {
     this.lines = lines;
     this.#startMs = lines.settings.clock.now();
@@ -53,7 +58,8 @@ export abstract class Exchange implements AccessExchange {
     this.query = queryOf(target);
     this.headers = headers;
     this.httpVersion = httpVersion;
-    this.ids = requestIds(lines.idOf(headers), headers["traceparent"]);
+    this.context = context;
+    this.ids = context ?? requestIds(lines.idOf(headers), headers["traceparent"]);
   }
 
   abstract get response(): object | undefined;
@@ -64,6 +70,7 @@ export abstract class Exchange implements AccessExchange {
   }
 
   get route(): string | undefined {
+    if (this.knownRoute !== undefined) return cut(this.knownRoute, LONGEST_ROUTE);
     try {
       const route = this.findRoute?.(this);
       return route === undefined ? undefined : cut(route, LONGEST_ROUTE);

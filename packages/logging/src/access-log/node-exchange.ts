@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Session } from "node:http2";
 import type { AccessLines, Headers } from "./access-lines.ts";
-import { doneOn, openOn } from "./connections.ts";
+import { doneOn, openOn, openUntilTold, told } from "./connections.ts";
 import { admit, CLIENT_CLOSED_REQUEST, Exchange } from "./exchange.ts";
+import type { RequestLineContext } from "./request-context.ts";
 
 /** A request of node:http, or of node:http2 by its compatibility API. */
 export type NodeRequest = IncomingMessage | Http2ServerRequest;
@@ -46,11 +47,12 @@ export class NodeExchange extends Exchange {
   sentBytes = 0;
   receivedBytes = 0;
 
-  constructor(lines: AccessLines, request: NodeRequest, response: NodeResponse) {
+  /** @param context of a request whose end somebody else tells */
+  constructor(lines: AccessLines, request: NodeRequest, response: NodeResponse, context?: RequestLineContext) {
     // Express shortens `url` below a router, and keeps the whole.
     const { originalUrl } = request as { originalUrl?: unknown };
     const target = typeof originalUrl === "string" ? originalUrl : (request.url ?? "/");
-    super(lines, request, request.method ?? "", target, request.headers as Headers, request.httpVersion);
+    super(lines, request, request.method ?? "", target, request.headers as Headers, request.httpVersion, context);
     this.response = response;
     const stream = "stream" in response ? response.stream : undefined;
     this.#isHttp2 = stream !== undefined;
@@ -66,6 +68,17 @@ export class NodeExchange extends Exchange {
 
   /** Begins to watch; not done in the constructor, as skipped requests are not watched. */
   watch(): void {
+    this.countBytes();
+    const { response } = this;
+    response.on("finish", onFinish);
+    response.on("close", onClose);
+    openOn(this.#connection, this);
+    const { echo } = this.lines.settings;
+    if (echo !== undefined && !response.headersSent) response.setHeader(echo, this.requestId);
+  }
+
+  /** What there is to watch where somebody else tells the end; see `ended`. */
+  countBytes(): void {
     const { request, response } = this;
     const patched = response as unknown as Patched;
     (request as Tracked)[EXCHANGE] = this;
@@ -75,11 +88,6 @@ export class NodeExchange extends Exchange {
     if (this.#isHttp2) patched.writeHead = notingHead;
     else patched.flushHeaders = notingHead;
     if (this.push !== undefined) (request as unknown as { push: Method }).push = countingPush;
-    response.on("finish", onFinish);
-    response.on("close", onClose);
-    openOn(this.#connection, this);
-    const { echo } = this.lines.settings;
-    if (echo !== undefined && !response.headersSent) response.setHeader(echo, this.requestId);
   }
 
   responseHeader(name: string): unknown {
@@ -95,10 +103,16 @@ export class NodeExchange extends Exchange {
     doneOn(this.#connection, this);
     const { response } = this;
     const isComplete = this.#isHttp2 ? isStreamSent(response as Http2ServerResponse) : this.isSent;
-    const status = isComplete ? response.statusCode : this.#statusOfAborted();
-    this.responseBytes = hasNoBody(this.method, response) ? 0 : this.sentBytes;
+    this.ended(isComplete ? response.statusCode : this.#statusOfAborted(), isComplete);
+  }
+
+  ended(statusCode: number, isComplete: boolean, route?: string): void {
+    if (this.isFinished) return;
+    if (this.context !== undefined) told(this);
+    this.responseBytes = hasNoBody(this.method, this.response) ? 0 : this.sentBytes;
     this.requestBytes = this.push === undefined ? 0 : this.receivedBytes;
-    this.finish(status, isComplete);
+    if (route !== undefined) this.knownRoute = route;
+    this.finish(statusCode, isComplete);
   }
 
   /** 499 where the client left; else the server itself has broken off, and there are few good reasons to. */
@@ -127,6 +141,21 @@ export function beginExchange(
   const exchange = new NodeExchange(lines, request, response);
   if (!admit(exchange)) return undefined;
   exchange.watch();
+  return exchange;
+}
+
+/** As `beginExchange`, for one who has a context for it and calls `ended`. */
+export function beginDriven(
+  lines: AccessLines,
+  request: NodeRequest,
+  response: NodeResponse,
+  context: RequestLineContext,
+): NodeExchange | undefined {
+  if (exchangeOf(request) !== undefined) return undefined;
+  const exchange = new NodeExchange(lines, request, response, context);
+  if (!admit(exchange)) return undefined;
+  exchange.countBytes();
+  openUntilTold(exchange);
   return exchange;
 }
 

@@ -103,7 +103,7 @@ export function resolveAccessLogOptions(options: AccessLogOptions): AccessLogSet
     requestHeaders: checkHeaders("requestHeaders", check.raw("requestHeaders")),
     responseHeaders: checkHeaders("responseHeaders", check.raw("responseHeaders")),
     clients: check.boolean("clientAddress", { fallback: true })
-      ? new ClientAddresses(trustedProxies, forwardedHeader, fail)
+      ? new ClientAddresses(trustedProxies, forwardedHeader, (problem) => fail(`${OWNER}: ${problem}`))
       : undefined,
     userAgent: check.boolean("userAgent", { fallback: true }),
     requestIdHeader,

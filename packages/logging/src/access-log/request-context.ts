@@ -1,14 +1,17 @@
-import { currentContext, runInContext, withContext } from "../context/ambient.ts";
+import { type AmbientContext, currentContext, runInContext, withContext } from "../context/ambient.ts";
 import { activeSpan } from "../context/open-telemetry.ts";
 import { fromTraceparent } from "../context/trace-context.ts";
 
 /** The ids that tie the lines of one request together; under these names in every line. */
 export interface RequestIds {
   readonly request_id: string;
-  readonly trace_id?: string;
-  readonly span_id?: string;
-  readonly trace_flags?: string;
+  readonly trace_id?: string | undefined;
+  readonly span_id?: string | undefined;
+  readonly trace_flags?: string | undefined;
 }
+
+/** The whole context of a request's lines, made by whoever follows it. */
+export type RequestLineContext = AmbientContext & RequestIds;
 
 /** The frozen ids of a request by its own and its `traceparent`, if that is valid. */
 export function requestIds(requestId: string, traceparent: unknown): RequestIds {

@@ -45,9 +45,11 @@ export function withContext<T>(fields: object | null | undefined, fn: () => T): 
 
 /**
  * As `withContext`, for a server that makes a context for each request: `context` is taken as it is, neither checked nor
- * copied nor added to the one around it.
+ * copied nor added to the one around it. Whoever made it may still change it until its first line is written; after that
+ * it must stay as it is.
  *
  * @param args handed to `fn`, which so needs no closure
+ * @returns what `fn` returns; throws what `fn` throws, and nothing else
  */
 export function runInContext<A extends unknown[], T>(context: AmbientContext, fn: (...args: A) => T, ...args: A): T {
   store.used = true;

@@ -3,6 +3,7 @@
  * imported, nothing is patched, and it doesn't matter which of the two was loaded first.
  */
 import { Bindings, NO_BINDINGS } from "../line/bindings.ts";
+import type { SpanContext } from "./trace-context.ts";
 
 // Of the API's major version 1; both are part of what keeps its minor versions compatible.
 const API = Symbol.for("opentelemetry.js.api.1");
@@ -33,14 +34,30 @@ export function activeSpan(): object | undefined {
 
 /** The ids of a span as a line has them, under the names of OpenTelemetry's own instrumentation; none if invalid. */
 export function spanIds(span: object): Bindings {
+  const ids = idsOf(span);
+  if (ids === undefined) return NO_BINDINGS;
+  const { trace_id, span_id, trace_flags } = ids;
+  return new Bindings(["trace_id", "span_id", "trace_flags"], [`"${trace_id}"`, `"${span_id}"`, `"${trace_flags}"`]);
+}
+
+/**
+ * The ids of OpenTelemetry's active span; `undefined` where there is none, or no SDK in this process. Lines have these by
+ * themselves. Never throws.
+ */
+export function activeSpanContext(): SpanContext | undefined {
+  const span = activeSpan();
+  return span === undefined ? undefined : idsOf(span);
+}
+
+function idsOf(span: object): SpanContext | undefined {
   try {
     const { traceId, spanId, traceFlags } = (span as Span).spanContext();
-    if (typeof traceId !== "string" || !TRACE_ID.test(traceId)) return NO_BINDINGS;
-    if (typeof spanId !== "string" || !SPAN_ID.test(spanId)) return NO_BINDINGS;
+    if (typeof traceId !== "string" || !TRACE_ID.test(traceId)) return undefined;
+    if (typeof spanId !== "string" || !SPAN_ID.test(spanId)) return undefined;
     const flags = typeof traceFlags === "number" ? (traceFlags & 0xff).toString(16).padStart(2, "0") : "00";
-    return new Bindings(["trace_id", "span_id", "trace_flags"], [`"${traceId}"`, `"${spanId}"`, `"${flags}"`]);
+    return { trace_id: traceId, span_id: spanId, trace_flags: flags };
   } catch {
-    return NO_BINDINGS;
+    return undefined;
   }
 }
 

@@ -1,23 +1,17 @@
 import { AsyncResource } from "node:async_hooks";
 import { EventEmitter } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { currentRequest, type RequestContext } from "../request/request-context.ts";
-
-/** Runs listeners where the request is handled, whatever else is known there: the spans of a tracer, too. */
-class Scope extends AsyncResource {
-  readonly context: RequestContext;
-
-  constructor(context: RequestContext) {
-    super("vg.request");
-    this.context = context;
-  }
-}
+import { activeSpanContext } from "@vg/logging";
+import { currentRequest, runInRequest, type RequestContext } from "../request/request-context.ts";
 
 // Shared with nobody: two servers never handle the same request.
+const CONTEXT = Symbol("request context");
+/** Where a tracer has a span around the request, that is to be there, too. */
 const SCOPE = Symbol("request scope");
 
 interface Bound extends EventEmitter {
-  [SCOPE]?: Scope;
+  [CONTEXT]?: RequestContext;
+  [SCOPE]?: AsyncResource;
 }
 
 /**
@@ -27,18 +21,19 @@ interface Bound extends EventEmitter {
 export function keepContext(request: IncomingMessage, response: ServerResponse): void {
   const context = currentRequest();
   if (context === undefined) return;
-  const scope = new Scope(context);
-  bind(request, scope);
-  bind(response, scope);
+  const scope = activeSpanContext() === undefined ? undefined : new AsyncResource("vg.request");
+  bind(request, context, scope);
+  bind(response, context, scope);
 }
 
 /** The context of a request that `keepContext` has seen, wherever it is asked for. */
 export function contextOf(request: object): RequestContext | undefined {
-  return (request as Bound)[SCOPE]?.context;
+  return (request as Bound)[CONTEXT];
 }
 
-function bind(emitter: Bound, scope: Scope): void {
-  emitter[SCOPE] = scope;
+function bind(emitter: Bound, context: RequestContext, scope: AsyncResource | undefined): void {
+  emitter[CONTEXT] = context;
+  if (scope !== undefined) emitter[SCOPE] = scope;
   emitter.emit = emitInScope;
 }
 
@@ -46,10 +41,16 @@ const { emit } = EventEmitter.prototype;
 
 // One function for all, in the place of a closure for each; `this` is the request or the response.
 function emitInScope(this: Bound, event: string | symbol, ...args: unknown[]): boolean {
-  const scope = this[SCOPE];
-  // Most events have no listener, and some come from within the request itself.
-  if (scope === undefined || this.listenerCount(event) === 0 || currentRequest() === scope.context) {
+  const context = this[CONTEXT];
+  // Some events come from within the request itself, and most have no listener.
+  if (context === undefined || currentRequest() === context || this.listenerCount(event) === 0) {
     return emit.call(this, event, ...args);
   }
-  return scope.runInAsyncScope(emit, this, event, ...args);
+  const scope = this[SCOPE];
+  if (scope !== undefined) return scope.runInAsyncScope(emit, this, event, ...args);
+  return runInRequest(context, emitOn, this, event, args);
+}
+
+function emitOn(emitter: Bound, event: string | symbol, args: readonly unknown[]): boolean {
+  return emit.call(emitter, event, ...args);
 }

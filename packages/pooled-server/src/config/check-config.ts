@@ -1,11 +1,28 @@
 import { checkOptions, monotonicClock } from "@vg/internal";
 import type { CallerPolicy, LogFormat, Logger, LogLevel, LogTimeFormat } from "@vg/logging";
+import type { ForwardedHeader } from "@vg/logging/access-log";
 import { PooledServerConfigError } from "../errors.ts";
 import { INFERENCE_CACHE_MODES } from "../inference/cacheability.ts";
 import { checkInferenceOptions, type InferenceSettings } from "../inference/inference-options.ts";
 import { ClientIdentity } from "../request/client-identity.ts";
 import { renderProblem } from "../request/problem.ts";
-import { DEFAULTS, MAX_CACHE_ENTRIES, type Clock, type PooledServerConfig } from "./options.ts";
+import {
+  DEFAULTS,
+  MAX_CACHE_ENTRIES,
+  type Clock,
+  type PooledServerConfig,
+  type ServerAccessLogOptions,
+} from "./options.ts";
+
+/** Options of an access log that follow from the server's own. */
+const SERVERS_OWN = [
+  "trustedProxies",
+  "forwardedHeader",
+  "requestIdHeader",
+  "generateRequestId",
+  "echoRequestId",
+  "clock",
+];
 
 const fail = (message: string): PooledServerConfigError => new PooledServerConfigError(message);
 
@@ -41,6 +58,11 @@ export interface CheckedConfig {
   rateLimitPerSecond: number;
   clients: ClientIdentity;
   identify: PooledServerConfig["identify"];
+  trustedProxies: readonly string[];
+  forwardedHeader: ForwardedHeader;
+  /** `undefined`: no access log. */
+  accessLog: ServerAccessLogOptions | undefined;
+  requestTimeoutMs: number;
   shutdownTimeoutMs: number;
   shutdownDelayMs: number;
   healthIntervalMs: number;
@@ -71,12 +93,10 @@ export function checkConfig(config: PooledServerConfig): CheckedConfig {
     throw check.refuse("dbMaxIdleConns", `at most dbMaxOpenConns (${dbMaxOpenConns})`);
   }
   const trustedProxies = (check.raw("trustedProxies") ?? []) as readonly string[];
-  let clients: ClientIdentity;
-  try {
-    clients = new ClientIdentity(trustedProxies);
-  } catch (cause) {
-    throw new PooledServerConfigError(`PooledServer: trustedProxies: ${(cause as Error).message}`, { cause });
-  }
+  const forwardedHeader = check.oneOf("forwardedHeader", ["x-forwarded-for", "forwarded"], {
+    fallback: DEFAULTS.forwardedHeader,
+  });
+  const clients = new ClientIdentity(trustedProxies, forwardedHeader, (problem) => fail(`PooledServer: ${problem}`));
   const clock = check.objectWith<Clock>("clock", ["now"]) ?? monotonicClock;
   const mode = check.oneOf("inferenceCacheMode", INFERENCE_CACHE_MODES, { fallback: DEFAULTS.inferenceCacheMode });
   const checked: CheckedConfig = {
@@ -103,6 +123,10 @@ export function checkConfig(config: PooledServerConfig): CheckedConfig {
     rateLimitPerSecond: check.number("rateLimitPerSecond", { fallback: DEFAULTS.rateLimitPerSecond, max: 1e6 }),
     clients,
     identify: check.function<NonNullable<PooledServerConfig["identify"]>>("identify"),
+    trustedProxies,
+    forwardedHeader,
+    accessLog: accessLogOptions(),
+    requestTimeoutMs: check.durationMs("requestTimeoutMs", { fallback: DEFAULTS.requestTimeoutMs }),
     shutdownTimeoutMs: check.durationMs("shutdownTimeoutMs", { fallback: DEFAULTS.shutdownTimeoutMs }),
     shutdownDelayMs: check.durationMs("shutdownDelayMs", { fallback: DEFAULTS.shutdownDelayMs }),
     healthIntervalMs: check.durationMs("healthIntervalMs", { fallback: DEFAULTS.healthIntervalMs, min: 10 }),
@@ -122,6 +146,17 @@ export function checkConfig(config: PooledServerConfig): CheckedConfig {
     const value = check.raw(name) ?? {};
     if (typeof value !== "object" || Array.isArray(value)) throw check.refuse(name, "an object of options");
     return value;
+  }
+
+  function accessLogOptions(): ServerAccessLogOptions | undefined {
+    const value = check.raw("accessLog") ?? DEFAULTS.accessLog;
+    if (typeof value === "boolean") return value ? {} : undefined;
+    if (typeof value !== "object" || Array.isArray(value)) {
+      throw check.refuse("accessLog", "true, false or an object of options");
+    }
+    const own = SERVERS_OWN.find((name) => name in value);
+    if (own === undefined) return value as ServerAccessLogOptions;
+    throw fail(`PooledServer: accessLog.${own} is the server's own to set; leave it out.`);
   }
 
   function cacheSettings(name: "inferenceCache" | "embeddingCache"): CacheSettings {

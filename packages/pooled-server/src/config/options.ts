@@ -1,4 +1,5 @@
 import type { CallerPolicy, LogFormat, Logger, LogLevel, LogTimeFormat } from "@vg/logging";
+import type { AccessLogOptions, ForwardedHeader } from "@vg/logging/access-log";
 import type { DbPoolOptions } from "@vg/pool-db";
 import type { HttpPoolOptions } from "@vg/pool-http";
 import type { IncomingMessage } from "node:http";
@@ -11,6 +12,12 @@ import type { Problem } from "../request/problem.ts";
 export interface Clock {
   now(): number;
 }
+
+/** Options of the access log; those that the server itself knows are left out. */
+export type ServerAccessLogOptions = Omit<
+  AccessLogOptions,
+  "trustedProxies" | "forwardedHeader" | "requestIdHeader" | "generateRequestId" | "echoRequestId" | "clock"
+>;
 
 /** Every setting of a pooled server. All are optional; the defaults are those of `DEFAULTS`. */
 export interface PooledServerConfig {
@@ -86,8 +93,17 @@ export interface PooledServerConfig {
    * credentials has no limit.
    */
   identify?: (request: IncomingMessage) => string | undefined;
-  /** Addresses or CIDR ranges of proxies whose `x-forwarded-for` is believed; default none. */
+  /** Addresses or CIDR ranges of proxies whose `forwardedHeader` is believed; default none. */
   trustedProxies?: readonly string[];
+  /** The header that these proxies set; clients can forge the other one. Default "x-forwarded-for". */
+  forwardedHeader?: ForwardedHeader;
+  /** One log line a request, `http_request`; options as in @vg/logging/access-log. Default true. */
+  accessLog?: boolean | ServerAccessLogOptions;
+  /**
+   * How long a request may take until its answer begins; then its signal aborts, and where its handler says nothing then,
+   * the client gets 504. Default 0: no limit.
+   */
+  requestTimeoutMs?: number;
   /** The deadline of `close()`, all steps together; default 10,000 ms. */
   shutdownTimeoutMs?: number;
   /** How long `close()` goes on serving with `/readyz` already off, so that balancers notice; default 0 ms. */
@@ -96,7 +112,7 @@ export interface PooledServerConfig {
   healthIntervalMs?: number;
   /** Close on SIGTERM and SIGINT, end at once on a second one. Default false: the process owns its signals. */
   handleSignals?: boolean;
-  /** The body of the server's own error answers (429, 500, 503); default: the error document of the v2 API. */
+  /** The body of the server's own error answers (429, 500, 503, 504); default: the error document of the v2 API. */
   renderProblem?: (problem: Problem, request: IncomingMessage) => unknown;
   /** Limits of `/metrics`: `maxSeries` (2,000) of each metric, and `createdTimestamps` (false). */
   metrics?: MetricsOptions;
@@ -125,6 +141,9 @@ export const DEFAULTS = {
   serviceName: "pooled-server",
   serviceVersion: "0.0.0",
   rateLimitPerSecond: 10,
+  forwardedHeader: "x-forwarded-for",
+  accessLog: true,
+  requestTimeoutMs: 0,
   shutdownTimeoutMs: 10_000,
   shutdownDelayMs: 0,
   healthIntervalMs: 5_000,

@@ -41,8 +41,54 @@ export interface PoolStats {
   readonly embedding_cache: Readonly<Record<string, unknown>>;
 }
 
+/** What the document is made of. */
+export interface HealthSources {
+  readonly state: LifecycleState;
+  readonly name: string;
+  readonly version: string;
+  readonly uptimeMs: number;
+  readonly requests: { readonly requestCount: number; readonly errorCount: number; latency(): LatencySummary };
+  readonly limitsRate: boolean;
+  readonly checks: Readonly<Record<string, CheckResult>>;
+  readonly pools: PoolStats;
+}
+
+export function healthDocument(sources: HealthSources): HealthDocument {
+  const { state, name, version, uptimeMs, requests, checks, pools } = sources;
+  const { requestCount, errorCount } = requests;
+  return {
+    status: state === "ready" ? "ok" : state,
+    version,
+    timestamp: new Date().toISOString(),
+    service: { name, version, uptime: uptimeText(uptimeMs / 1000) },
+    metrics: { requests_total: requestCount },
+    features: features(sources),
+    profiler: {
+      uptime_seconds: Math.round(uptimeMs) / 1000,
+      request_count: requestCount,
+      error_count: errorCount,
+      error_rate: requestCount === 0 ? 0 : errorCount / requestCount,
+      latency: requests.latency(),
+    },
+    checks,
+    pools,
+  };
+}
+
+function features({ pools, limitsRate }: HealthSources): string[] {
+  return [
+    "structured_logging",
+    "inference_cache",
+    "embedding_cache",
+    "http_pool",
+    ...(pools.db_pool === undefined ? [] : ["db_pool"]),
+    ...(limitsRate ? ["rate_limit"] : []),
+    "metrics",
+  ];
+}
+
 /** 3723 -> "1h2m3s", as Go prints durations. */
-export function uptimeText(seconds: number): string {
+function uptimeText(seconds: number): string {
   const whole = Math.floor(seconds);
   const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
   return `${h > 0 ? `${h}h` : ""}${h > 0 || m > 0 ? `${m}m` : ""}${s}s`;

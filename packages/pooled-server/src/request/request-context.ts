@@ -1,24 +1,40 @@
-import { AsyncLocalStorage } from "node:async_hooks";
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Logger } from "@vg/logging";
+import {
+  activeSpanContext,
+  type AmbientContext,
+  currentContext,
+  fromTraceparent,
+  type Logger,
+  runInContext,
+} from "@vg/logging";
+import type { FollowedRequest, RequestLineContext } from "@vg/logging/access-log";
 import type { ActiveRequest } from "../lifecycle/active-requests.ts";
 import { Farewell } from "./farewell.ts";
+import { newSpanId, newTraceId } from "./ids.ts";
 import { pathOf } from "./path.ts";
 
 /** What belongs to the request that is being handled. Get it with `currentRequest()`, anywhere below the handler. */
 export interface RequestContext {
   /** The client's `x-request-id` where it is harmless, else a new one. Echoed in the answer. */
   readonly requestId: string;
-  /** The trace of the client's W3C `traceparent`, else a new one: 32 hex digits. */
+  /** The trace of OpenTelemetry's active span, else of the client's W3C `traceparent`, else a new one: 32 hex digits. */
   readonly traceId: string;
   /** This server's span in that trace: 16 hex digits. */
   readonly spanId: string;
-  /** The `traceparent` to send along with calls that this request makes. */
+  /** The `traceparent` to send along with calls that this request makes; calls of the server's `httpPool` do. */
   readonly traceparent: string;
-  /** A logger whose lines carry `trace_id`, `span_id` and `request_id`. */
+  /** The client's `tracestate`, to send along beside it; `undefined` where it sent none. */
+  readonly tracestate: string | undefined;
+  /**
+   * A logger whose lines carry `trace_id`, `span_id` and `request_id` wherever they are written. The lines that any other
+   * logger writes on behalf of this request carry them as well.
+   */
   readonly logger: Logger;
-  /** Aborts when the client leaves before its answer is complete, and when a shutdown cannot wait any longer. */
+  /**
+   * Aborts at once when the client leaves before its answer is complete, when the request has taken its `requestTimeoutMs`,
+   * and when a shutdown cannot wait any longer. Give it to whatever the request waits for.
+   */
   readonly signal: AbortSignal;
   /**
    * Aborts when a shutdown has stopped accepting: an answer that has no end of its own, such as a subscription's, should
@@ -30,7 +46,7 @@ export interface RequestContext {
    * and end, so that its client knows that it is not the whole. Others may use what time is left.
    */
   readonly lastCall: AbortSignal;
-  /** The route's template, such as `/v1/models/:id`, for metrics. Set it where the route is known. */
+  /** The route's template, such as `/v1/models/:id`, for metrics and log. Set it where the route is known. */
   route: string | undefined;
   /**
    * What log and metrics say instead of the status on the wire: for an answer that failed after its head was out, such
@@ -42,52 +58,100 @@ export interface RequestContext {
    * Call it before anything is logged.
    * @returns false, and changes nothing, where it is no valid W3C traceparent
    */
-  joinTrace(traceparent: string): boolean;
+  joinTrace(traceparent: string, tracestate?: string): boolean;
+  /** `traceparent`, and `tracestate` if there is one: the headers of a call that this request makes by other means. */
+  outgoingHeaders(): Record<string, string>;
+}
+
+/** Where a request's context lies in the ambient context of its log lines, of which so one storage is enough. */
+const REQUEST: unique symbol = Symbol.for("@vg/pooled-server.request");
+
+interface RequestAmbient extends AmbientContext {
+  readonly [REQUEST]?: RequestContext;
+}
+
+/** The request being handled here, or `undefined` outside of one. */
+export function currentRequest(): RequestContext | undefined {
+  return (currentContext() as RequestAmbient | undefined)?.[REQUEST];
+}
+
+/** Runs `work` as part of the request; with `args` it needs no closure. */
+export function runInRequest<A extends unknown[], T>(context: RequestContext, work: (...args: A) => T, ...args: A): T {
+  return runInContext((context as NodeRequestContext).line, work, ...args);
+}
+
+/** The headers that a call made here should carry: those of the current request; none outside of one. */
+export function outgoingHeaders(): Record<string, string> {
+  // OpenTelemetry's instrumentation of the client adds its own, and two are as good as none.
+  if (activeSpanContext() !== undefined) return {};
+  return currentRequest()?.outgoingHeaders() ?? {};
 }
 
 /** Of a path in a report. */
 const MAX_NAMED_PATH = 200;
-
-const storage = new AsyncLocalStorage<RequestContext>();
-
-/** The request being handled here, or `undefined` outside of one. */
-export function currentRequest(): RequestContext | undefined {
-  return storage.getStore();
-}
-
-/** Runs `work` as part of the request. */
-export function runInRequest<T>(context: RequestContext, work: () => T): T {
-  return storage.run(context, work);
-}
+/** Sampled: whoever comes after may record this trace, as nobody before has said otherwise. */
+const SAMPLED = "01";
+/** The bit of it, among others. */
+const SAMPLED_FLAGS = /[13579bdf]$/;
 
 /** The context of a node:http request. Logger and signal are made when somebody asks for them. */
 export class NodeRequestContext implements RequestContext, ActiveRequest {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly path: string;
+  /** By the server's clock. */
   readonly startedAt: number;
   readonly requestId: string;
   readonly spanId: string;
-  route: string | undefined;
-  status: number | undefined;
+  route: string | undefined = undefined;
+  status: number | undefined = undefined;
+  /** Its line to be, where there is an access log. */
+  followed: FollowedRequest | undefined = undefined;
+  /** Ends the handler's time, where that is limited. */
+  timer: NodeJS.Timeout | undefined = undefined;
+  /** Whether somebody before has recorded its trace, so that an exemplar leads somewhere. */
+  readonly isSampled: boolean;
+  /** Whether it is counted, logged and over. */
+  isOver = false;
+  /** What its log lines carry; also holds this. */
+  readonly line: RequestLineContext;
   #traceId: string;
   #flags: string;
+  #tracestate: string | undefined;
   readonly #baseLogger: Logger;
-  #logger: Logger | undefined;
-  #abort: AbortController | undefined;
-  #abortReason: Error | undefined;
-  #farewell: Farewell | undefined;
-  readonly #request: IncomingMessage;
-  readonly #response: ServerResponse;
+  #logger: Logger | undefined = undefined;
+  #abort: AbortController | undefined = undefined;
+  #abortReason: Error | undefined = undefined;
+  #farewell: Farewell | undefined = undefined;
 
   /** @param startedAt by the server's clock */
-  constructor(request: IncomingMessage, response: ServerResponse, logger: Logger, startedAt: number) {
+  constructor(
+    request: IncomingMessage,
+    response: ServerResponse,
+    logger: Logger,
+    startedAt: number,
+    path: string = pathOf(request),
+  ) {
+    const { headers } = request;
+    this.request = request;
+    this.response = response;
+    this.path = path;
     this.startedAt = startedAt;
-    this.#request = request;
-    this.#response = response;
-    const parent = parseTraceparent(request.headers["traceparent"]);
-    this.#traceId = parent?.traceId ?? randomBytes(16).toString("hex");
-    this.#flags = parent?.flags ?? "01";
-    this.spanId = randomBytes(8).toString("hex");
-    this.requestId = harmlessId(request.headers["x-request-id"]) ?? randomUUID();
     this.#baseLogger = logger;
+    this.requestId = harmlessId(headers["x-request-id"]) ?? randomUUID();
+    const span = activeSpanContext();
+    const given = headers["traceparent"];
+    const parent = span ?? (given === undefined ? null : fromTraceparent(given, headers["tracestate"]));
+    this.#traceId = parent?.trace_id ?? newTraceId();
+    this.#flags = parent?.trace_flags ?? SAMPLED;
+    this.#tracestate = parent?.tracestate;
+    this.isSampled = parent !== null && SAMPLED_FLAGS.test(parent.trace_flags);
+    this.spanId = span?.span_id ?? newSpanId();
+    this.line =
+      span === undefined
+        ? ambientOf(this, this.#traceId, this.#tracestate)
+        : // The lines carry the ids of whichever span is active where they are written.
+          ({ request_id: this.requestId, [REQUEST]: this } as RequestLineContext);
   }
 
   get traceId(): string {
@@ -98,18 +162,29 @@ export class NodeRequestContext implements RequestContext, ActiveRequest {
     return `00-${this.#traceId}-${this.spanId}-${this.#flags}`;
   }
 
-  joinTrace(traceparent: string): boolean {
-    const parent = parseTraceparent(traceparent);
-    if (parent === undefined) return false;
-    this.#traceId = parent.traceId;
-    this.#flags = parent.flags;
+  get tracestate(): string | undefined {
+    return this.#tracestate;
+  }
+
+  outgoingHeaders(): Record<string, string> {
+    const { traceparent } = this;
+    return this.#tracestate === undefined ? { traceparent } : { traceparent, tracestate: this.#tracestate };
+  }
+
+  joinTrace(traceparent: string, tracestate?: string): boolean {
+    const parent = fromTraceparent(traceparent.trim(), tracestate);
+    if (parent === null) return false;
+    this.#traceId = parent.trace_id;
+    this.#flags = parent.trace_flags;
+    this.#tracestate = parent.tracestate;
     this.#logger = undefined;
+    Object.assign(this.line, ambientOf(this, this.#traceId, this.#tracestate));
     return true;
   }
 
   get logger(): Logger {
     this.#logger ??= this.#baseLogger
-      .withContext({ trace_id: this.traceId, span_id: this.spanId })
+      .withContext({ trace_id: this.#traceId, span_id: this.spanId })
       .withFields({ request_id: this.requestId });
     return this.#logger;
   }
@@ -148,13 +223,13 @@ export class NodeRequestContext implements RequestContext, ActiveRequest {
   }
 
   describe(): string {
-    const path = pathOf(this.#request);
-    return `${this.#request.method} ${path.length > MAX_NAMED_PATH ? `${path.slice(0, MAX_NAMED_PATH)}…` : path}`;
+    const { path } = this;
+    return `${this.request.method} ${path.length > MAX_NAMED_PATH ? `${path.slice(0, MAX_NAMED_PATH)}…` : path}`;
   }
 
   /** The connection ends with this answer, where that can still be said. */
   endConnection(): void {
-    if (!this.#response.headersSent) this.#response.setHeader("connection", "close");
+    if (!this.response.headersSent) this.response.setHeader("connection", "close");
   }
 
   /** Why a handler that failed with this was told to give up, if it was: that is no failure of its own. */
@@ -175,14 +250,10 @@ export class NodeRequestContext implements RequestContext, ActiveRequest {
   }
 }
 
-/** W3C Trace Context, version 00; anything else, and the all-zero ids, count as absent. */
-function parseTraceparent(header: string | string[] | undefined): { traceId: string; flags: string } | undefined {
-  if (typeof header !== "string") return undefined;
-  const match = /^(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?$/.exec(header.trim());
-  if (match === null) return undefined;
-  const [, traceId, parentId, flags] = match as unknown as [string, string, string, string];
-  if (/^0+$/.test(traceId) || /^0+$/.test(parentId)) return undefined;
-  return { traceId, flags };
+function ambientOf(request: NodeRequestContext, traceId: string, tracestate: string | undefined): RequestLineContext {
+  const { spanId: span_id, requestId: request_id } = request;
+  const ids = { trace_id: traceId, span_id, request_id, [REQUEST]: request };
+  return tracestate === undefined ? ids : { ...ids, tracestate };
 }
 
 /** A client's id is echoed in a header and in every log line, so only a short plain word is taken. */

@@ -6,54 +6,58 @@
  *   client over its rate?          -> 429 with Retry-After
  *   else                           -> the base server, inside the request's context
  *
- * Whatever the base server does (answers, throws, never ends, loses its client), the request is counted once, observed
- * once and logged once, when its connection is done with it.
+ * Whatever the base server does (answers, throws, never ends, writes twice, loses its client), the request is counted
+ * once, observed once and logged once, when its connection is done with it.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { createHistogram } from "@vg/internal";
 import type { Logger } from "@vg/logging";
+import type { AccessLog } from "@vg/logging/access-log";
 import type { Adapter } from "../adapters/adapter.ts";
+import type { RateLimiter } from "../admission/rate-limiter.ts";
+import { ClientClosedError, RequestTimeoutError } from "../errors.ts";
 import { ActiveRequests } from "../lifecycle/active-requests.ts";
 import type { HistogramFamily } from "../metrics/histogram.ts";
 import type { Endpoint } from "../probes/endpoints.ts";
 import type { LatencySummary } from "../probes/health-document.ts";
-import { renderProblem, type Problem } from "./problem.ts";
-import type { RateLimiter } from "../admission/rate-limiter.ts";
 import type { ClientIdentity } from "./client-identity.ts";
+import { onConnectionLost, statusOfBroken } from "./ending.ts";
 import { pathOf } from "./path.ts";
+import { answerWith, type Problem, type RenderProblem } from "./problem.ts";
 import { RefusedRequest } from "./refused-request.ts";
+import { echoRequestId } from "./request-id-header.ts";
 import { NodeRequestContext, runInRequest } from "./request-context.ts";
-
-/** nginx's code for a client that left before its answer; only in logs and metrics, never on the wire. */
-const CLIENT_CLOSED_REQUEST = 499;
+import { RequestMetrics } from "./request-metrics.ts";
 
 interface Parts {
   base: Adapter;
   endpoints: ReadonlyMap<string, Endpoint>;
   logger: Logger;
+  /** `undefined`: no lines. */
+  accessLog: AccessLog | undefined;
   clock: { now(): number };
   draining: () => boolean;
   limiter: RateLimiter | undefined;
   clients: ClientIdentity;
   identify: ((request: IncomingMessage) => string | undefined) | undefined;
-  renderProblem: (problem: Problem, request: IncomingMessage) => unknown;
+  renderProblem: RenderProblem;
+  /** How long a handler has until its answer begins; 0 is no limit. */
+  requestTimeoutMs: number;
   duration: HistogramFamily;
 }
 
 export class RequestPipeline {
-  /** Requests that reached the base server or were refused, probes excluded. */
-  requestCount = 0;
-  /** Those that ended with a status of 500 and above. */
-  errorCount = 0;
-  readonly #latency = createHistogram();
   readonly #parts: Parts;
+  readonly #metrics: RequestMetrics;
   /** Those under way, probes excluded. */
   readonly active: ActiveRequests<NodeRequestContext>;
+  /** Requests that reached the base server or were refused, those under way included, probes excluded. */
+  requestCount = 0;
   #lastAnswers = false;
 
   constructor(parts: Parts) {
     this.#parts = parts;
     this.active = new ActiveRequests(parts.clock);
+    this.#metrics = new RequestMetrics(parts.duration);
   }
 
   /** From now on every answer is the last of its connection. */
@@ -62,19 +66,65 @@ export class RequestPipeline {
     for (const context of this.active) context.endConnection();
   }
 
+  /** Those that ended with a status of 500 and above. */
+  get errorCount(): number {
+    return this.#metrics.errorCount;
+  }
+
+  latency(): LatencySummary {
+    return this.#metrics.latency();
+  }
+
   handle(request: IncomingMessage, response: ServerResponse): void {
     if (this.#lastAnswers) response.setHeader("connection", "close");
     const path = pathOf(request);
-    const endpoint = this.#parts.endpoints.get(path);
+    const { endpoints, clock, logger, accessLog, requestTimeoutMs } = this.#parts;
+    const endpoint = endpoints.get(path);
     if (endpoint !== undefined) return this.#callEndpoint(endpoint, request, response);
-    const start = this.#parts.clock.now();
-    const context = new NodeRequestContext(request, response, this.#parts.logger, start);
+    const context = new NodeRequestContext(request, response, logger, clock.now(), path);
     this.requestCount++;
     this.active.add(context);
-    response.setHeader("x-request-id", context.requestId);
-    // "close" comes exactly once, after the last byte or after the connection is lost.
-    response.once("close", () => this.#finished(request, response, context, path, start));
-    void runInRequest(context, () => this.#serve(request, response, context));
+    if (accessLog !== undefined) context.followed = accessLog.begin(request, response, context.line);
+    echoRequestId(response, context.requestId);
+    this.#follow(context);
+    if (requestTimeoutMs > 0) context.timer = setTimeout(timedOut, requestTimeoutMs, this, context).unref();
+    runInRequest(context, serve, this, context);
+  }
+
+  /** Sees to it that the end of the request is noticed, whatever it is. */
+  #follow(context: NodeRequestContext): void {
+    const { response, request } = context;
+    // "close" comes exactly once, after the last byte or after the connection is lost. Node.js takes the connection off
+    // a response that it has sent to its end.
+    response.on("close", () => this.#finished(context, response.writableEnded && response.socket === null));
+    response.on("error", (error) => this.#wroteTooMuch(context, error));
+    if (response.socket !== null) return;
+    response.once(
+      "close",
+      onConnectionLost(request.socket, () => this.#finished(context, false)),
+    );
+  }
+
+  /** Calls the handler; `serve` has its context around it. */
+  serve(context: NodeRequestContext): void {
+    try {
+      if (this.#refused(context)) return;
+      const result = this.#parts.base.handle(context.request, context.response);
+      if (isThenable(result)) result.then(undefined, (error: unknown) => this.#failed(context, error));
+    } catch (error) {
+      this.#failed(context, error);
+    }
+  }
+
+  /** The handler has had its time. */
+  timedOut(context: NodeRequestContext): void {
+    const { response } = context;
+    if (context.isOver || response.headersSent) return;
+    context.abort(new RequestTimeoutError(context.describe(), this.#parts.requestTimeoutMs));
+    // A handler that heeds its signal may still say it in its own words.
+    setImmediate(() => {
+      if (!context.isOver && !response.headersSent) this.#answer(context, TIMED_OUT);
+    });
   }
 
   #callEndpoint(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): void {
@@ -91,30 +141,20 @@ export class RequestPipeline {
     }
   }
 
-  latency(): LatencySummary {
-    const histogram = this.#latency;
-    const round = (ms: number): number => Math.round(ms * 1000) / 1000;
-    return {
-      avg_ms: round(histogram.mean),
-      min_ms: histogram.count === 0 ? 0 : round(histogram.min),
-      max_ms: histogram.count === 0 ? 0 : round(histogram.max),
-      p50_ms: round(histogram.percentile(0.5)),
-      p95_ms: round(histogram.percentile(0.95)),
-      p99_ms: round(histogram.percentile(0.99)),
-    };
-  }
-
-  #refused(request: IncomingMessage, response: ServerResponse, context: NodeRequestContext): boolean {
+  #refused(context: NodeRequestContext): boolean {
     const { limiter, clients, identify } = this.#parts;
     if (this.#parts.draining()) {
-      this.#refuseForShutdown(request, response, context);
+      this.#answer(context, SHUTTING_DOWN);
       return true;
     }
-    const waitMs =
-      limiter?.take(identify === undefined ? clients.of(request) : clients.named(identify(request), request)) ?? 0;
+    if (limiter === undefined) return false;
+    const { request } = context;
+    const waitMs = limiter.take(
+      identify === undefined ? clients.of(request) : clients.named(identify(request), request),
+    );
     if (waitMs === 0) return false;
     const retryAfterSeconds = Math.ceil(waitMs / 1000);
-    this.#answer(request, response, context, {
+    this.#answer(context, {
       status: 429,
       code: "rate_limit_exceeded",
       message: `Too many requests from this client; try again in ${retryAfterSeconds} s.`,
@@ -123,107 +163,94 @@ export class RequestPipeline {
     return true;
   }
 
-  #refuseForShutdown(request: IncomingMessage, response: ServerResponse, context: NodeRequestContext): void {
-    this.#answer(request, response, context, {
-      status: 503,
-      code: "service_unavailable",
-      message: "The service is shutting down; try again, another instance will answer.",
-      retryAfterSeconds: 1,
+  #failed(context: NodeRequestContext, error: unknown): void {
+    const { response } = context;
+    const reason = context.reasonToGiveUp(error);
+    // A handler that fails because its client has left has nobody to answer to.
+    if (context.isOver ? reason !== undefined : response.destroyed) return;
+    if (reason !== undefined && !response.writableEnded) {
+      // One that gave up because it was told to has done well; its client is still there.
+      if (response.headersSent) response.destroy();
+      else this.#answer(context, reason instanceof RequestTimeoutError ? TIMED_OUT : SHUTTING_DOWN);
+      return;
+    }
+    const { method } = context.request;
+    if (response.writableEnded) {
+      // After `requestTimeoutMs` the server has answered, and what the handler still tries must fail.
+      if (reason !== undefined) return;
+      context.logger.error("The request's handler failed after its answer", error, { method, path: context.path });
+      return;
+    }
+    if (error instanceof RefusedRequest && !response.headersSent) {
+      const { status, code, message } = error;
+      return this.#answer(context, { status, code, message });
+    }
+    context.logger.error("The request's handler failed", error, { method, path: context.path });
+    if (response.headersSent) {
+      // Half an answer is out: only a broken connection can tell the client that it is not the whole.
+      context.status ??= 500;
+      response.destroy();
+    } else {
+      this.#answer(context, FAILED);
+    }
+  }
+
+  #wroteTooMuch(context: NodeRequestContext, error: Error): void {
+    // What comes too late because the server has answered, or because nobody listens any more, is no fault.
+    if (context.abortReason !== undefined || context.response.destroyed) return;
+    context.logger.warn("The request's handler wrote after the end of its answer; that was left out", error, {
+      method: context.request.method,
+      path: context.path,
     });
   }
 
-  async #serve(request: IncomingMessage, response: ServerResponse, context: NodeRequestContext): Promise<void> {
-    try {
-      if (!this.#refused(request, response, context)) await this.#parts.base.handle(request, response);
-    } catch (error) {
-      // A handler that fails because its client has left has nobody to answer to.
-      if (response.destroyed) return;
-      const abortReason = context.reasonToGiveUp(error);
-      // One that gave up because the shutdown told it to has done well; its client is still there.
-      if (abortReason !== undefined && !response.headersSent)
-        return this.#refuseForShutdown(request, response, context);
-      if (abortReason !== undefined) return void response.destroy();
-      if (error instanceof RefusedRequest) {
-        const { status, code, message } = error;
-        return this.#answer(request, response, context, { status, code, message });
-      }
-      context.logger.error("The request's handler failed", error, { method: request.method, path: pathOf(request) });
-      if (response.headersSent) {
-        // Half an answer is out: only a broken connection can tell the client that it is not the whole.
-        context.status ??= 500;
-        return void response.destroy();
-      }
-      this.#answer(request, response, context, {
-        status: 500,
-        code: "internal_error",
-        message: "The server failed to handle this request; the log has the reason under this trace_id.",
-      });
-    }
+  #answer(context: NodeRequestContext, problem: Omit<Problem, "traceId">): void {
+    answerWith(context, problem, this.#parts.renderProblem);
   }
 
-  #answer(
-    request: IncomingMessage,
-    response: ServerResponse,
-    context: NodeRequestContext,
-    problem: Omit<Problem, "traceId">,
-  ): void {
-    const body = this.#render({ ...problem, traceId: context.traceId }, request);
-    // A handler that threw may have set headers of the answer that it will not give.
-    for (const name of response.getHeaderNames()) {
-      if (!["x-request-id", "connection"].includes(name)) response.removeHeader(name);
-    }
-    response.writeHead(problem.status, {
-      "content-type": "application/json; charset=utf-8",
-      "content-length": Buffer.byteLength(body),
-      ...(problem.retryAfterSeconds === undefined ? {} : { "retry-after": String(problem.retryAfterSeconds) }),
-    });
-    response.end(body);
-    // What is left of a body that nobody reads would stand in the way of the connection's next request.
-    request.resume();
-  }
-
-  /** The user's document, or the built-in one where theirs cannot be had: an answer is owed in any case. */
-  #render(problem: Problem, request: IncomingMessage): string {
-    try {
-      const body = JSON.stringify(this.#parts.renderProblem(problem, request));
-      if (typeof body === "string") return body;
-    } catch (error) {
-      this.#parts.logger.error("renderProblem failed; the built-in document is sent", error);
-    }
-    return JSON.stringify(renderProblem(problem));
-  }
-
-  #finished(
-    request: IncomingMessage,
-    response: ServerResponse,
-    context: NodeRequestContext,
-    path: string,
-    start: number,
-  ): void {
-    const latencyMs = this.#parts.clock.now() - start;
-    const complete = response.writableFinished;
-    // Before this line only a shutdown aborts: an answer that it cut is the server's doing, not the client's.
-    const cut = context.abortReason === undefined ? CLIENT_CLOSED_REQUEST : 503;
-    const status = context.status ?? (complete ? response.statusCode : cut);
-    if (!complete) context.abort(new Error("The client closed the connection before its answer was complete"));
-    if (status >= 500) this.errorCount++;
-    this.#latency.record(latencyMs);
-    this.#parts.duration
-      .child({
-        http_request_method: knownMethod(request.method),
-        // Never the raw path: its values are the clients' to choose, and each would be a series.
-        http_route: context.route ?? this.#parts.base.routeOf?.(request) ?? "other",
-        http_response_status_code: String(status),
-      })
-      .observe(latencyMs / 1000);
-    context.logger.logHttpRequest(request.method ?? "", path, status, Math.round(latencyMs * 100) / 100);
+  #finished(context: NodeRequestContext, isComplete: boolean): void {
+    if (context.isOver) return;
+    context.isOver = true;
+    const { request, response, abortReason } = context;
+    if (context.timer !== undefined) clearTimeout(context.timer);
+    const latencyMs = this.#parts.clock.now() - context.startedAt;
+    const status = context.status ?? (isComplete ? response.statusCode : statusOfBroken(request.socket, abortReason));
+    if (!isComplete) context.abort(new ClientClosedError());
+    context.route ??= this.#parts.base.routeOf?.(request);
+    this.#metrics.ended(context, status, latencyMs);
+    context.followed?.ended(status, isComplete, context.route);
     // Last: a shutdown that waits for this goes on to close what the lines above may need.
     this.active.delete(context);
   }
 }
 
-function knownMethod(method: string | undefined): string {
-  return ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].includes(method ?? "")
-    ? (method as string)
-    : "_OTHER";
+const SHUTTING_DOWN: Omit<Problem, "traceId"> = {
+  status: 503,
+  code: "service_unavailable",
+  message: "The service is shutting down; try again, another instance will answer.",
+  retryAfterSeconds: 1,
+};
+const TIMED_OUT: Omit<Problem, "traceId"> = {
+  status: 504,
+  code: "timeout",
+  message: "The request took longer than the server allows; it was given up.",
+};
+const FAILED: Omit<Problem, "traceId"> = {
+  status: 500,
+  code: "internal_error",
+  message: "The server failed to handle this request; the log has the reason under this trace_id.",
+};
+
+// In the place of closures, of which each request would make its own.
+
+function serve(pipeline: RequestPipeline, context: NodeRequestContext): void {
+  pipeline.serve(context);
+}
+
+function timedOut(pipeline: RequestPipeline, context: NodeRequestContext): void {
+  pipeline.timedOut(context);
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === "function";
 }

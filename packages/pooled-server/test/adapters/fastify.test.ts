@@ -150,7 +150,7 @@ test("with the logger that the server has too, the error is there once, and line
   });
   const { get } = await listen(app as unknown as FastifyInstance, { logger: logs.logger });
   expect((await get("/")).status).toBe(500);
-  const failures = logs.lines.filter(({ level }) => level === "error");
+  const failures = logs.lines.filter(({ level, message }) => level === "error" && message !== "http_request");
   expect(failures).toHaveLength(1);
   expect(JSON.stringify(failures)).toContain("boom");
 });
