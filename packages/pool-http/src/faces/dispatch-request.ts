@@ -98,7 +98,7 @@ function targetOf({ origin, path, query, servername }: DispatchOptions, { baseUr
   try {
     if (!isSet(origin)) {
       if (baseUrl === undefined) throw new Error("origin must be a non-empty string or URL");
-      return { ...resolveTarget(full, baseUrl), path: belowBase(full, baseUrl) };
+      return { ...resolveTarget(asSent(full, baseUrl), baseUrl), path: belowBase(full, baseUrl) };
     }
     const parsed = URL.parse(String(origin));
     if (parsed === null) throw new Error("origin must be an absolute http or https URL");
@@ -106,13 +106,22 @@ function targetOf({ origin, path, query, servername }: DispatchOptions, { baseUr
       // It would be the wrong name that the certificate is checked for.
       throw new Error("servername is the pool's (tls.servername); instead of interceptors.dns, give the pool a lookup");
     }
-    if (full.startsWith("/")) return { ...resolveTarget(parsed.origin + full, baseUrl), path: full };
+    if (full.startsWith("/")) return { ...resolveTarget(parsed.origin + asSent(full, baseUrl), baseUrl), path: full };
     // As a proxy is asked: what it is asked for says nothing of where the request goes.
     if (baseUrl !== undefined) throw new Error("with baseUrl, path must start with a slash");
     return { ...resolveTarget(full, undefined), origin: resolveTarget(parsed, undefined).origin, path: full };
   } catch (error) {
     throw Object.assign(new errors.InvalidArgumentError((error as Error).message), { cause: error });
   }
+}
+
+/**
+ * For the check whether it lies below `baseUrl`, with escapes for what a URL's parser takes for something else than the
+ * server that gets it as it is: bytes beyond ASCII for characters, and "#" for the end of the path.
+ */
+function asSent(path: string, baseUrl: URL | undefined): string {
+  if (baseUrl === undefined) return path;
+  return path.replaceAll(/[#\u0080-\u00ff]/g, (byte) => `%${byte.charCodeAt(0).toString(16)}`);
 }
 
 /** With its origin and its whole path, which interceptors look for, where it names a path below the pool's base URL. */
@@ -170,6 +179,7 @@ function bodyOf(body: unknown, source: Readable | undefined): HttpBodyValue {
   if (source !== undefined) return { [Symbol.asyncIterator]: () => source.iterator({ destroyOnReturn: false }) };
   if (body === undefined || body === null || body === "") return null;
   if (typeof body === "string") return Buffer.from(body);
+  // Sent as it is, it would be an empty body.
   if (isGone(body)) throw new errors.InvalidArgumentError(new BytesGoneError().message);
   if (ArrayBuffer.isView(body)) {
     return body.byteLength === 0 ? null : new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
