@@ -12,6 +12,12 @@ const transferred = (bytes = new Uint8Array([1, 2, 3])): Uint8Array<ArrayBuffer>
   structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
   return bytes;
 };
+interface ResizableArrayBuffer extends ArrayBuffer {
+  resize(bytes: number): void;
+}
+/** TypeScript's library of ES2023 does not know them. */
+const resizable = (bytes: number): ResizableArrayBuffer =>
+  Reflect.construct(ArrayBuffer, [bytes, { maxByteLength: bytes }]) as ResizableArrayBuffer;
 const circular: { self?: unknown } = {};
 circular.self = circular;
 
@@ -201,7 +207,7 @@ test.each<[string, (buffer: ArrayBuffer) => ArrayBuffer | Uint8Array]>([
   await using server = await startFaultServer();
   await using pool = new HttpPool({ maxConnsPerHost: 1 });
   for (const left of [0, 4]) {
-    const buffer = new ArrayBuffer(8, { maxByteLength: 8 });
+    const buffer = resizable(8);
     const other = pool.get(server.url);
     const sent = rejection<HttpPoolError>(pool.put(server.url, bodyOf(buffer)));
     buffer.resize(left);
