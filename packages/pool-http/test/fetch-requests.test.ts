@@ -21,7 +21,7 @@ test("fetch takes a string, a URL and a Request, and what init says of them", as
   await expectSettled(pool, server);
 });
 
-test.each<[string, (bytes: Uint8Array<ArrayBuffer>) => RequestInit["body"]]>([
+test.each<[string, (bytes: Uint8Array<ArrayBuffer>) => NonNullable<RequestInit["body"]>]>([
   ["bytes", (bytes) => bytes],
   ["a Buffer", (bytes) => Buffer.from(bytes.buffer)],
   ["a DataView", (bytes) => new DataView(bytes.buffer)],
