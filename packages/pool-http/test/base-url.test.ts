@@ -94,7 +94,7 @@ test.each([
 
 test("whoever only meant a name with slashes in it is told that its dots are the reason", async () => {
   await using pool = new HttpPool({ baseUrl: "http://127.0.0.1:1/v1" });
-  const messageOf = async (url: string): Promise<string> => (await rejection<Error>(pool.get(url))).message;
+  const messageOf = async (url: string): Promise<string> => (await rejection(pool.get(url))).message;
   expect(await messageOf(`files/${encodeURIComponent("a/../b")}`)).toContain(
     'an escaped or disguised ".." in its path',
   );
