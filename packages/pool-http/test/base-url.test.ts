@@ -51,6 +51,7 @@ test.each([
   "..%00/admin",
   "..%09/admin",
   "..%ff/admin",
+  "..%ff%00admin",
   ".%c2%ad./admin",
   "..%c0%afadmin",
   "..%C0%AFadmin",

@@ -98,7 +98,7 @@ function targetOf({ origin, path, query, servername }: DispatchOptions, { baseUr
   try {
     if (!isSet(origin)) {
       if (baseUrl === undefined) throw new Error("origin must be a non-empty string or URL");
-      return { ...resolveTarget(asSent(full, baseUrl), baseUrl), path: belowBase(full, baseUrl) };
+      return { ...readAsAnyServer("", full, baseUrl), path: belowBase(full, baseUrl) };
     }
     const parsed = URL.parse(String(origin));
     if (parsed === null) throw new Error("origin must be an absolute http or https URL");
@@ -106,7 +106,7 @@ function targetOf({ origin, path, query, servername }: DispatchOptions, { baseUr
       // It would be the wrong name that the certificate is checked for.
       throw new Error("servername is the pool's (tls.servername); instead of interceptors.dns, give the pool a lookup");
     }
-    if (full.startsWith("/")) return { ...resolveTarget(parsed.origin + asSent(full, baseUrl), baseUrl), path: full };
+    if (full.startsWith("/")) return { ...readAsAnyServer(parsed.origin, full, baseUrl), path: full };
     // As a proxy is asked: what it is asked for says nothing of where the request goes.
     if (baseUrl !== undefined) throw new Error("with baseUrl, path must start with a slash");
     return { ...resolveTarget(full, undefined), origin: resolveTarget(parsed, undefined).origin, path: full };
@@ -116,12 +116,18 @@ function targetOf({ origin, path, query, servername }: DispatchOptions, { baseUr
 }
 
 /**
- * For the check whether it lies below `baseUrl`, with escapes for what a URL's parser takes for something else than the
- * server that gets it as it is: bytes beyond ASCII for characters, and "#" for the end of the path.
+ * A path that goes out as it is has to lie below `baseUrl` for a server that takes "#" for the end of the path and for one
+ * that does not, for one that takes "//" for "/", and for all that read bytes beyond ASCII as bytes.
  */
-function asSent(path: string, baseUrl: URL | undefined): string {
-  if (baseUrl === undefined) return path;
-  return path.replaceAll(/[#\u0080-\u00ff]/g, (byte) => `%${byte.charCodeAt(0).toString(16)}`);
+function readAsAnyServer(origin: string, path: string, baseUrl: URL | undefined): Target {
+  if (baseUrl !== undefined && /[#\u0080-\u00ff]|[/\\]{2}/.test(path)) {
+    const cut = path.replaceAll(/[\u0080-\u00ff]/g, (byte) => `%${byte.charCodeAt(0).toString(16)}`);
+    for (const reading of [cut, cut.replaceAll("#", "%23")]) {
+      resolveTarget(origin + reading, baseUrl);
+      resolveTarget(origin + reading.replaceAll(/[/\\]+/g, "/"), baseUrl);
+    }
+  }
+  return resolveTarget(origin + path, baseUrl);
 }
 
 /** With its origin and its whole path, which interceptors look for, where it names a path below the pool's base URL. */
