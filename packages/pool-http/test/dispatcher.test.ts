@@ -198,6 +198,7 @@ test.each([
   "/v1/..#x",
   "/v1/../v1/..#",
   "/v1//../admin",
+  "/v1/%2f/../admin",
   "/v1/x/\\/../../admin",
 ])("a path that goes out as it is (%j) does not leave the base URL", async (path) => {
   await using server = await faultServer((socket) => socket.write(reply(200)));
@@ -209,10 +210,18 @@ test.each([
   expect(server.requests.length).toBe(0);
 });
 
+test("plain dots that stay below the base URL go out as they are", async () => {
+  await using server = await faultServer((socket) => socket.write(reply(200)));
+  await using pool = new HttpPool({ baseUrl: `${server.url}/v1` });
+  const path = "/v1/a-b/../c_d/~e/?x=//../%2f";
+  await listen(pool.dispatcher, { origin: server.url, path, method: "GET" }).ended;
+  expect(server.requests[0]?.line).toBe(`GET ${path} HTTP/1.1`);
+});
+
 test("raw bytes and a # that stay below the base URL go out as they are", async () => {
   await using server = await faultServer((socket) => socket.write(reply(200)));
   await using pool = new HttpPool({ baseUrl: `${server.url}/v1` });
-  const path = "/v1//caf\xe9/..\xec\x95\x88//x/../y?a=\xe9#b";
+  const path = "/v1//caf\xe9/..\xec\x95\x88//x/y..?a=\xe9#b";
   await listen(pool.dispatcher, { origin: server.url, path, method: "GET" }).ended;
   expect(server.requests[0]?.line).toBe(`GET ${path} HTTP/1.1`);
 });

@@ -11,6 +11,7 @@ import { isKeyed } from "../exchange/headers.ts";
 import { isFormData } from "../exchange/multipart.ts";
 import type { PreparedRequest } from "../exchange/request.ts";
 import type { Tap } from "../exchange/tap.ts";
+import { hasHiddenDots } from "../exchange/hidden-dots.ts";
 import { resolveTarget, type Target } from "../exchange/target.ts";
 import type { ResolvedOptions } from "../options.ts";
 import { dispatchHeaders } from "./dispatch-headers.ts";
@@ -115,19 +116,26 @@ function targetOf({ origin, path, query, servername }: DispatchOptions, { baseUr
   }
 }
 
+/** What all servers read alike, dots included. */
+const PLAIN = /^(?:\/[\w.~-]+)*\/?$/;
+
 /**
  * A path that goes out as it is has to lie below `baseUrl` for a server that takes "#" for the end of the path and for one
- * that does not, for one that takes "//" for "/", and for all that read bytes beyond ASCII as bytes.
+ * that does not, for one that takes "//" or "/%2f" for "/", and for all that read bytes beyond ASCII as bytes. Beside
+ * any of these nobody can say where a ".." leads.
  */
 function readAsAnyServer(origin: string, path: string, baseUrl: URL | undefined): Target {
-  if (baseUrl !== undefined && /[#\u0080-\u00ff]|[/\\]{2}/.test(path)) {
-    const cut = path.replaceAll(/[\u0080-\u00ff]/g, (byte) => `%${byte.charCodeAt(0).toString(16)}`);
-    for (const reading of [cut, cut.replaceAll("#", "%23")]) {
-      resolveTarget(origin + reading, baseUrl);
-      resolveTarget(origin + reading.replaceAll(/[/\\]+/g, "/"), baseUrl);
-    }
+  const target = resolveTarget(origin + path, baseUrl);
+  if (baseUrl === undefined || baseUrl.pathname === "/") return target;
+  const [beforeQuery = ""] = path.split("?", 1);
+  if (PLAIN.test(beforeQuery)) return target;
+  const bytes = beforeQuery.replaceAll(/[\u0080-\u00ff]/g, (byte) => `%${byte.charCodeAt(0).toString(16)}`);
+  const [beforeHash = ""] = bytes.split("#", 1);
+  if (hasHiddenDots(bytes) || hasHiddenDots(beforeHash)) {
+    const base = `${baseUrl.origin}${baseUrl.pathname}`;
+    throw new Error(`the URL leaves baseUrl (${base}), as some servers read its "..". Leave the dots out`);
   }
-  return resolveTarget(origin + path, baseUrl);
+  return target;
 }
 
 /** With its origin and its whole path, which interceptors look for, where it names a path below the pool's base URL. */
