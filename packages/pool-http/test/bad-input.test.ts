@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { PassThrough, Readable } from "node:stream";
 import { expect, test } from "vitest";
 import { HttpPool, type HttpPoolError, type HttpRequest } from "../src/index.ts";
+import { startFaultServer } from "../src/testing.ts";
 import { deferred, faultServer, rejection, reply, turns } from "./support/fault-server.ts";
 
 const URL_ = "http://127.0.0.1:1/";
@@ -11,6 +12,12 @@ const transferred = (bytes = new Uint8Array([1, 2, 3])): Uint8Array<ArrayBuffer>
   structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
   return bytes;
 };
+interface ResizableArrayBuffer extends ArrayBuffer {
+  resize(bytes: number): void;
+}
+/** TypeScript's library of ES2023 does not know them. */
+const resizable = (bytes: number): ResizableArrayBuffer =>
+  Reflect.construct(ArrayBuffer, [bytes, { maxByteLength: bytes }]) as ResizableArrayBuffer;
 const circular: { self?: unknown } = {};
 circular.self = circular;
 
@@ -163,6 +170,51 @@ test.each(["at once", "between two attempts"])("bytes that go %s are not sent as
   expect(error.message).toContain("the bytes of the body are gone");
   expect(server.requests.map(({ body }) => body)).toEqual([when === "at once" ? "" : "\u0001\u0002\u0003"]);
   expect(pool.getStats()).toMatchObject({ in_flight: 0, open_connections: 1, idle_connections: 1 });
+});
+
+test("bytes that go right after the call, over a connection that was used before, are not sent as an empty body", async () => {
+  await using server = await startFaultServer();
+  await using pool = new HttpPool();
+  await pool.get(server.url);
+  for (const method of ["PUT", "POST"]) {
+    const bytes = new Uint8Array([1, 2, 3]);
+    const sent = rejection<HttpPoolError>(pool.do({ method, url: server.url, body: bytes }));
+    transferred(bytes);
+    const error = await sent;
+    expect(error).toMatchObject({ code: "ERR_VG_HTTP_REQUEST", sent: false, retryable: false });
+    expect(error.message).toContain("the bytes of the body are gone");
+  }
+  expect((await pool.get(server.url)).status).toBe(200);
+  expect(server.requests.map(({ method }) => method)).toEqual(["GET", "GET"]);
+  expect(pool.getStats()).toMatchObject({ in_flight: 0, connect_count: 1, idle_connections: 1, bytes_sent: 0 });
+});
+
+test("bytes that go right after the call, over HTTP/2, have been sent", async () => {
+  await using server = await startFaultServer({ protocol: "h2c" });
+  await using pool = new HttpPool({ http2: "on" });
+  await pool.get(server.url);
+  const bytes = new Uint8Array([1, 2, 3]);
+  const sent = pool.put(server.url, bytes);
+  transferred(bytes);
+  expect((await sent).status).toBe(200);
+  expect(server.requests.at(-1)?.body).toEqual(Buffer.from([1, 2, 3]));
+});
+
+test.each<[string, (buffer: ArrayBuffer) => ArrayBuffer | Uint8Array]>([
+  ["an ArrayBuffer", (buffer) => buffer],
+  ["a view of it", (buffer) => new Uint8Array(buffer)],
+])("a body of %s that is made smaller while it waits is not sent cut short", async (_name, bodyOf) => {
+  await using server = await startFaultServer();
+  await using pool = new HttpPool({ maxConnsPerHost: 1 });
+  for (const left of [0, 4]) {
+    const buffer = resizable(8);
+    const other = pool.get(server.url);
+    const sent = rejection<HttpPoolError>(pool.put(server.url, bodyOf(buffer)));
+    buffer.resize(left);
+    await other;
+    expect(await sent).toMatchObject({ code: "ERR_VG_HTTP_REQUEST", sent: false });
+  }
+  expect(server.requests.filter(({ method }) => method === "PUT")).toEqual([]);
 });
 
 test("what was empty from the beginning is an empty body", async () => {

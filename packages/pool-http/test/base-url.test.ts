@@ -51,6 +51,7 @@ test.each([
   "..%00/admin",
   "..%09/admin",
   "..%ff/admin",
+  "..%ff%00admin",
   ".%c2%ad./admin",
   "..%c0%afadmin",
   "..%C0%AFadmin",
@@ -90,6 +91,15 @@ test.each([
   expect(error).toMatchObject({ code: "ERR_VG_HTTP_REQUEST" });
   expect(error.message).toContain("the URL leaves baseUrl");
   expect([server.requests.length, pool.getStats().open_connections]).toEqual([0, 0]);
+});
+
+test("whoever only meant a name with slashes in it is told that its dots are the reason", async () => {
+  await using pool = new HttpPool({ baseUrl: "http://127.0.0.1:1/v1" });
+  const messageOf = async (url: string): Promise<string> => (await rejection(pool.get(url))).message;
+  expect(await messageOf(`files/${encodeURIComponent("a/../b")}`)).toContain(
+    'an escaped or disguised ".." in its path',
+  );
+  expect(await messageOf("../admin")).not.toContain("disguised");
 });
 
 test.each<[string, string]>([

@@ -189,6 +189,43 @@ test("the path goes out byte by byte, the query after it, and stays below the ba
   }
 });
 
+test.each([
+  "/v1/..\xc0\xafadmin",
+  "/v1/..\xef\xbc\x8fadmin",
+  "/v1/\xef\xbc\x8e\xef\xbc\x8e/admin",
+  "/v1/x#/../../admin",
+  "/v1/x#/..%2f..%2fadmin",
+  "/v1/..#x",
+  "/v1/../v1/..#",
+  "/v1//../admin",
+  "/v1/%2f/../admin",
+  "/v1/x/\\/../../admin",
+])("a path that goes out as it is (%j) does not leave the base URL", async (path) => {
+  await using server = await faultServer((socket) => socket.write(reply(200)));
+  await using pool = new HttpPool({ baseUrl: `${server.url}/v1` });
+  for (const at of [{ origin: server.url, path }, { path: path.slice("/v1".length) }]) {
+    const { ended } = listen(pool.dispatcher, { ...at, method: "GET" });
+    expect(await ended).toMatchObject([["error", { code: "UND_ERR_INVALID_ARG" }]]);
+  }
+  expect(server.requests.length).toBe(0);
+});
+
+test("plain dots that stay below the base URL go out as they are", async () => {
+  await using server = await faultServer((socket) => socket.write(reply(200)));
+  await using pool = new HttpPool({ baseUrl: `${server.url}/v1` });
+  const path = "/v1/a-b/../c_d/~e/?x=//../%2f";
+  await listen(pool.dispatcher, { origin: server.url, path, method: "GET" }).ended;
+  expect(server.requests[0]?.line).toBe(`GET ${path} HTTP/1.1`);
+});
+
+test("raw bytes and a # that stay below the base URL go out as they are", async () => {
+  await using server = await faultServer((socket) => socket.write(reply(200)));
+  await using pool = new HttpPool({ baseUrl: `${server.url}/v1` });
+  const path = "/v1//caf\xe9/..\xec\x95\x88//x/y..?a=\xe9#b";
+  await listen(pool.dispatcher, { origin: server.url, path, method: "GET" }).ended;
+  expect(server.requests[0]?.line).toBe(`GET ${path} HTTP/1.1`);
+});
+
 test("interceptors of a pool with a base URL see the whole URL", async () => {
   await using server = await echoServer();
   await using pool = new HttpPool({ baseUrl: `${server.url}/v1` });
@@ -203,8 +240,7 @@ test("interceptors of a pool with a base URL see the whole URL", async () => {
 });
 
 /** Bytes whose ArrayBuffer somebody else has got. */
-function transferred(): Uint8Array {
-  const bytes = new Uint8Array([1, 2, 3]);
+function transferred(bytes: NodeJS.ArrayBufferView<ArrayBuffer> = new Uint8Array([1, 2, 3])): typeof bytes {
   structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
   return bytes;
 }
@@ -222,6 +258,13 @@ test.each<[string, object, string]>([
   ["expect", { headers: { expect: "100-continue" } }, "UND_ERR_NOT_SUPPORTED"],
   ["a body that is none", { method: "POST", body: 5 }, "UND_ERR_INVALID_ARG"],
   ["bytes that are gone", { method: "PUT", body: transferred() }, "UND_ERR_INVALID_ARG"],
+  ["numbers that are gone", { method: "PUT", body: transferred(new Uint16Array(2)) }, "UND_ERR_INVALID_ARG"],
+  [
+    "a DataView that is gone",
+    { method: "PUT", body: transferred(new DataView(new ArrayBuffer(2))) },
+    "UND_ERR_INVALID_ARG",
+  ],
+  ["an ArrayBuffer that is gone", { method: "PUT", body: transferred().buffer }, "UND_ERR_INVALID_ARG"],
   ["another server's name", { origin: "https://127.0.0.1:1", servername: "example.com" }, "UND_ERR_INVALID_ARG"],
   ["a negative timeout", { headersTimeout: -1 }, "UND_ERR_INVALID_ARG"],
   ["CONNECT", { method: "CONNECT" }, "UND_ERR_NOT_SUPPORTED"],

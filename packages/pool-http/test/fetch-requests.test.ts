@@ -21,6 +21,25 @@ test("fetch takes a string, a URL and a Request, and what init says of them", as
   await expectSettled(pool, server);
 });
 
+test.each<[string, (bytes: Uint8Array<ArrayBuffer>) => NonNullable<RequestInit["body"]>]>([
+  ["bytes", (bytes) => bytes],
+  ["a Buffer", (bytes) => Buffer.from(bytes.buffer)],
+  ["a DataView", (bytes) => new DataView(bytes.buffer)],
+  ["an ArrayBuffer", (bytes) => bytes.buffer],
+])("what a caller does with %s after the call changes nothing of the body", async (_name, bodyOf) => {
+  await using server = await echoServer();
+  await using pool = new HttpPool();
+  await pool.fetch(server.url);
+  const bytes = new TextEncoder().encode("raw");
+  const echoed = sent(pool.fetch(server.url, { method: "PUT", body: bodyOf(bytes) }));
+  bytes.fill(0);
+  structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
+  expect(await echoed).toMatchObject({ body: "raw" });
+  const error = await rejection(pool.fetch(server.url, { method: "PUT", body: bytes }));
+  expect(error).toBeInstanceOf(TypeError);
+  expect(error).toMatchObject({ message: expect.stringContaining("the bytes of the body are gone") as string });
+});
+
 test.each<[string, () => RequestInit, string, string | undefined]>([
   ["a string", () => ({ body: "hé" }), "hé", "text/plain;charset=UTF-8"],
   ["bytes", () => ({ body: Buffer.from("raw") }), "raw", undefined],

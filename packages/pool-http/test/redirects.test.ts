@@ -74,6 +74,8 @@ test("everything that looks like a credential stays behind on the way to another
   const values = {
     "x-up": "Bearer abc",
     "x-both": ["a", "basic YTpi"],
+    "x-down": "JWT abc",
+    "x-left": "AWS4-HMAC-SHA256 Credential=a/b, Signature=c",
     "x-claims": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln",
     "x-note": "bearers of news",
   };

@@ -11,7 +11,7 @@ import type { Clock } from "../options.ts";
 import type { Connection } from "../transport/connection.ts";
 import { CONNECTION_GONE, STREAM_REFUSED } from "../transport/signals.ts";
 import { codeOf, tooLarge, type Failure } from "../failure.ts";
-import type { OpenedBody } from "./request-body.ts";
+import { BytesGoneError, type OpenedBody } from "./request-body.ts";
 import type { PreparedRequest } from "./request.ts";
 import { isRepeatable } from "./retry-policy.ts";
 
@@ -165,6 +165,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
+    // undici waits for a turn before it writes to a connection that was used before. Nothing has left yet.
+    if (this.#body.isGone) throw new BytesGoneError();
     this.#controller = controller;
     if (this.#ended) this.#abort();
     else this.sent = true;
@@ -348,6 +350,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
     if (error.name === "NotReadableError" && this.#body.payload instanceof Blob) {
       return failure("request", "the Blob of the request body could not be read (see cause)", error);
     }
+    if (error instanceof BytesGoneError) return failure("request", error.message, error);
     switch (code) {
       case "UND_ERR_INVALID_ARG":
       case "UND_ERR_NOT_SUPPORTED":

@@ -46,7 +46,8 @@ const SECRET_TOO = /secret|session|signature|ticket|token|api[-_]?key|keys?$/;
 /** As a word of it. */
 const SECRET_WORD = /(?:^|[-_])(?:keys?|otp|pass|pin|sid|sig|sso|bypass)(?:[-_]|$)/;
 /** At the beginning of a value, whatever it is called: an authentication scheme, or a JSON Web Token. */
-const SECRET_VALUE = /^\s*(?:(?:basic|bearer|digest|negotiate|ntlm|token|apikey)\s|eyJ[\w-]+\.[\w-]+\.)/i;
+const SECRET_VALUE =
+  /^\s*(?:(?:basic|bearer|digest|negotiate|ntlm|token|apikey|jwt|hawk|dpop|gnap|hoba|vapid|privatetoken|aws4-hmac-sha256|scram-sha-\d+)\s|eyJ[\w-]+\.[\w-]+\.)/i;
 /** Opens no door, and without it a repeated request would be acted on twice. */
 const NO_SECRET = "idempotency-key";
 

@@ -38,7 +38,7 @@ const OVERLONG = /[\xc0\xc1][\x80-\xbf]|\xe0[\x80\x81][\x80-\xbf]|\xf0\x80[\x80\
  * with or without parameters, and whatever is invisible, or no character at all, among them.
  */
 const WAY_UP =
-  /(?:^|[/\\\u2044\u2215\u2216])[\s\p{Cc}\p{Cf}\ufffd]*\.[\s\p{Cc}\p{Cf}\ufffd]*\.(?:[\s\p{Cc}\p{Cf}\ufffd]*(?:[/\\\u2044\u2215\u2216;]|$)|[\s\p{Cc}])/u;
+  /(?:^|[/\\\u2044\u2215\u2216])[\s\p{Cc}\p{Cf}\ufffd]*\.[\s\p{Cc}\p{Cf}\ufffd]*\.[\s\p{Cc}\p{Cf}\ufffd]*(?:[/\\\u2044\u2215\u2216;\s\p{Cc}]|$)/u;
 
 /** As bytes. */
 function decode(unicode: string | undefined, hex: string): string {

@@ -39,11 +39,14 @@ export class OpenedBody {
   /** Somebody has begun to read the source. */
   consumed = false;
   readonly #source: Source | undefined;
+  /** Of bytes, when they were given. */
+  readonly #byteLength: number = 0;
   #state: "open" | "read" | "closed" = "open";
 
   constructor(content: { payload: Payload; contentType?: string } | Source) {
     if ("payload" in content) {
       this.payload = content.payload;
+      if (content.payload instanceof Uint8Array) this.#byteLength = content.payload.byteLength;
       this.contentType = content.contentType;
     } else {
       this.#source = content;
@@ -54,6 +57,11 @@ export class OpenedBody {
   /** Whether its source has nothing more to give; always so for what was in memory. */
   get complete(): boolean {
     return this.#source === undefined || this.#state === "read";
+  }
+
+  /** Whether their owner has given the bytes away since, or some of them: what is left is another body. */
+  get isGone(): boolean {
+    return this.#byteLength > 0 && (this.payload as Uint8Array).byteLength < this.#byteLength;
   }
 
   /** Closes the source, unless it was read to its end. Waits for nothing, and nothing that it throws matters. */
@@ -106,8 +114,7 @@ export class RequestBody {
 
   /** The body for one attempt. Rejects with what a factory throws. */
   open(): OpenedBody | Promise<OpenedBody> {
-    // Their owner may have given the bytes away since the call.
-    if (this.#opened !== undefined && isGone(this.#opened.payload)) return Promise.reject(new BytesGoneError());
+    if (this.#opened?.isGone === true) return Promise.reject(new BytesGoneError());
     return this.#opened ?? this.#fresh();
   }
 
@@ -165,7 +172,7 @@ function open(value: HttpBodyValue): OpenedBody {
   if (value === undefined || value === null) return new OpenedBody({ payload: null });
   if (typeof value === "string") return new OpenedBody({ payload: value, contentType: "text/plain;charset=UTF-8" });
   if (value instanceof Uint8Array) return ofBytes(value);
-  if (value instanceof ArrayBuffer) return ofBytes(isDetached(value) ? undefined : new Uint8Array(value));
+  if (value instanceof ArrayBuffer) return ofBytes(isGone(value) ? undefined : new Uint8Array(value));
   if (value instanceof URLSearchParams) {
     const contentType = "application/x-www-form-urlencoded;charset=UTF-8";
     return new OpenedBody({ payload: value.toString(), contentType });
@@ -195,19 +202,18 @@ function ofBytes(bytes: Uint8Array | undefined): OpenedBody {
   return new OpenedBody({ payload: bytes });
 }
 
-/** Bytes of an ArrayBuffer that was transferred, or is smaller than it was, look as if there were none. */
-export function isGone(payload: unknown): boolean {
-  if (!(payload instanceof Uint8Array) || payload.byteLength > 0) return false;
+/** Whether bytes are those of an ArrayBuffer that was transferred, or is smaller than it was: they look as if there were none. */
+export function isGone(bytes: unknown): boolean {
+  if (bytes instanceof ArrayBuffer) return (bytes as { readonly detached?: boolean }).detached === true;
+  if (!ArrayBuffer.isView(bytes)) return false;
   try {
-    Uint8Array.prototype.keys.call(payload);
+    // Both throw where they are gone.
+    if (bytes instanceof DataView) void bytes.byteLength;
+    else Uint8Array.prototype.keys.call(bytes as Uint8Array);
     return false;
   } catch {
     return true;
   }
-}
-
-function isDetached(buffer: ArrayBuffer): boolean {
-  return (buffer as { readonly detached?: boolean }).detached === true;
 }
 
 function jsonOf(value: unknown): string {

@@ -61,9 +61,17 @@ function percentDecode(text: string): Buffer {
 
 /** Whether `url` lies below `baseUrl`: same origin, and inside its folder, however a server reads its path. */
 export function isBelow(baseUrl: URL, url: URL): boolean {
-  if (url.origin !== baseUrl.origin || !`${url.pathname}/`.startsWith(baseUrl.pathname)) return false;
-  // There is nothing above the root.
-  return baseUrl.pathname === "/" || !hasHiddenDots(url.pathname.slice(baseUrl.pathname.length));
+  return isPlainlyBelow(baseUrl, url) && !mayClimb(baseUrl, url);
+}
+
+/** As a URL's parser sees it. */
+function isPlainlyBelow(baseUrl: URL, url: URL): boolean {
+  return url.origin === baseUrl.origin && `${url.pathname}/`.startsWith(baseUrl.pathname);
+}
+
+/** As some servers see it. There is nothing above the root. */
+function mayClimb({ pathname }: URL, url: URL): boolean {
+  return pathname !== "/" && hasHiddenDots(url.pathname.slice(pathname.length));
 }
 
 /** "GET https://api.example.com/data?…": for errors and logs. */
@@ -85,7 +93,10 @@ function resolveBelow(baseUrl: URL, input: string | URL): URL {
   // "./" keeps a colon in a relative path from being read as a scheme.
   const url = URL.parse(absolute ? String(input) : `./${input.replace(/^\//, "")}`, baseUrl.href);
   if (url === null || !isBelow(baseUrl, url)) {
-    throw new Error(`the URL leaves baseUrl (${baseUrl.origin}${baseUrl.pathname}). Use a pool without baseUrl for it`);
+    const hidden = url !== null && isPlainlyBelow(baseUrl, url);
+    const why = hidden ? ', where a server takes an escaped or disguised ".." in its path for a way up' : "";
+    const base = `${baseUrl.origin}${baseUrl.pathname}`;
+    throw new Error(`the URL leaves baseUrl (${base})${why}. Use a pool without baseUrl for it`);
   }
   if (url.username === "" && url.password === "") {
     url.username = baseUrl.username;

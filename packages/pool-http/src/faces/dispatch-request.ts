@@ -11,6 +11,7 @@ import { isKeyed } from "../exchange/headers.ts";
 import { isFormData } from "../exchange/multipart.ts";
 import type { PreparedRequest } from "../exchange/request.ts";
 import type { Tap } from "../exchange/tap.ts";
+import { hasHiddenDots } from "../exchange/hidden-dots.ts";
 import { resolveTarget, type Target } from "../exchange/target.ts";
 import type { ResolvedOptions } from "../options.ts";
 import { dispatchHeaders } from "./dispatch-headers.ts";
@@ -98,7 +99,7 @@ function targetOf({ origin, path, query, servername }: DispatchOptions, { baseUr
   try {
     if (!isSet(origin)) {
       if (baseUrl === undefined) throw new Error("origin must be a non-empty string or URL");
-      return { ...resolveTarget(full, baseUrl), path: belowBase(full, baseUrl) };
+      return { ...readAsAnyServer("", full, baseUrl), path: belowBase(full, baseUrl) };
     }
     const parsed = URL.parse(String(origin));
     if (parsed === null) throw new Error("origin must be an absolute http or https URL");
@@ -106,13 +107,35 @@ function targetOf({ origin, path, query, servername }: DispatchOptions, { baseUr
       // It would be the wrong name that the certificate is checked for.
       throw new Error("servername is the pool's (tls.servername); instead of interceptors.dns, give the pool a lookup");
     }
-    if (full.startsWith("/")) return { ...resolveTarget(parsed.origin + full, baseUrl), path: full };
+    if (full.startsWith("/")) return { ...readAsAnyServer(parsed.origin, full, baseUrl), path: full };
     // As a proxy is asked: what it is asked for says nothing of where the request goes.
     if (baseUrl !== undefined) throw new Error("with baseUrl, path must start with a slash");
     return { ...resolveTarget(full, undefined), origin: resolveTarget(parsed, undefined).origin, path: full };
   } catch (error) {
     throw Object.assign(new errors.InvalidArgumentError((error as Error).message), { cause: error });
   }
+}
+
+/** What all servers read alike, dots included. */
+const PLAIN = /^(?:\/[\w.~-]+)*\/?$/;
+
+/**
+ * A path that goes out as it is has to lie below `baseUrl` for a server that takes "#" for the end of the path and for one
+ * that does not, for one that takes "//" or "/%2f" for "/", and for all that read bytes beyond ASCII as bytes. Beside
+ * any of these nobody can say where a ".." leads.
+ */
+function readAsAnyServer(origin: string, path: string, baseUrl: URL | undefined): Target {
+  const target = resolveTarget(origin + path, baseUrl);
+  if (baseUrl === undefined || baseUrl.pathname === "/") return target;
+  const [beforeQuery = ""] = path.split("?", 1);
+  if (PLAIN.test(beforeQuery)) return target;
+  const bytes = beforeQuery.replaceAll(/[\u0080-\u00ff]/g, (byte) => `%${byte.charCodeAt(0).toString(16)}`);
+  const [beforeHash = ""] = bytes.split("#", 1);
+  if (hasHiddenDots(bytes) || hasHiddenDots(beforeHash)) {
+    const base = `${baseUrl.origin}${baseUrl.pathname}`;
+    throw new Error(`the URL leaves baseUrl (${base}), as some servers read its "..". Leave the dots out`);
+  }
+  return target;
 }
 
 /** With its origin and its whole path, which interceptors look for, where it names a path below the pool's base URL. */
@@ -170,6 +193,7 @@ function bodyOf(body: unknown, source: Readable | undefined): HttpBodyValue {
   if (source !== undefined) return { [Symbol.asyncIterator]: () => source.iterator({ destroyOnReturn: false }) };
   if (body === undefined || body === null || body === "") return null;
   if (typeof body === "string") return Buffer.from(body);
+  // Sent as it is, it would be an empty body.
   if (isGone(body)) throw new errors.InvalidArgumentError(new BytesGoneError().message);
   if (ArrayBuffer.isView(body)) {
     return body.byteLength === 0 ? null : new Uint8Array(body.buffer, body.byteOffset, body.byteLength);

@@ -1,7 +1,7 @@
 /** What fetch is called with, as a request of the pool. Throws a TypeError where the standard has one. */
 import { types } from "node:util";
 import { describeValue } from "@vg/internal";
-import type { HttpBodyValue } from "../exchange/request-body.ts";
+import { BytesGoneError, isGone, type HttpBodyValue } from "../exchange/request-body.ts";
 import type { HttpRequest, HttpRequestOptions } from "../exchange/request.ts";
 import { isFormData } from "../exchange/multipart.ts";
 import { peek } from "./peek.ts";
@@ -105,10 +105,11 @@ function isStream(body: unknown): boolean {
 /** What the standard takes as a body, and async iterables (Node's streams among them), as Node's own fetch does. */
 function bodyOf(body: unknown, duplex: unknown): HttpBodyValue {
   if (typeof body === "string" || body instanceof URLSearchParams || body instanceof Blob) return body;
-  if (body instanceof Uint8Array) return body;
-  // Those of another context, a test runner's for example, are no instances of ours.
-  if (types.isAnyArrayBuffer(body)) return new Uint8Array(body);
-  if (ArrayBuffer.isView(body)) return new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
+  if (isGone(body)) throw new TypeError(`fetch: ${new BytesGoneError().message}`);
+  // A copy, as the standard has it: what the caller does with its bytes after the call is its own business. (ArrayBuffers
+  // of another context, a test runner's for example, are no instances of ours.)
+  if (types.isAnyArrayBuffer(body)) return new Uint8Array(body.slice(0));
+  if (ArrayBuffer.isView(body)) return new Uint8Array(body.buffer, body.byteOffset, body.byteLength).slice();
   if (typeof body === "object" && body !== null) {
     if (isFormData(body)) return body;
     if (Symbol.asyncIterator in body) {

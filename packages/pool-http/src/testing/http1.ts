@@ -59,9 +59,14 @@ export function serveHttp1(socket: Socket, raw: Socket, signal: AbortSignal, hos
 class Http1Exchange extends BaseExchange {
   readonly protocol = "http/1.1";
   #chunked = false;
+  /** The body goes on until the connection ends. */
+  #unframed = false;
 
   respond(status: number, headers: FaultHeaders, statusText = "Scripted"): Promise<void> {
-    this.#chunked = String(headers["transfer-encoding"] ?? "").endsWith("chunked");
+    const framing = new Map(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), String(value)]));
+    this.#chunked = framing.get("transfer-encoding")?.endsWith("chunked") === true;
+    const bodiless = status < 200 || status === 204 || status === 304 || this.request?.method === "HEAD";
+    this.#unframed = !this.#chunked && !bodiless && !framing.has("content-length");
     return this.write(headText(status, statusText, headers));
   }
 
@@ -75,6 +80,7 @@ class Http1Exchange extends BaseExchange {
 
   end(): void {
     if (this.#chunked) this.socket.write("0\r\n\r\n");
+    else if (this.#unframed) this.close();
   }
 
   write(bytes: string | Uint8Array): Promise<void> {

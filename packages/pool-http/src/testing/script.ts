@@ -15,7 +15,10 @@ export interface FaultExchange {
   respond(status: number, headers: FaultHeaders, statusText?: string): Promise<void>;
   /** A piece of the body, framed as the head said. */
   body(bytes: string | Uint8Array): Promise<void>;
-  /** Ends the body: the last chunk, or the stream of HTTP/2. Nothing where the length was declared. */
+  /**
+   * Ends the body: the last chunk, the stream of HTTP/2, or the connection, where nothing else tells of the end. Nothing
+   * where the length was declared.
+   */
   end(): void;
   /** Bytes as they are. Not in HTTP/2. */
   write(bytes: string | Uint8Array): Promise<void>;

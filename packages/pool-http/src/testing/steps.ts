@@ -44,7 +44,10 @@ export function body(bytes: string | Uint8Array): Step {
   return step(`body(${Buffer.byteLength(bytes)} bytes)`, (exchange) => exchange.body(bytes));
 }
 
-/** The end of a chunked body, or of any in HTTP/2. */
+/**
+ * The end of a body: the last chunk, the end of the stream in HTTP/2, and that of the connection where the head named
+ * neither `transfer-encoding` nor `content-length`. Nothing where it named a length.
+ */
 export function endBody(): Step {
   return step("endBody()", (exchange) => exchange.end());
 }

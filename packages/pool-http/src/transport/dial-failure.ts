@@ -38,7 +38,7 @@ export function connectFailure(about: About, error: Error | undefined): Failure 
   }
   if (about.handshaking && about.untrusted) {
     const whose = proxy !== undefined && !about.beyondProxy ? "the proxy's certificate" : "the server's certificate";
-    return failure("tls", `${code}${through}. Give tls.ca the certificate of its issuer, or correct ${whose}`);
+    return failure("tls", `${code}${through}. ${remedyFor(code, whose)}`);
   }
   const broken = code === "EPROTO" || code.startsWith("ERR_SSL_") || code.startsWith("ERR_TLS_");
   if (about.handshaking && broken) {
@@ -55,6 +55,20 @@ export function connectFailure(about: About, error: Error | undefined): Failure 
       ? "Check the proxy's address, that it is up, and NO_PROXY"
       : "Check the host, the port and that the server is up";
   return failure("connect", `${code}${through}. ${check}`);
+}
+
+/** A certificate whose issuer is trusted gains nothing by another `tls.ca`. */
+function remedyFor(code: string, whose: string): string {
+  switch (code) {
+    case "CERT_HAS_EXPIRED":
+      return `Renew ${whose}; or this machine's clock is ahead`;
+    case "CERT_NOT_YET_VALID":
+      return `Set this machine's clock, or correct ${whose}`;
+    case "ERR_TLS_CERT_ALTNAME_INVALID":
+      return `It is for other names (see cause): ask for one of them, name it in tls.servername, or correct ${whose}`;
+    default:
+      return `Give tls.ca the certificate of its issuer, or correct ${whose}`;
+  }
 }
 
 export function connectTimeout(

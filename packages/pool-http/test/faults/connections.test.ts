@@ -113,7 +113,7 @@ const ROWS: readonly Row[] = [
     type: HttpTlsError,
     phase: "tls",
     attempts: ["ERR_TLS_CERT_ALTNAME_INVALID"],
-    message: "correct the server's certificate",
+    message: "name it in tls.servername, or correct the server's certificate",
   },
   {
     name: "an expired certificate",
@@ -121,7 +121,7 @@ const ROWS: readonly Row[] = [
     type: HttpTlsError,
     phase: "tls",
     attempts: ["CERT_HAS_EXPIRED"],
-    message: "CERT_HAS_EXPIRED",
+    message: "CERT_HAS_EXPIRED. Renew the server's certificate",
   },
 ];
 

@@ -12,6 +12,7 @@ import {
   closedPort,
   drip,
   drippingBody,
+  endBody,
   FaultScriptError,
   goAway,
   gzipBomb,
@@ -36,6 +37,7 @@ import {
   waves,
   type FaultServer,
   type FaultServerOptions,
+  type Script,
 } from "../../src/testing.ts";
 import { heldNow, heldSince } from "../support/resources.ts";
 import { settled } from "../support/fault-server.ts";
@@ -162,6 +164,28 @@ test("a reset some time after each response leaves the connection in use until t
   await server.connectionsDownTo(0);
   expect(server.connections.accepted).toBe(1);
   await server.close();
+});
+
+test.each<[string, Record<string, string>]>([
+  ["chunked", { "Transfer-Encoding": "chunked" }],
+  ["of a length", { "Content-Length": "2" }],
+  ["neither", {}],
+])("a body (%s) ends with endBody(), and never by a time limit", async (_name, headers) => {
+  await using server = await startFaultServer({ requests: [head(200, headers), body("a"), body("b"), endBody()] });
+  for (const _ of [1, 2]) expect(await text(await ask(server))).toBe("ab");
+  expect(server.connections.accepted).toBe(Object.keys(headers).length === 0 ? 2 : 1);
+});
+
+test("endBody() keeps the connection where no body can follow", async () => {
+  const answer = (status: number): Script => [head(status), endBody()];
+  await using server = await startFaultServer({ requests: inTurn(answer(204), answer(304), answer(200), reply(200)) });
+  const socket = connect(server.port, "127.0.0.1");
+  for (const method of ["GET", "GET", "HEAD", "GET"]) {
+    socket.write(`${method} / HTTP/1.1\r\nhost: a.test\r\n\r\n`);
+    await once(socket, "data");
+  }
+  expect(server.requests.map(({ method }) => method)).toEqual(["GET", "GET", "HEAD", "GET"]);
+  socket.destroy();
 });
 
 test("a script for the head runs while the body is still being sent", async () => {
