@@ -40,8 +40,6 @@ export interface AdmissionContext extends Admittee, GuardedRequest {
   readonly response: ServerResponse;
   /** By the server's clock. */
   readonly startedAt: number;
-  /** The template of its route, where it is known. */
-  readonly route: string | undefined;
 }
 
 export interface AdmissionParts<C extends AdmissionContext> {
@@ -50,6 +48,8 @@ export interface AdmissionParts<C extends AdmissionContext> {
   identify: ((request: IncomingMessage) => string | undefined) | undefined;
   logger: Logger;
   clock: { now(): number };
+  /** The template of a request's route, as far as it is known. */
+  routeOf: (context: C) => string | undefined;
   /** Ends a request whose client is at fault: answers it if its head is not out, and aborts it. */
   giveUp: (context: C, fault: ClientFaultError) => void;
 }
@@ -137,12 +137,13 @@ export class Admission<C extends AdmissionContext> {
 
   /** The head of the answer is out: for an adaptive limit, which knows how long that should take, the request is done. */
   headOut(context: C): void {
-    this.gate.leave(context, howAnswered(context.response), context.route ?? "");
+    this.gate.leave(context, howAnswered(context.response), this.#parts.routeOf(context) ?? "");
   }
 
   /** The request is over, whatever became of it. */
   finished(context: C): void {
-    this.gate.leave(context, context.response.headersSent ? "other" : "abandoned", context.route ?? "");
+    const how = context.response.headersSent ? "other" : "abandoned";
+    this.gate.leave(context, how, how === "other" ? "" : (this.#parts.routeOf(context) ?? ""));
     this.guard.end(context);
   }
 

@@ -56,6 +56,8 @@ export class ClientFaultError extends PooledServerError {
 
 /** What node:http found wrong with a connection; `undefined` where only the network did. */
 export function faultOf(code: string | undefined, bodyUnderWay: boolean): keyof typeof ANSWERS | undefined {
+  // The connection was ended in the middle of a request: its client has left.
+  if (code === "HPE_INVALID_EOF_STATE") return undefined;
   if (code === "HPE_HEADER_OVERFLOW") return "headers_too_large";
   if (code === "ERR_HTTP_REQUEST_TIMEOUT") return bodyUnderWay ? "slow_body" : "slow_head";
   return code?.startsWith("HPE_") === true ? "malformed" : undefined;
