@@ -19,7 +19,7 @@ export interface Admittee {
 }
 
 /** No place: neither yet, nor any more. */
-export const NO_PLACE = -Infinity;
+export const NO_PLACE: number = -Infinity;
 
 export interface GateOptions {
   /** A number, 0 for no limit, or what finds it. */

@@ -1,7 +1,7 @@
 import type { checkOptions } from "@vg/internal";
 import type { AdmissionOptions } from "./admission-options.ts";
 
-export const ADMISSION_DEFAULTS = {
+export const ADMISSION_DEFAULTS: Readonly<Required<AdmissionOptions>> = {
   maxConcurrency: "adaptive",
   minConcurrency: 50,
   concurrencyCeiling: 10_000,
@@ -22,7 +22,7 @@ export const ADMISSION_DEFAULTS = {
   bodyGraceMs: 10_000,
   stalledClientMs: 60_000,
   keepAliveTimeoutMs: 65_000,
-} as const satisfies Required<AdmissionOptions>;
+};
 
 export type CheckedAdmission = Required<AdmissionOptions>;
 

@@ -124,8 +124,7 @@ export interface PooledServerConfig extends AdmissionOptions {
   clock?: Clock;
 }
 
-/** Every default in one place. */
-export const DEFAULTS = {
+const OWN_DEFAULTS = {
   logLevel: "info",
   logFormat: "json",
   logTimeFormat: "rfc3339",
@@ -144,7 +143,6 @@ export const DEFAULTS = {
   embeddingCacheTtlMs: 86_400_000,
   serviceName: "pooled-server",
   serviceVersion: "0.0.0",
-  ...ADMISSION_DEFAULTS,
   forwardedHeader: "x-forwarded-for",
   accessLog: true,
   requestTimeoutMs: 0,
@@ -155,6 +153,9 @@ export const DEFAULTS = {
   adviceWindowMs: 300_000,
   handleSignals: false,
 } as const;
+
+/** Every default in one place. */
+export const DEFAULTS: typeof OWN_DEFAULTS & typeof ADMISSION_DEFAULTS = { ...OWN_DEFAULTS, ...ADMISSION_DEFAULTS };
 
 /** More is a slip of the pen: eight million answers take gigabytes. */
 export const MAX_CACHE_ENTRIES = 8_388_608;
