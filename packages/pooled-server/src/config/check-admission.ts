@@ -1,4 +1,3 @@
-import type { checkOptions } from "@vg/internal";
 import type { AdmissionOptions } from "./admission-options.ts";
 
 export const ADMISSION_DEFAULTS: Readonly<Required<AdmissionOptions>> = {
@@ -30,8 +29,24 @@ export type CheckedAdmission = Required<AdmissionOptions>;
 const LEAST_HEADER_BYTES = 1_024;
 const MOST_HEADER_BYTES = 1_048_576;
 
+interface NumberRule {
+  fallback: number;
+  min?: number;
+  max?: number;
+}
+
+/** What `checkOptions` gives, as far as it is needed here. */
+interface OptionCheck {
+  raw(name: string): unknown;
+  refuse(name: string, rule: string): Error;
+  integer(name: string, rule: NumberRule): number;
+  number(name: string, rule: NumberRule): number;
+  durationMs(name: string, rule: NumberRule): number;
+  boolean(name: string, rule: { fallback: boolean }): boolean;
+}
+
 /** @throws what `check` makes */
-export function checkAdmission(check: ReturnType<typeof checkOptions>): CheckedAdmission {
+export function checkAdmission(check: OptionCheck): CheckedAdmission {
   const DEFAULTS = ADMISSION_DEFAULTS;
   const whole = <N extends keyof typeof DEFAULTS>(name: N, { min = 0, max = 10_000_000 } = {}): number =>
     check.integer(name, { fallback: DEFAULTS[name] as number, min, max });
