@@ -21,6 +21,19 @@ export interface Admittee {
 /** No place: neither yet, nor any more. */
 export const NO_PLACE: number = -Infinity;
 
+/** Durations in milliseconds. */
+export interface WaitHistogram {
+  readonly count: number;
+  readonly mean: number;
+  record(ms: number): void;
+  percentile(p: number): number;
+  snapshot(): {
+    readonly count: number;
+    readonly sum_ms: number;
+    readonly buckets: readonly { readonly le_ms: number; readonly count: number }[];
+  };
+}
+
 export interface GateOptions {
   /** A number, 0 for no limit, or what finds it. */
   limit: number | AdaptiveLimit;
@@ -42,7 +55,7 @@ export class ConcurrencyGate {
   queueFull = 0;
   leftQueue = 0;
   /** Of the waits that ended with a place or at their deadline. */
-  readonly waits: ReturnType<typeof createHistogram> = createHistogram();
+  readonly waits: WaitHistogram = createHistogram();
   readonly #fixed: number;
   readonly #adaptive: AdaptiveLimit | undefined;
   readonly #queueDepth: number;
