@@ -13,15 +13,21 @@
  * - A probe never waits for a dependency.
  */
 import { createServer } from "node:http";
+import { getHeapStatistics } from "node:v8";
 import { LRUCache } from "@vg/cache";
 import { checkOptions } from "@vg/internal";
 import type { FlushReport, Logger } from "@vg/logging";
 import type { DbPool } from "@vg/pool-db";
 import type { HttpPool } from "@vg/pool-http";
-import { RateLimiter } from "./admission/rate-limiter.ts";
 import { adaptBase, type BaseServer } from "./adapters/adapt-base.ts";
 import type { Adapter, UpgradeListener } from "./adapters/adapter.ts";
 import { Upgrades } from "./adapters/upgrades.ts";
+import { Advisor } from "./advice/advisor.ts";
+import { logFinding, type Finding } from "./advice/finding.ts";
+import type { Sample } from "./advice/sample.ts";
+import { Admission } from "./admission/admission.ts";
+import type { AdmissionStats } from "./admission/admission-stats.ts";
+import { serverSettings } from "./admission/server-settings.ts";
 import { checkConfig, type CheckedConfig } from "./config/check-config.ts";
 import type { PooledServerConfig } from "./config/options.ts";
 import { PooledServerConfigError } from "./errors.ts";
@@ -41,12 +47,16 @@ import type { CheckResult, HealthCheck } from "./probes/background-check.ts";
 import { followChecks } from "./probes/follow-checks.ts";
 import { HealthChecks } from "./probes/health-checks.ts";
 import { healthDocument, type HealthDocument, type PoolStats } from "./probes/health-document.ts";
+import type { NodeRequestContext } from "./request/request-context.ts";
 import { RequestPipeline } from "./request/request-pipeline.ts";
 import { registerServerMetrics } from "./server-metrics/server-metrics.ts";
 import { LOG_WEIGHT, shutdownPhases } from "./shutdown-phases.ts";
 
 /** Seconds; OpenTelemetry's advice for HTTP, and more for the answers of models. */
 const DURATION_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60, 120];
+
+/** Fixed when the process starts. */
+const HEAP_LIMIT_MB = getHeapStatistics().heap_size_limit / 1024 / 1024;
 
 const INFERENCE_CLEANUP_MS = 5 * 60_000;
 const EMBEDDING_CLEANUP_MS = 10 * 60_000;
@@ -72,7 +82,8 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
   readonly #lifecycle: Lifecycle;
   readonly #checks: HealthChecks;
   readonly #pipeline: RequestPipeline;
-  readonly #limiter: RateLimiter | undefined;
+  readonly #admission: Admission<NodeRequestContext>;
+  readonly #advisor: Advisor;
   readonly #listening: Listening;
   readonly #closers: Closers;
   readonly #runtimeMetrics: { stop(): void };
@@ -112,8 +123,16 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
     const caches: unknown = { completions: this.inferenceCache, embeddings: this.embeddingCache };
     this.inference = new Inference(caches as InferenceCaches, this.#config.inference);
     registerInferenceMetrics(this.metrics, () => this.inference.getStats());
-    const perSecond = this.#config.rateLimitPerSecond;
-    this.#limiter = perSecond === 0 ? undefined : new RateLimiter(perSecond, clock);
+    const { admission: options, clients, identify } = this.#config;
+    this.#admission = new Admission({
+      options,
+      clients,
+      identify,
+      logger: this.logger,
+      clock,
+      routeOf: (context) => (context.route ??= this.#base.routeOf?.(context.request)),
+      giveUp: (context, fault) => this.#pipeline.giveUp(context, fault),
+    });
 
     this.#checks = new HealthChecks({
       intervalMs: this.#config.healthIntervalMs,
@@ -137,9 +156,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
       requestTimeoutMs: this.#config.requestTimeoutMs,
       clock,
       draining: () => this.#refusing,
-      limiter: this.#limiter,
-      clients: this.#config.clients,
-      identify: this.#config.identify,
+      admission: this.#admission,
       renderProblem: this.#config.renderProblem,
       duration: this.metrics.histogram({
         name: "http_server_request_duration_seconds",
@@ -154,6 +171,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
       activeRequests: () => this.#pipeline.active.size,
       state: () => this.state,
       checks: () => this.#checks.results(),
+      admission: this.#admission,
       logStats: () => this.logger.getStats(),
       database: this.dbPool && {
         pool: this.dbPool,
@@ -163,7 +181,15 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
       httpPool: this.httpPool,
       caches: { inference: this.inferenceCache, embedding: this.embeddingCache },
     });
-    const http = createServer((request, response) => this.#pipeline.handle(request, response));
+    this.#advisor = new Advisor({
+      intervalMs: this.#config.adviceIntervalMs,
+      windowMs: this.#config.adviceWindowMs,
+      sample: () => this.#sample(),
+      onChange: (finding, change) => logFinding(this.logger, finding, change),
+      onError: (error) => this.logger.error("The figures for advice cannot be had", error),
+    });
+    const http = createServer(serverSettings(options), (request, response) => this.#pipeline.handle(request, response));
+    this.#admission.attach(http);
     this.#listening = new Listening(http, (error) => this.logger.error("The HTTP server reported an error", error));
     this.#upgrades = new Upgrades(http, { logger: this.logger, clock, refusing: () => this.#refusing });
     // Registered first, it is closed after all that the service registers.
@@ -254,6 +280,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
     if (this.#config.handleSignals && this.#closing === undefined) {
       this.#releaseSignals = onTerminationSignal((signal) => void this.#closeOnSignal(signal));
     }
+    this.#advisor.start();
     await this.#checks.start();
     this.#followingChecks = true;
     followChecks(this.#lifecycle, this.#checks);
@@ -270,6 +297,19 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
     });
   }
 
+  /** What admission does: places, waits, refusals, rates, and what clients did wrong. */
+  getAdmissionStats(): AdmissionStats {
+    return this.#admission.getStats();
+  }
+
+  /**
+   * What the figures of the last minutes say could be better, with the figures, the option to change and what to do;
+   * warnings first. A finding appears when it holds for a while, and goes when it does not; both are logged.
+   */
+  advise(): readonly Finding[] {
+    return this.#advisor.findings;
+  }
+
   /** The document that `/v2/health` shows. */
   getHealth(): HealthDocument {
     const { serviceName: name, serviceVersion: version, clock } = this.#config;
@@ -279,9 +319,11 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
       version,
       uptimeMs: clock.now() - this.#startedAt,
       requests: this.#pipeline,
-      limitsRate: this.#limiter !== undefined,
+      limitsRate: this.#admission.limiter !== undefined,
+      shedsLoad: this.#admission.gate.limit !== Infinity,
       checks: this.#checks.results(),
       pools: this.getPoolStats(),
+      findings: this.advise(),
     });
   }
 
@@ -341,7 +383,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
       closers: this.#closers,
       httpPool: this.httpPool,
       dbPool: this.dbPool,
-      caches: [this.inferenceCache, this.embeddingCache, ...(this.#limiter === undefined ? [] : [this.#limiter])],
+      caches: [this.inferenceCache, this.embeddingCache, this.#admission],
     });
     const log = {
       name: "log",
@@ -361,6 +403,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
   /** The last state, the last line, and the lines' way out. */
   async #endLog({ deadlineMs }: PhaseBudget, { stuck, phases }: Findings, durationMs: number): Promise<string[]> {
     this.#runtimeMetrics.stop();
+    this.#advisor.stop();
     this.#releaseSignals();
     this.#lifecycle.to("closed");
     if (stuck.length === 0) this.logger.info("Closed", { duration_ms: durationMs });
@@ -389,6 +432,19 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
       this.logger.info("A health check passes again", { check: name, critical });
     }
     if (this.#followingChecks) followChecks(this.#lifecycle, this.#checks);
+  }
+
+  #sample(): Sample {
+    return {
+      atMs: this.#config.clock.now(),
+      db: this.dbPool?.getStats(),
+      http: this.httpPool.getStats(),
+      caches: {
+        inference_cache: this.inferenceCache.getStats(),
+        embedding_cache: this.embeddingCache.getStats(),
+      },
+      heapLimitMb: HEAP_LIMIT_MB,
+    };
   }
 }
 

@@ -47,7 +47,16 @@ test("the document has every field of the service's and of the guide's, each of 
     timestamp: time,
     service: { name: "vaultgemma-localai", version: "2.2.0", uptime: expect.stringMatching(/^\d+s$/) as string },
     metrics: { requests_total: 4 },
-    features: ["structured_logging", "inference_cache", "embedding_cache", "http_pool", "db_pool", "metrics"],
+    features: [
+      "structured_logging",
+      "inference_cache",
+      "embedding_cache",
+      "http_pool",
+      "db_pool",
+      "load_shedding",
+      "metrics",
+    ],
+    findings: [],
     profiler: {
       uptime_seconds: number,
       request_count: 4,

@@ -2,6 +2,7 @@ import { checkOptions, monotonicClock } from "@vg/internal";
 import type { CallerPolicy, LogFormat, Logger, LogLevel, LogTimeFormat } from "@vg/logging";
 import type { ForwardedHeader } from "@vg/logging/access-log";
 import { PooledServerConfigError } from "../errors.ts";
+import { checkAdmission, type CheckedAdmission } from "./check-admission.ts";
 import { INFERENCE_CACHE_MODES } from "../inference/cacheability.ts";
 import { checkInferenceOptions, type InferenceSettings } from "../inference/inference-options.ts";
 import { ClientIdentity } from "../request/client-identity.ts";
@@ -55,7 +56,7 @@ export interface CheckedConfig {
   embeddingCache: CacheSettings;
   serviceName: string;
   serviceVersion: string;
-  rateLimitPerSecond: number;
+  admission: CheckedAdmission;
   clients: ClientIdentity;
   identify: PooledServerConfig["identify"];
   trustedProxies: readonly string[];
@@ -66,6 +67,8 @@ export interface CheckedConfig {
   shutdownTimeoutMs: number;
   shutdownDelayMs: number;
   healthIntervalMs: number;
+  adviceIntervalMs: number;
+  adviceWindowMs: number;
   handleSignals: boolean;
   renderProblem: NonNullable<PooledServerConfig["renderProblem"]>;
   metrics: NonNullable<PooledServerConfig["metrics"]>;
@@ -120,7 +123,7 @@ export function checkConfig(config: PooledServerConfig): CheckedConfig {
     embeddingCache: cacheSettings("embeddingCache"),
     serviceName: check.string("serviceName", { fallback: DEFAULTS.serviceName }),
     serviceVersion: check.string("serviceVersion", { fallback: DEFAULTS.serviceVersion }),
-    rateLimitPerSecond: check.number("rateLimitPerSecond", { fallback: DEFAULTS.rateLimitPerSecond, max: 1e6 }),
+    admission: checkAdmission(check),
     clients,
     identify: check.function<NonNullable<PooledServerConfig["identify"]>>("identify"),
     trustedProxies,
@@ -130,6 +133,8 @@ export function checkConfig(config: PooledServerConfig): CheckedConfig {
     shutdownTimeoutMs: check.durationMs("shutdownTimeoutMs", { fallback: DEFAULTS.shutdownTimeoutMs }),
     shutdownDelayMs: check.durationMs("shutdownDelayMs", { fallback: DEFAULTS.shutdownDelayMs }),
     healthIntervalMs: check.durationMs("healthIntervalMs", { fallback: DEFAULTS.healthIntervalMs, min: 10 }),
+    adviceIntervalMs: check.durationMs("adviceIntervalMs", { fallback: DEFAULTS.adviceIntervalMs }),
+    adviceWindowMs: check.durationMs("adviceWindowMs", { fallback: DEFAULTS.adviceWindowMs, min: 1 }),
     handleSignals: check.boolean("handleSignals", { fallback: DEFAULTS.handleSignals }),
     renderProblem: check.function<NonNullable<PooledServerConfig["renderProblem"]>>("renderProblem") ?? renderProblem,
     metrics: partOptions("metrics"),

@@ -6,6 +6,8 @@ import type { IncomingMessage } from "node:http";
 import type { InferenceCacheMode } from "../inference/cacheability.ts";
 import type { InferenceOptions } from "../inference/inference-options.ts";
 import type { MetricsOptions } from "../metrics/registry.ts";
+import type { AdmissionOptions } from "./admission-options.ts";
+import { ADMISSION_DEFAULTS } from "./check-admission.ts";
 import type { Problem } from "../request/problem.ts";
 
 /** Milliseconds from any start, never going back. */
@@ -20,7 +22,7 @@ export type ServerAccessLogOptions = Omit<
 >;
 
 /** Every setting of a pooled server. All are optional; the defaults are those of `DEFAULTS`. */
-export interface PooledServerConfig {
+export interface PooledServerConfig extends AdmissionOptions {
   // Logging. Either a logger of yours, or what it takes to make one.
   /** Use this logger. Then the other log… options are not allowed; the server flushes but does not close it. */
   logger?: Logger;
@@ -85,8 +87,6 @@ export interface PooledServerConfig {
   serviceName?: string;
   /** The version in `/v2/health` and `vg_build_info`; default "0.0.0". */
   serviceVersion?: string;
-  /** Requests a second that one client may make, and as many at once; default 10, 0 is no limit. */
-  rateLimitPerSecond?: number;
   /**
    * Names the client of a request for the rate limit; `undefined` is whoever is at that address. Default: the credential
    * in `authorization` or `x-api-key`, which nobody has checked: give the checked one here, or a client that makes up
@@ -110,9 +110,13 @@ export interface PooledServerConfig {
   shutdownDelayMs?: number;
   /** How often the health checks run; default 5,000 ms. */
   healthIntervalMs?: number;
+  /** How often the figures are looked at for advice (`advise()`); default 10,000 ms, 0 never. */
+  adviceIntervalMs?: number;
+  /** How far back advice looks; default 300,000 ms. */
+  adviceWindowMs?: number;
   /** Close on SIGTERM and SIGINT, end at once on a second one. Default false: the process owns its signals. */
   handleSignals?: boolean;
-  /** The body of the server's own error answers (429, 500, 503, 504); default: the error document of the v2 API. */
+  /** The body of the server's own error answers (400, 408, 413, 429, 431, 500, 503, 504); default: the error document of the v2 API. */
   renderProblem?: (problem: Problem, request: IncomingMessage) => unknown;
   /** Limits of `/metrics`: `maxSeries` (2,000) of each metric, and `createdTimestamps` (false). */
   metrics?: MetricsOptions;
@@ -120,8 +124,7 @@ export interface PooledServerConfig {
   clock?: Clock;
 }
 
-/** Every default in one place. */
-export const DEFAULTS = {
+const OWN_DEFAULTS = {
   logLevel: "info",
   logFormat: "json",
   logTimeFormat: "rfc3339",
@@ -140,15 +143,19 @@ export const DEFAULTS = {
   embeddingCacheTtlMs: 86_400_000,
   serviceName: "pooled-server",
   serviceVersion: "0.0.0",
-  rateLimitPerSecond: 10,
   forwardedHeader: "x-forwarded-for",
   accessLog: true,
   requestTimeoutMs: 0,
   shutdownTimeoutMs: 10_000,
   shutdownDelayMs: 0,
   healthIntervalMs: 5_000,
+  adviceIntervalMs: 10_000,
+  adviceWindowMs: 300_000,
   handleSignals: false,
 } as const;
+
+/** Every default in one place. */
+export const DEFAULTS: typeof OWN_DEFAULTS & typeof ADMISSION_DEFAULTS = { ...OWN_DEFAULTS, ...ADMISSION_DEFAULTS };
 
 /** More is a slip of the pen: eight million answers take gigabytes. */
 export const MAX_CACHE_ENTRIES = 8_388_608;

@@ -1,3 +1,4 @@
+import type { Finding } from "../advice/finding.ts";
 import type { LifecycleState } from "../lifecycle/lifecycle.ts";
 import type { CheckResult } from "./background-check.ts";
 
@@ -31,6 +32,8 @@ export interface HealthDocument {
   };
   readonly checks: Readonly<Record<string, CheckResult>>;
   readonly pools: PoolStats;
+  /** What the figures of the last minutes say could be better; see `advise()`. */
+  readonly findings: readonly Finding[];
 }
 
 /** The statistics of everything that the server pools or caches; `db_pool` only where a database is configured. */
@@ -49,12 +52,14 @@ export interface HealthSources {
   readonly uptimeMs: number;
   readonly requests: { readonly requestCount: number; readonly errorCount: number; latency(): LatencySummary };
   readonly limitsRate: boolean;
+  readonly shedsLoad: boolean;
+  readonly findings: readonly Finding[];
   readonly checks: Readonly<Record<string, CheckResult>>;
   readonly pools: PoolStats;
 }
 
 export function healthDocument(sources: HealthSources): HealthDocument {
-  const { state, name, version, uptimeMs, requests, checks, pools } = sources;
+  const { state, name, version, uptimeMs, requests, checks, pools, findings } = sources;
   const { requestCount, errorCount } = requests;
   return {
     status: state === "ready" ? "ok" : state,
@@ -72,10 +77,11 @@ export function healthDocument(sources: HealthSources): HealthDocument {
     },
     checks,
     pools,
+    findings,
   };
 }
 
-function features({ pools, limitsRate }: HealthSources): string[] {
+function features({ pools, limitsRate, shedsLoad }: HealthSources): string[] {
   return [
     "structured_logging",
     "inference_cache",
@@ -83,6 +89,7 @@ function features({ pools, limitsRate }: HealthSources): string[] {
     "http_pool",
     ...(pools.db_pool === undefined ? [] : ["db_pool"]),
     ...(limitsRate ? ["rate_limit"] : []),
+    ...(shedsLoad ? ["load_shedding"] : []),
     "metrics",
   ];
 }

@@ -1,12 +1,14 @@
-import type { IncomingMessage } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { NodeRequestContext } from "./request-context.ts";
 
 /** An answer that the server itself gives instead of the base server. */
 export interface Problem {
   /** The HTTP status. */
-  status: 400 | 429 | 500 | 501 | 503 | 504;
+  status: 400 | 408 | 413 | 429 | 431 | 500 | 501 | 503 | 504;
   code:
     | "invalid_request"
+    | "payload_too_large"
+    | "headers_too_large"
     | "rate_limit_exceeded"
     | "internal_error"
     | "not_implemented"
@@ -34,19 +36,28 @@ export function renderProblem({ code, message, traceId, retryAfterSeconds }: Pro
   };
 }
 
+/** How long a client that is refused may go on sending. */
+const LINGER_MS = 500;
+
 /** What an answer of the server's own keeps of the head that was begun. */
 const KEPT: ReadonlySet<string> = new Set(["x-request-id", "connection"]);
 
-/** Answers with a problem in the place of the handler. The head must not be out. */
+/**
+ * Answers with a problem in the place of the handler. The head must not be out.
+ *
+ * @param close whether the connection is to end with it, if it is not anyway
+ */
 export function answerWith(
   context: NodeRequestContext,
   { status, code, message, retryAfterSeconds }: Omit<Problem, "traceId">,
   render: RenderProblem,
+  close: boolean,
 ): void {
   const { request, response } = context;
   const problem: Problem = { status, code, message, traceId: context.traceId };
   if (retryAfterSeconds !== undefined) problem.retryAfterSeconds = retryAfterSeconds;
   const body = bodyOf(problem, context, render);
+  if (close) response.setHeader("connection", "close");
   // A handler that threw may have set headers of the answer that it will not give.
   for (const name of response.getHeaderNames()) if (!KEPT.has(name)) response.removeHeader(name);
   response.writeHead(status, {
@@ -54,9 +65,29 @@ export function answerWith(
     "content-length": Buffer.byteLength(body),
     ...(retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) }),
   });
+  if (!request.complete && response.getHeader("connection") === "close") {
+    endLater(request, response, body);
+    return;
+  }
   response.end(body);
   // What is left of a body that nobody reads would stand in the way of the connection's next request.
   request.resume();
+}
+
+/**
+ * For an answer that ends its connection while the client may still be sending: the answer goes out as a whole (it says its
+ * length), and the connection is closed a moment later, or when the client has done. Closed at once, the system would
+ * reset it, and take the answer from a client that has not read it yet.
+ */
+function endLater(request: IncomingMessage, response: ServerResponse, body: string): void {
+  response.write(body);
+  request.resume();
+  const end = (): void => {
+    clearTimeout(timer);
+    response.end();
+  };
+  const timer = setTimeout(end, LINGER_MS).unref();
+  request.once("end", end).once("close", end);
 }
 
 /** The user's document, or the built-in one where theirs cannot be had: an answer is owed in any case. */

@@ -11,6 +11,8 @@ import {
 import type { FollowedRequest, RequestLineContext } from "@vg/logging/access-log";
 import type { ActiveRequest } from "../lifecycle/active-requests.ts";
 import { Farewell } from "./farewell.ts";
+import type { AdmissionContext } from "../admission/admission.ts";
+import { NO_PLACE } from "../admission/concurrency-gate.ts";
 import { newSpanId, newTraceId } from "./ids.ts";
 import { pathOf } from "./path.ts";
 
@@ -111,6 +113,10 @@ export class NodeRequestContext implements RequestContext, ActiveRequest {
   timer: NodeJS.Timeout | undefined = undefined;
   /** Whether somebody before has recorded its trace, so that an exemplar leads somewhere. */
   readonly isSampled: boolean;
+  /** What admission keeps of it. */
+  placeSince: number = NO_PLACE;
+  waiter: AdmissionContext["waiter"] = undefined;
+  connection: AdmissionContext["connection"] = undefined;
   /** Whether it is counted, logged and over. */
   isOver = false;
   /** What its log lines carry; also holds this. */

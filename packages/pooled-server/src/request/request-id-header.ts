@@ -2,6 +2,7 @@ import type { OutgoingHttpHeaders, ServerResponse } from "node:http";
 
 const NAME = "x-request-id";
 const ID: unique symbol = Symbol("vg.pooled-server.request-id");
+const MORE: unique symbol = Symbol("vg.pooled-server.late-headers");
 
 /** What `writeHead` takes: a record, or names and values in an array. */
 type Headers = OutgoingHttpHeaders | unknown[] | undefined;
@@ -9,6 +10,7 @@ type WriteHead = (this: ServerResponse, status: number, reason?: unknown, header
 
 interface Marked {
   [ID]?: string;
+  [MORE]?: Readonly<Record<string, string>>;
   writeHead: WriteHead;
 }
 
@@ -22,6 +24,11 @@ export function echoRequestId(response: ServerResponse, id: string): void {
   marked.writeHead = writeHead;
 }
 
+/** More headers of that kind, by their names in lower case. Only where the request's id is echoed. */
+export function addLateHeaders(response: ServerResponse, headers: Readonly<Record<string, string>>): void {
+  (response as unknown as Marked)[MORE] = headers;
+}
+
 // One function for all responses, found on each: a framework may have put another prototype below it.
 function writeHead(this: ServerResponse, status: number, reason?: unknown, headers?: unknown): unknown {
   const hasReason = typeof reason === "string";
@@ -31,12 +38,14 @@ function writeHead(this: ServerResponse, status: number, reason?: unknown, heade
 }
 
 function withId(response: ServerResponse, given: Headers): Headers {
-  const id = (response as Marked)[ID] as string;
+  const { [ID]: id = "", [MORE]: more } = response as unknown as Marked;
   const isRecord = typeof given === "object" && given !== null && !Array.isArray(given);
   if (!isRecord || response.getHeaderNames().length > 0) {
     if (!response.hasHeader(NAME)) response.setHeader(NAME, id);
+    for (const name in more) if (!response.hasHeader(name)) response.setHeader(name, more[name] as string);
     return given;
   }
   const isOwn = Object.keys(given).some((name) => name.length === NAME.length && name.toLowerCase() === NAME);
+  if (more !== undefined) return isOwn ? { ...more, ...given } : { ...more, ...given, [NAME]: id };
   return isOwn ? given : { ...given, [NAME]: id };
 }

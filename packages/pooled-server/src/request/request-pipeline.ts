@@ -3,7 +3,7 @@
  *
  *   endpoint of the server's own?  -> answer it: no rate limit, never refused, not counted
  *   draining?                      -> 503, and the connection ends
- *   client over its rate?          -> 429 with Retry-After
+ *   not admitted?                  -> 413, 429, 431, 503: see `Admission`; it may have to wait before that is clear
  *   else                           -> the base server, inside the request's context
  *
  * Whatever the base server does (answers, throws, never ends, writes twice, loses its client), the request is counted
@@ -13,13 +13,14 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Logger } from "@vg/logging";
 import type { AccessLog } from "@vg/logging/access-log";
 import type { Adapter } from "../adapters/adapter.ts";
-import type { RateLimiter } from "../admission/rate-limiter.ts";
+import type { Admission } from "../admission/admission.ts";
+import { ClientFaultError } from "../admission/client-fault.ts";
+import type { Refusal } from "../admission/refusal.ts";
 import { ClientClosedError, RequestTimeoutError } from "../errors.ts";
 import { ActiveRequests } from "../lifecycle/active-requests.ts";
 import type { HistogramFamily } from "../metrics/histogram.ts";
 import type { Endpoint } from "../probes/endpoints.ts";
 import type { LatencySummary } from "../probes/health-document.ts";
-import type { ClientIdentity } from "./client-identity.ts";
 import { onConnectionLost, statusOfBroken } from "./ending.ts";
 import { pathOf } from "./path.ts";
 import { answerWith, type Problem, type RenderProblem } from "./problem.ts";
@@ -36,9 +37,7 @@ interface Parts {
   accessLog: AccessLog | undefined;
   clock: { now(): number };
   draining: () => boolean;
-  limiter: RateLimiter | undefined;
-  clients: ClientIdentity;
-  identify: ((request: IncomingMessage) => string | undefined) | undefined;
+  admission: Admission<NodeRequestContext>;
   renderProblem: RenderProblem;
   /** How long a handler has until its answer begins; 0 is no limit. */
   requestTimeoutMs: number;
@@ -84,6 +83,7 @@ export class RequestPipeline {
     const context = new NodeRequestContext(request, response, logger, clock.now(), path);
     this.requestCount++;
     this.active.add(context);
+    this.#parts.admission.begun(context);
     if (accessLog !== undefined) context.followed = accessLog.begin(request, response, context.line);
     echoRequestId(response, context.requestId);
     this.#follow(context);
@@ -108,12 +108,52 @@ export class RequestPipeline {
   /** Calls the handler; `serve` has its context around it. */
   serve(context: NodeRequestContext): void {
     try {
-      if (this.#refused(context)) return;
-      const result = this.#parts.base.handle(context.request, context.response);
-      if (isThenable(result)) result.then(undefined, (error: unknown) => this.#failed(context, error));
+      if (this.#parts.draining()) {
+        this.#answer(context, SHUTTING_DOWN);
+        return;
+      }
+      const verdict = this.#parts.admission.admit(context);
+      if (!isThenable(verdict)) this.#admitted(context, verdict);
+      else
+        verdict
+          .then((late) => this.#admitted(context, late))
+          .then(undefined, (error: unknown) => this.#failed(context, error));
     } catch (error) {
       this.#failed(context, error);
     }
+  }
+
+  #admitted(context: NodeRequestContext, refusal: Refusal | undefined): void {
+    const { request, response } = context;
+    // Whoever had to wait may be gone by now, or out of time.
+    if (context.isOver || response.headersSent) return;
+    if (refusal !== undefined) {
+      this.#answer(context, refusal, refusal.close);
+      return;
+    }
+    const result = this.#parts.base.handle(request, response);
+    if (isThenable(result)) result.then(undefined, (error: unknown) => this.#failed(context, error));
+  }
+
+  /** Its client is at fault: it is answered for that, and its handler is told. */
+  giveUp(context: NodeRequestContext, fault: ClientFaultError): void {
+    const { request, response } = context;
+    if (context.isOver || response.writableEnded) return;
+    if (!response.headersSent) response.setHeader("connection", "close");
+    context.abort(fault);
+    if (request.listenerCount("error") > 0) request.emit("error", fault);
+    // Whoever begins to read only then must not wait for ever.
+    context.connection?.socket.once("close", () => request.destroy(fault));
+    // A handler that heeds either may still say it in its own words.
+    setImmediate(() => {
+      if (context.isOver || response.writableEnded) return;
+      if (!response.headersSent) {
+        this.#answer(context, fault.answer, true);
+        return;
+      }
+      context.status ??= fault.status;
+      response.destroy();
+    });
   }
 
   /** The handler has had its time. */
@@ -141,28 +181,6 @@ export class RequestPipeline {
     }
   }
 
-  #refused(context: NodeRequestContext): boolean {
-    const { limiter, clients, identify } = this.#parts;
-    if (this.#parts.draining()) {
-      this.#answer(context, SHUTTING_DOWN);
-      return true;
-    }
-    if (limiter === undefined) return false;
-    const { request } = context;
-    const waitMs = limiter.take(
-      identify === undefined ? clients.of(request) : clients.named(identify(request), request),
-    );
-    if (waitMs === 0) return false;
-    const retryAfterSeconds = Math.ceil(waitMs / 1000);
-    this.#answer(context, {
-      status: 429,
-      code: "rate_limit_exceeded",
-      message: `Too many requests from this client; try again in ${retryAfterSeconds} s.`,
-      retryAfterSeconds,
-    });
-    return true;
-  }
-
   #failed(context: NodeRequestContext, error: unknown): void {
     const { response } = context;
     const reason = context.reasonToGiveUp(error);
@@ -171,7 +189,7 @@ export class RequestPipeline {
     if (reason !== undefined && !response.writableEnded) {
       // One that gave up because it was told to has done well; its client is still there.
       if (response.headersSent) response.destroy();
-      else this.#answer(context, reason instanceof RequestTimeoutError ? TIMED_OUT : SHUTTING_DOWN);
+      else this.#answer(context, problemOf(reason), reason instanceof ClientFaultError);
       return;
     }
     const { method } = context.request;
@@ -204,8 +222,8 @@ export class RequestPipeline {
     });
   }
 
-  #answer(context: NodeRequestContext, problem: Omit<Problem, "traceId">): void {
-    answerWith(context, problem, this.#parts.renderProblem);
+  #answer(context: NodeRequestContext, problem: Omit<Problem, "traceId">, close: boolean = false): void {
+    answerWith(context, problem, this.#parts.renderProblem, close);
   }
 
   #finished(context: NodeRequestContext, isComplete: boolean): void {
@@ -215,6 +233,7 @@ export class RequestPipeline {
     if (context.timer !== undefined) clearTimeout(context.timer);
     const latencyMs = this.#parts.clock.now() - context.startedAt;
     const status = context.status ?? (isComplete ? response.statusCode : statusOfBroken(request.socket, abortReason));
+    this.#parts.admission.finished(context);
     if (!isComplete) context.abort(new ClientClosedError());
     context.route ??= this.#parts.base.routeOf?.(request);
     this.#metrics.ended(context, status, latencyMs);
@@ -240,6 +259,12 @@ const FAILED: Omit<Problem, "traceId"> = {
   code: "internal_error",
   message: "The server failed to handle this request; the log has the reason under this trace_id.",
 };
+
+/** What a request is answered with whose handler gave up when it was told to. */
+function problemOf(abortReason: Error): Omit<Problem, "traceId"> {
+  if (abortReason instanceof ClientFaultError) return abortReason.answer;
+  return abortReason instanceof RequestTimeoutError ? TIMED_OUT : SHUTTING_DOWN;
+}
 
 // In the place of closures, of which each request would make its own.
 

@@ -4,6 +4,7 @@ import type { LoggerStats } from "@vg/logging";
 import type { MetricFamily } from "../metrics/family.ts";
 import type { MetricsRegistry } from "../metrics/registry.ts";
 import type { CheckResult } from "../probes/background-check.ts";
+import { admissionFamilies, type AdmissionSource } from "./admission.ts";
 import { cacheFamilies } from "./caches.ts";
 import { databaseFamilies, type DatabaseSource } from "./database.ts";
 import { DELAY_BUCKETS, EventLoopWatch } from "./event-loop.ts";
@@ -19,6 +20,7 @@ interface Sources {
   activeRequests: () => number;
   state: () => string;
   checks: () => Readonly<Record<string, Pick<CheckResult, "status">>>;
+  admission: AdmissionSource;
   logStats: () => LoggerStats;
   database: DatabaseSource | undefined;
   httpPool: HttpPoolSource;
@@ -38,6 +40,9 @@ export function registerServerMetrics(registry: MetricsRegistry, sources: Source
   const { database } = sources;
   registry.collect(function server() {
     return serverFamilies(sources);
+  });
+  registry.collect(function admission() {
+    return admissionFamilies(sources.admission);
   });
   registry.collect(function log() {
     return logFamilies(sources.logStats());

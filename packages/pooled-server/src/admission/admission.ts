@@ -1,0 +1,216 @@
+/**
+ * Decides which requests reach the handler, and keeps the books of those that do.
+ *
+ *   too many of this connection at once? -> 503     client over its rate?    -> 429
+ *   too many header fields?              -> 431     declared body too large? -> 413
+ *   the event loop late?                 -> 503     no place, nor one soon?  -> 503
+ *
+ * The pipeline asks `admit` once for each request, and says `finished` once when it is over. Probes and /metrics never come
+ * here. With room for a request, `admit` is synchronous and makes nothing: what is kept of a request are fields of its
+ * context.
+ */
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Logger } from "@vg/logging";
+import type { CheckedAdmission } from "../config/check-admission.ts";
+import type { ClientIdentity } from "../request/client-identity.ts";
+import { addLateHeaders } from "../request/request-id-header.ts";
+import { AdaptiveLimit } from "./adaptive-limit.ts";
+import { snapshot, type AdmissionStats } from "./admission-stats.ts";
+import { declaredBytes, limitBody } from "./body-limit.ts";
+import { ClientFaultError } from "./client-fault.ts";
+import { ConcurrencyGate, type Admittee } from "./concurrency-gate.ts";
+import { ConnectionGuard, type GuardedRequest } from "./connection-guard.ts";
+import { onHead } from "./head-hook.ts";
+import { LoopPressure } from "./loop-pressure.ts";
+import { RateLimitHeaders } from "./rate-limit-headers.ts";
+import { RateLimiter } from "./rate-limiter.ts";
+import {
+  bodyTooLarge,
+  overloaded,
+  overRate,
+  tooManyHeaders,
+  tooManyPipelined,
+  type Refusal,
+  type RefusalReason,
+} from "./refusal.ts";
+import { LEFT } from "./waiting-line.ts";
+
+/** A request as admission sees it: its context. */
+export interface AdmissionContext extends Admittee, GuardedRequest {
+  readonly response: ServerResponse;
+  /** By the server's clock. */
+  readonly startedAt: number;
+}
+
+export interface AdmissionParts<C extends AdmissionContext> {
+  options: CheckedAdmission;
+  clients: ClientIdentity;
+  identify: ((request: IncomingMessage) => string | undefined) | undefined;
+  logger: Logger;
+  clock: { now(): number };
+  /** The template of a request's route, as far as it is known. */
+  routeOf: (context: C) => string | undefined;
+  /** Ends a request whose client is at fault: answers it if its head is not out, and aborts it. */
+  giveUp: (context: C, fault: ClientFaultError) => void;
+}
+
+export class Admission<C extends AdmissionContext> {
+  readonly gate: ConcurrencyGate;
+  readonly guard: ConnectionGuard<C>;
+  readonly pressure: LoopPressure;
+  /** `undefined` where there is no limit. */
+  readonly limiter: RateLimiter | undefined;
+  readonly refused: Record<RefusalReason, number> = {
+    rate_limit: 0,
+    queue_full: 0,
+    queue_timeout: 0,
+    event_loop: 0,
+    pipelining: 0,
+    too_many_headers: 0,
+    body_too_large: 0,
+  };
+  readonly #parts: AdmissionParts<C>;
+  readonly #rateHeaders: RateLimitHeaders | undefined;
+  readonly #isAdaptive: boolean;
+
+  constructor(parts: AdmissionParts<C>) {
+    this.#parts = parts;
+    const { options, clock, logger, giveUp } = parts;
+    const { maxConcurrency, minConcurrency: min, concurrencyCeiling: max, rateLimitPerSecond: perSecond } = options;
+    this.#isAdaptive = maxConcurrency === "adaptive";
+    this.gate = new ConcurrencyGate({
+      limit: maxConcurrency === "adaptive" ? new AdaptiveLimit({ min, max }, clock.now()) : maxConcurrency,
+      queueDepth: options.queueDepth,
+      queueDeadlineMs: options.queueDeadlineMs,
+      clock,
+    });
+    this.guard = new ConnectionGuard<C>({ ...options, giveUp, logger, clock });
+    this.pressure = new LoopPressure({
+      maxUtilization: options.maxEventLoopUtilization,
+      maxDelayMs: options.maxEventLoopDelayMs,
+    });
+    if (perSecond > 0) {
+      this.limiter = new RateLimiter(perSecond, clock);
+      if (options.rateLimitHeaders) this.#rateHeaders = new RateLimitHeaders({ burst: this.limiter.burst, perSecond });
+    }
+  }
+
+  /** Watches over the server's connections from now on. */
+  attach(server: Server): void {
+    const { maxHeaderCount, maxRequestsPerSocket } = this.#parts.options;
+    // One more than may be: node:http drops what is above in silence.
+    if (maxHeaderCount > 0) server.maxHeadersCount = maxHeaderCount + 1;
+    server.maxRequestsPerSocket = maxRequestsPerSocket;
+    this.guard.attach(server);
+    this.pressure.start();
+    server.on("checkContinue", (request: IncomingMessage, response: ServerResponse) => {
+      server.emit("request", request, response);
+    });
+  }
+
+  /** A request has come; `finished` is owed for it. */
+  begun(context: C): void {
+    this.guard.begin(context);
+  }
+
+  /**
+   * @returns nothing where the request is admitted, a refusal to answer it with, or a promise of one of these while it
+   *   waits for a place. Whoever awaits that looks first whether the request is still there.
+   */
+  admit(context: C): Refusal | undefined | Promise<Refusal | undefined> {
+    const refusal = this.#refusal(context);
+    if (refusal !== undefined) return this.#refuse(refusal);
+    const { request, response } = context;
+    const { maxBodyBytes } = this.#parts.options;
+    if (maxBodyBytes > 0 && request.headers["transfer-encoding"] !== undefined) {
+      limitBody(request, maxBodyBytes, () => this.#bodyTooLarge(context));
+    }
+    if (this.#isAdaptive) onHead(response, this, context);
+    const outcome = this.gate.enter(context, context.startedAt);
+    if (outcome === undefined) {
+      if (request.headers.expect !== undefined) letSend(context);
+      return undefined;
+    }
+    if (outcome instanceof Promise) return this.#afterWaiting(context, outcome);
+    return this.#refuse(outcome);
+  }
+
+  /** The head of the answer is out: for an adaptive limit, which knows how long that should take, the request is done. */
+  headOut(context: C): void {
+    this.gate.leave(context, howAnswered(context.response), this.#parts.routeOf(context) ?? "");
+  }
+
+  /** The request is over, whatever became of it. */
+  finished(context: C): void {
+    const how = context.response.headersSent ? "other" : "abandoned";
+    this.gate.leave(context, how, how === "other" ? "" : (this.#parts.routeOf(context) ?? ""));
+    this.guard.end(context);
+  }
+
+  getStats(): AdmissionStats {
+    return snapshot(this);
+  }
+
+  close(): void {
+    this.guard.stop();
+    this.pressure.stop();
+    this.limiter?.close();
+  }
+
+  #refusal(context: C): Refusal | undefined {
+    const { request } = context;
+    const { maxPipelinedRequests, maxHeaderCount, maxBodyBytes } = this.#parts.options;
+    if (maxPipelinedRequests > 0 && this.guard.underWayBeside(context) > maxPipelinedRequests) {
+      return tooManyPipelined(maxPipelinedRequests);
+    }
+    const overItsRate = this.#overRate(context);
+    if (overItsRate !== undefined) return overItsRate;
+    if (maxHeaderCount > 0 && request.rawHeaders.length > maxHeaderCount * 2) {
+      return tooManyHeaders(request.rawHeaders.length / 2, maxHeaderCount);
+    }
+    if (maxBodyBytes > 0 && (declaredBytes(request) ?? 0) > maxBodyBytes) return bodyTooLarge(maxBodyBytes);
+    return this.pressure.refuses() ? overloaded("event_loop", 1) : undefined;
+  }
+
+  #overRate({ request, response }: C): Refusal | undefined {
+    const { limiter } = this;
+    if (limiter === undefined) return undefined;
+    const { clients, identify } = this.#parts;
+    const waitMs = limiter.take(
+      identify === undefined ? clients.of(request) : clients.named(identify(request), request),
+    );
+    if (this.#rateHeaders !== undefined) addLateHeaders(response, this.#rateHeaders.of(limiter));
+    return waitMs === 0 ? undefined : overRate(waitMs);
+  }
+
+  #refuse(refusal: Refusal): Refusal {
+    this.refused[refusal.reason]++;
+    return refusal;
+  }
+
+  async #afterWaiting(context: C, waiting: Promise<Refusal | undefined>): Promise<Refusal | undefined> {
+    const outcome = await waiting;
+    if (outcome === LEFT) return outcome;
+    if (outcome !== undefined) return this.#refuse(outcome);
+    letSend(context);
+    return undefined;
+  }
+
+  #bodyTooLarge(context: C): void {
+    this.guard.faults.add("body_too_large", context.connection?.socket.remoteAddress);
+    this.#parts.giveUp(context, new ClientFaultError("body_too_large"));
+  }
+}
+
+/** Tells a client that asked before it sends its body (`Expect: 100-continue`) that it may. */
+function letSend({ request, response }: AdmissionContext): void {
+  if (request.headers.expect?.toLowerCase() === "100-continue" && !response.headersSent) response.writeContinue();
+}
+
+function howAnswered(response: ServerResponse): "answered" | "timed_out" | "other" {
+  const { statusCode } = response;
+  if (statusCode === 504) return "timed_out";
+  // What fails, fails fast or slowly for reasons of its own; what a cache answers shows nothing of what is behind it.
+  if (statusCode >= 500 || String(response.getHeader("cache-status") ?? "").includes("hit")) return "other";
+  return "answered";
+}

@@ -1,0 +1,23 @@
+import type { ServerOptions } from "node:http";
+import type { CheckedAdmission } from "../config/check-admission.ts";
+
+/** After so long in silence the system asks whether the peer of a connection is still there. */
+const TCP_KEEP_ALIVE_MS = 60_000;
+const LONGEST_CHECK_MS = 5_000;
+const SHORTEST_CHECK_MS = 20;
+
+/** What node:http itself sees to. `maxHeadersCount` is a property of the server. */
+export function serverSettings(options: CheckedAdmission): ServerOptions {
+  const { headersTimeoutMs, receiveTimeoutMs, keepAliveTimeoutMs, maxHeaderBytes } = options;
+  const shortest = Math.min(headersTimeoutMs || Infinity, receiveTimeoutMs || Infinity);
+  return {
+    maxHeaderSize: maxHeaderBytes,
+    headersTimeout: headersTimeoutMs,
+    requestTimeout: receiveTimeoutMs,
+    keepAliveTimeout: keepAliveTimeoutMs,
+    // What is over time is noticed within a quarter of it.
+    connectionsCheckingInterval: Math.ceil(Math.min(LONGEST_CHECK_MS, Math.max(SHORTEST_CHECK_MS, shortest / 4))),
+    keepAlive: true,
+    keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
+  };
+}
