@@ -4,7 +4,7 @@
  */
 import { createLogger, type Logger } from "@vg/logging";
 import { HttpPool } from "@vg/pool-http";
-import { createPooledServer, type PooledServer, type Problem, type ShutdownReport } from "@vg/pooled-server";
+import { createPooledServer, DEFAULTS, type PooledServer, type Problem, type ShutdownReport } from "@vg/pooled-server";
 import type { IncomingMessage } from "node:http";
 import { DemoConfigError, type DemoConfig } from "./config.ts";
 import { startDatabase, startModel, type EmbeddedDatabase, type EmbeddedModel } from "./embedded-parts.ts";
@@ -129,6 +129,8 @@ async function startServer(
       inferenceCacheMode: "always",
       inference: { alsoStore: ["length", "tool_calls"] },
       inferenceCacheMaxBytes: INFERENCE_CACHE_BYTES,
+      // The gateway has a limit of its own, and its own words for it.
+      maxBodyBytes: Math.max(config.maxBodyBytes, DEFAULTS.maxBodyBytes),
       embeddingCacheMaxBytes: EMBEDDING_CACHE_BYTES,
       ...serverConfig,
       ...(postgresDsn === undefined ? {} : { postgresDsn }),

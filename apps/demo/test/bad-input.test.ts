@@ -1,7 +1,7 @@
 import { createConnection } from "node:net";
 import { once } from "node:events";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { ask, openDemo, type TestDemo } from "./support/demo.ts";
+import { ask, openDemo, withDemo, type TestDemo } from "./support/demo.ts";
 
 let demo: TestDemo;
 beforeAll(async () => {
@@ -123,4 +123,12 @@ test("text that PostgreSQL cannot hold is no reason to lose the row", async () =
   expect((await demo.post("/v2/chat/completions", body)).status).toBe(200);
   const { data } = (await (await demo.get("/v2/usage?workflow_id=nul")).json()) as { data: { user_id: string }[] };
   expect(data).toMatchObject([{ user_id: "ab" }]);
+});
+
+test("MAX_BODY_BYTES may be above the server's own limit of bodies", async () => {
+  const large = await withDemo({ MAX_BODY_BYTES: String(16 * 1024 * 1024) });
+  const body = { model: "no-such-model", messages: [{ role: "user", content: "a".repeat(11 * 1024 * 1024) }] };
+  const response = await large.post("/v2/chat/completions", body);
+  // Read whole, and refused for what it says.
+  expect(await response.json()).toMatchObject({ error: { code: "model_not_found" } });
 });

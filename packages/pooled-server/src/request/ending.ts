@@ -9,11 +9,13 @@ const CLIENT_ERRORS: ReadonlySet<string> = new Set(["ECONNRESET", "EPIPE", "ECON
 /**
  * What log and metrics say of an answer that was not sent to its end: who is to blame for it.
  *
+ * @param socket the request's; null where Node.js has taken it off the request already, as it does when that has ended
  * @param abortReason of the request, before its end was noticed
  */
-export function statusOfBroken(socket: Socket, abortReason: Error | undefined): number {
+export function statusOfBroken(socket: Socket | null, abortReason: Error | undefined): number {
   if (abortReason instanceof LifecycleError) return 503;
   if (abortReason instanceof RequestTimeoutError) return 504;
+  if (socket === null) return CLIENT_CLOSED_REQUEST;
   const code = (socket.errored as NodeJS.ErrnoException | null)?.code ?? "";
   if (socket.readableEnded || CLIENT_ERRORS.has(code)) return CLIENT_CLOSED_REQUEST;
   // What node:http has answered by itself, below the response.
