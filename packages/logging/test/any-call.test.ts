@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { createLogger, type LoggerConfig } from "@vg/logging";
 import { expect, test } from "vitest";
+import { anything } from "./support/anything.ts";
 import { duplicateKeys } from "./support/duplicate-keys.ts";
 import { rawLines } from "./support/raw-lines.ts";
 
@@ -15,20 +16,7 @@ const name = fc.oneof(
   fc.constantFrom("stack", "cause", "errors", "code", "type", "field.type", "0", "sk-proj-a1b2c3d4e5f6g7h8i9j0"),
 );
 
-const plain = fc.anything({
-  key: name,
-  maxDepth: 3,
-  withBigInt: true,
-  withBoxedValues: true,
-  withDate: true,
-  withMap: true,
-  withNullPrototype: true,
-  withObjectString: true,
-  withSet: true,
-  withSparseArray: true,
-  withTypedArray: true,
-  withUnicodeString: true,
-});
+const plain = anything(name, { maxDepth: 3 });
 
 const trap = fc.constantFrom("get", "has", "ownKeys", "getPrototypeOf", "getOwnPropertyDescriptor");
 const someError = fc.record({

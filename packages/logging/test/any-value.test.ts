@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { createLogger } from "@vg/logging";
 import { captureLogs } from "@vg/logging/testing";
 import { describe, expect, test } from "vitest";
+import { anything } from "./support/anything.ts";
 import { duplicateKeys } from "./support/duplicate-keys.ts";
 import { rawLines } from "./support/raw-lines.ts";
 
@@ -260,19 +261,7 @@ test("any fields, carried fields, message and error give exactly one valid line 
     fc.constantFrom("level", "time", "caller", "message", "error", "err", "msg", "a", "field.level", "log.left_out"),
     fc.constantFrom("field.field.level", "field.error", "://a:b@c", "://a:c@c", "://a:[redacted]@c", "password"),
   );
-  const any = fc.anything({
-    key: name,
-    withBigInt: true,
-    withBoxedValues: true,
-    withDate: true,
-    withMap: true,
-    withNullPrototype: true,
-    withObjectString: true,
-    withSet: true,
-    withSparseArray: true,
-    withTypedArray: true,
-    withUnicodeString: true,
-  });
+  const any = anything(name);
   const fields = fc.dictionary(name, any, { maxKeys: 6 });
 
   fc.assert(

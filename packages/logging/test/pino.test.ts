@@ -14,6 +14,7 @@ import { createTimestamp } from "../src/line/time.ts";
 import { createPinoCore } from "../src/pino-core.ts";
 import { parseLines } from "./support/run.ts";
 import { rawLines } from "./support/raw-lines.ts";
+import { byLevel } from "./support/by-level.ts";
 
 test("pino's own methods write our lines, which can't be forged", () => {
   const { logger, texts } = rawLines({ clock: { now: () => 0 } });
@@ -98,12 +99,7 @@ test("levels of one's own are shown by their name", () => {
 });
 
 test("pino.multistream sorts our lines by level", () => {
-  const all: string[] = [];
-  const bad: string[] = [];
-  const destination = pino.multistream([
-    { level: "info", stream: { write: (line: string) => all.push(line) } },
-    { level: "error", stream: { write: (line: string) => bad.push(line) } },
-  ]);
+  const { destination, all, bad } = byLevel();
   const logger = createLogger({ destination });
   logger.info("a");
   logger.error("b");

@@ -1,4 +1,5 @@
 /** Makes the parts of a server from its configuration. */
+import { LRUCache } from "@vg/cache";
 import { createLogger, type Logger, type LogLevel } from "@vg/logging";
 import { accessLog, type AccessExchange, type AccessLog } from "@vg/logging/access-log";
 import { DbPool } from "@vg/pool-db";
@@ -106,4 +107,11 @@ function cameBack(pool: DbPool): number {
 function neverSent(error: unknown): boolean {
   const { code, sent } = error as { code?: string; sent?: boolean };
   return code === "ERR_VG_DB_ACQUIRE_TIMEOUT" || (code === "ERR_VG_DB_QUERY_TIMEOUT" && sent === false);
+}
+
+const CLEANUP_MS = { inference: 5 * 60_000, embedding: 10 * 60_000 } as const;
+
+export function makeCache<V>(name: "inference" | "embedding", config: CheckedConfig): LRUCache<string, V> {
+  const { [`${name}Cache` as const]: settings, clock } = config;
+  return new LRUCache({ name, ...settings, cleanupIntervalMs: CLEANUP_MS[name], clock });
 }

@@ -14,9 +14,8 @@
  */
 import { createServer } from "node:http";
 import { getHeapStatistics } from "node:v8";
-import { LRUCache } from "@vg/cache";
-import { checkOptions } from "@vg/internal";
-import type { FlushReport, Logger } from "@vg/logging";
+import type { LRUCache } from "@vg/cache";
+import type { Logger } from "@vg/logging";
 import type { DbPool } from "@vg/pool-db";
 import type { HttpPool } from "@vg/pool-http";
 import { adaptBase, type BaseServer } from "./adapters/adapt-base.ts";
@@ -34,32 +33,29 @@ import { PooledServerConfigError } from "./errors.ts";
 import { registerInferenceMetrics } from "./inference/inference-metrics.ts";
 import { Inference, type InferenceCaches } from "./inference/inference.ts";
 import { Closers, type Closer } from "./lifecycle/closers.ts";
-import { Deadline } from "./lifecycle/deadline.ts";
 import { nameWhatKeepsProcess } from "./lifecycle/leftovers.ts";
 import { Lifecycle, type LifecycleState, type StateListener } from "./lifecycle/lifecycle.ts";
 import { Listening, type ListenAddress } from "./lifecycle/listening.ts";
-import { runPhases, type Findings, type PhaseBudget, type ShutdownReport } from "./lifecycle/shutdown.ts";
+import type { ShutdownReport } from "./lifecycle/shutdown.ts";
 import { onTerminationSignal } from "./lifecycle/signals.ts";
 import type { MetricsRegistry } from "./metrics/registry.ts";
-import { databaseCheck, makeAccessLog, makeDbPool, makeHttpPool, makeLogger, makeMetrics } from "./parts.ts";
+import { databaseCheck, makeAccessLog, makeCache, makeDbPool, makeHttpPool, makeLogger, makeMetrics } from "./parts.ts";
 import { createEndpoints } from "./probes/endpoints.ts";
 import type { CheckResult, HealthCheck } from "./probes/background-check.ts";
 import { followChecks } from "./probes/follow-checks.ts";
 import { HealthChecks } from "./probes/health-checks.ts";
 import { healthDocument, type HealthDocument, type PoolStats } from "./probes/health-document.ts";
 import type { NodeRequestContext } from "./request/request-context.ts";
-import { RequestPipeline } from "./request/request-pipeline.ts";
+import { RequestPipeline } from "./request-pipeline.ts";
 import { registerServerMetrics } from "./server-metrics/server-metrics.ts";
-import { LOG_WEIGHT, shutdownPhases } from "./shutdown-phases.ts";
+import { ServerEnd } from "./server-end.ts";
+import { shutdownPhases } from "./shutdown-phases.ts";
 
 /** Seconds; OpenTelemetry's advice for HTTP, and more for the answers of models. */
 const DURATION_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60, 120];
 
 /** Fixed when the process starts. */
 const HEAP_LIMIT_MB = getHeapStatistics().heap_size_limit / 1024 / 1024;
-
-const INFERENCE_CLEANUP_MS = 5 * 60_000;
-const EMBEDDING_CLEANUP_MS = 10 * 60_000;
 
 /** Made by `createPooledServer`. */
 export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
@@ -87,11 +83,10 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
   readonly #listening: Listening;
   readonly #closers: Closers;
   readonly #runtimeMetrics: { stop(): void };
+  readonly #end: ServerEnd;
   readonly #startedAt: number;
   #releaseSignals: () => void = () => undefined;
-  #refusing = false;
   #followingChecks = false;
-  #closing: { readonly deadline: Deadline; readonly done: Promise<ShutdownReport> } | undefined;
 
   constructor(base: BaseServer, config: PooledServerConfig = {}) {
     this.#base = adaptBase(base);
@@ -106,19 +101,8 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
     this.metrics = makeMetrics(this.#config, this.logger);
     this.dbPool = makeDbPool(this.#config, this.logger);
     this.httpPool = makeHttpPool(this.#config, this.logger);
-    const { inferenceCache, embeddingCache } = this.#config;
-    this.inferenceCache = new LRUCache({
-      name: "inference",
-      ...inferenceCache,
-      cleanupIntervalMs: INFERENCE_CLEANUP_MS,
-      clock,
-    });
-    this.embeddingCache = new LRUCache({
-      name: "embedding",
-      ...embeddingCache,
-      cleanupIntervalMs: EMBEDDING_CLEANUP_MS,
-      clock,
-    });
+    this.inferenceCache = makeCache("inference", this.#config);
+    this.embeddingCache = makeCache("embedding", this.#config);
     // What the service keeps there itself is of its own types; `inference` knows its values when it sees them.
     const caches: unknown = { completions: this.inferenceCache, embeddings: this.embeddingCache };
     this.inference = new Inference(caches as InferenceCaches, this.#config.inference);
@@ -155,7 +139,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
       accessLog: makeAccessLog(this.#config, this.logger),
       requestTimeoutMs: this.#config.requestTimeoutMs,
       clock,
-      draining: () => this.#refusing,
+      draining: () => this.#end.refusing,
       admission: this.#admission,
       renderProblem: this.#config.renderProblem,
       duration: this.metrics.histogram({
@@ -191,7 +175,35 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
     const http = createServer(serverSettings(options), (request, response) => this.#pipeline.handle(request, response));
     this.#admission.attach(http);
     this.#listening = new Listening(http, (error) => this.logger.error("The HTTP server reported an error", error));
-    this.#upgrades = new Upgrades(http, { logger: this.logger, clock, refusing: () => this.#refusing });
+    this.#upgrades = new Upgrades(http, { logger: this.logger, clock, refusing: () => this.#end.refusing });
+    this.#end = new ServerEnd({
+      clock,
+      shutdownTimeoutMs: this.#config.shutdownTimeoutMs,
+      shutdownDelayMs: this.#config.shutdownDelayMs,
+      lifecycle: this.#lifecycle,
+      logger: this.logger,
+      ownsLogger: this.#config.logger === undefined,
+      listens: () => this.#listening.active,
+      prepare: () => {
+        this.#checks.stop();
+        this.#pipeline.endConnections();
+      },
+      phases: () =>
+        shutdownPhases({
+          active: this.#pipeline.active,
+          listening: this.#listening,
+          upgrades: this.#upgrades,
+          closers: this.#closers,
+          httpPool: this.httpPool,
+          dbPool: this.dbPool,
+          caches: [this.inferenceCache, this.embeddingCache, this.#admission],
+        }),
+      stop: () => {
+        this.#runtimeMetrics.stop();
+        this.#advisor.stop();
+        this.#releaseSignals();
+      },
+    });
     // Registered first, it is closed after all that the service registers.
     const { close } = this.#base;
     if (close !== undefined) this.#closers.add("base server", close);
@@ -277,7 +289,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
     }
     await this.ready();
     const address = await this.#listening.bind(port, host);
-    if (this.#config.handleSignals && this.#closing === undefined) {
+    if (this.#config.handleSignals && !this.#end.begun) {
       this.#releaseSignals = onTerminationSignal((signal) => void this.#closeOnSignal(signal));
     }
     this.#advisor.start();
@@ -338,24 +350,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
    * @param options.deadlineMs default: `shutdownTimeoutMs` at the first call
    */
   close(options: { deadlineMs?: number } = {}): Promise<ShutdownReport> {
-    const { clock, shutdownTimeoutMs, shutdownDelayMs } = this.#config;
-    const deadlineMs = checkCloseOptions(options);
-    if (this.#closing === undefined) {
-      const wholeMs = deadlineMs ?? shutdownTimeoutMs;
-      const deadline = new Deadline(wholeMs, clock);
-      const startedAt = clock.now();
-      // A deadline of the caller's knows nothing of the delay, which must leave time for the rest.
-      const delayMs = deadlineMs === undefined ? shutdownDelayMs : Math.min(shutdownDelayMs, wholeMs / 2);
-      // A listener of the change to "draining" that calls close() has to find it.
-      const done = Promise.resolve().then(() => this.#close(deadline, { startedAt, delayMs }));
-      this.#closing = { deadline, done };
-      this.#checks.stop();
-      this.#pipeline.endConnections();
-      this.#lifecycle.to("draining");
-    } else if (deadlineMs !== undefined) {
-      this.#closing.deadline.atMost(deadlineMs);
-    }
-    return this.#closing.done;
+    return this.#end.begin(options);
   }
 
   /** `close()` without waiting for anything: what is under way is aborted and cut. */
@@ -365,54 +360,6 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-  }
-
-  async #close(
-    deadline: Deadline,
-    { startedAt, delayMs }: { startedAt: number; delayMs: number },
-  ): Promise<ShutdownReport> {
-    const { clock } = this.#config;
-    if (delayMs > 0 && this.#listening.active) await deadline.pause(delayMs);
-    this.#refusing = true;
-    const found: Findings = { stuck: [], phases: [] };
-    const durationMs = (): number => Math.round(clock.now() - startedAt);
-    const parts = shutdownPhases({
-      active: this.#pipeline.active,
-      listening: this.#listening,
-      upgrades: this.#upgrades,
-      closers: this.#closers,
-      httpPool: this.httpPool,
-      dbPool: this.dbPool,
-      caches: [this.inferenceCache, this.embeddingCache, this.#admission],
-    });
-    const log = {
-      name: "log",
-      weight: LOG_WEIGHT,
-      run: (budget: PhaseBudget) => this.#endLog(budget, found, durationMs()),
-    };
-    await runPhases([...parts, log], deadline, clock, found);
-    const { stuck, phases } = found;
-    return Object.freeze({
-      clean: stuck.length === 0,
-      duration_ms: durationMs(),
-      stuck: Object.freeze(stuck),
-      phases: Object.freeze(phases),
-    });
-  }
-
-  /** The last state, the last line, and the lines' way out. */
-  async #endLog({ deadlineMs }: PhaseBudget, { stuck, phases }: Findings, durationMs: number): Promise<string[]> {
-    this.#runtimeMetrics.stop();
-    this.#advisor.stop();
-    this.#releaseSignals();
-    this.#lifecycle.to("closed");
-    if (stuck.length === 0) this.logger.info("Closed", { duration_ms: durationMs });
-    else this.logger.warn("Closed, but not everything ended by itself", { duration_ms: durationMs, stuck, phases });
-    // A logger of the user's stays theirs, and may be one that gives no report.
-    const ended =
-      this.#config.logger === undefined ? this.logger.close({ deadlineMs }) : this.logger.flush({ deadlineMs });
-    const left = ((await ended) as FlushReport | undefined)?.lines_left ?? 0;
-    return left > 0 ? [`${left} lines were not taken by their destination`] : [];
   }
 
   async #closeOnSignal(signal: NodeJS.Signals): Promise<void> {
@@ -446,14 +393,6 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
       heapLimitMb: HEAP_LIMIT_MB,
     };
   }
-}
-
-function checkCloseOptions(options: { deadlineMs?: number }): number | undefined {
-  const check = checkOptions("close()", options, (message) => new PooledServerConfigError(message));
-  const given = check.raw("deadlineMs") !== undefined;
-  const deadlineMs = check.durationMs("deadlineMs", { fallback: 0 });
-  check.noOthers();
-  return given ? deadlineMs : undefined;
 }
 
 function stats(part: { getStats(): object }): Readonly<Record<string, unknown>> {

@@ -3,6 +3,7 @@ import { createConnection } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { currentRequest, RequestTimeoutError, type PooledServer, type RequestContext } from "@vg/pooled-server";
 import { expect, onTestFinished, test } from "vitest";
+import { fakeTime } from "./support/fake-time.ts";
 import { gate, listen, type TestServer } from "./support/server.ts";
 
 /** Whatever went wrong: each request is counted once, logged once, and none is left. */
@@ -119,10 +120,11 @@ test("a handler that gives up at the signal gives 504, and one that answers then
 });
 
 test("what a handler still tries after its time was up changes nothing", async () => {
+  const answered = gate();
   const done = gate();
   const running = await listen(
     async (_request, response) => {
-      await delay(60);
+      await answered.opened;
       try {
         response.write("too late");
         response.end();
@@ -134,22 +136,31 @@ test("what a handler still tries after its time was up changes nothing", async (
     { requestTimeoutMs: 10 },
   );
   expect((await running.get("/")).status).toBe(504);
+  answered.open();
   await done.opened;
   await allOver(running, 1);
   expect(running.logs.filter({ message: "The request's handler failed" })).toHaveLength(0);
 });
 
 test("an answer that has begun may take its time", async () => {
+  const time = fakeTime();
+  const begun = gate();
+  const goOn = gate();
   const running = await listen(
     async (_request, response) => {
       const { signal } = currentRequest() as RequestContext;
       response.write("begun ");
-      await delay(60);
+      begun.open();
+      await goOn.opened;
       response.end(signal.aborted ? "aborted" : "and finished");
     },
-    { requestTimeoutMs: 20 },
+    { requestTimeoutMs: 20, clock: time.clock },
   );
-  expect(await (await running.get("/")).text()).toBe("begun and finished");
+  const answer = running.get("/");
+  await begun.opened;
+  await time.advance(60);
+  goOn.open();
+  expect(await (await answer).text()).toBe("begun and finished");
   await allOver(running, 1);
 });
 

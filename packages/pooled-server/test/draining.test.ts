@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { currentRequest, LifecycleError, type RequestContext } from "@vg/pooled-server";
 import { expect, test } from "vitest";
-import { GET, rawConnection } from "./support/raw-connection.ts";
+import { fakeTime } from "./support/fake-time.ts";
 import { gate, listen } from "./support/server.ts";
+import { GET, wire } from "./support/wire.ts";
 
 const PATIENTLY = { timeout: 10_000 };
 /** Longer than a test may take: what waits for any part of it fails. */
@@ -23,9 +24,9 @@ test("during the delay everything is served, each answer being the last of its c
     },
     { shutdownDelayMs: 20_000, shutdownTimeoutMs: 60_000 },
   );
-  const early = await rawConnection(url);
+  const early = await wire(url);
   early.send(GET("/early"));
-  const idle = await rawConnection(url);
+  const idle = await wire(url);
   idle.send(GET("/"));
   await idle.until(/served/);
   expect(idle.received()).toContain("Connection: keep-alive");
@@ -33,11 +34,11 @@ test("during the delay everything is served, each answer being the last of its c
   const closing = server.close();
   mayAnswer.open();
   expect(await early.until(/served/)).toMatch(/connection: close/i);
-  await early.ended;
+  await early.closed;
   // A connection that was kept alive before is told with its next answer.
   idle.send(GET("/"));
   expect(await idle.until(/served[\s\S]*served/)).toMatch(/connection: close/i);
-  await idle.ended;
+  await idle.closed;
   for (const path of ["/work", "/livez", "/readyz", "/v2/health", "/metrics"]) {
     const answer = await get(path);
     expect([path, answer.status, answer.headers.get("connection")]).toEqual([
@@ -59,9 +60,9 @@ test("after the delay a request on a connection that is still open gets 503 with
     response.end("served");
   });
   // The half of a request keeps its connection from being idle.
-  const late = await rawConnection(url);
+  const late = await wire(url);
   late.send("GET /late HTTP/1.1\r\nhost: test\r\n");
-  const busy = await rawConnection(url);
+  const busy = await wire(url);
   busy.send(GET("/busy"));
   await arrived.opened;
   const closing = server.close();
@@ -71,7 +72,7 @@ test("after the delay a request on a connection that is still open gets 503 with
   expect(answer).toMatch(/^HTTP\/1\.1 503 /);
   expect(answer).toMatch(/retry-after: 1\r\n/i);
   expect(answer).toMatch(/connection: close\r\n/i);
-  await late.ended;
+  await late.closed;
   mayAnswer.open();
   expect(await busy.until(/served/)).toMatch(/connection: close/i);
   expect(await closing).toMatchObject({ clean: true });
@@ -93,6 +94,7 @@ function subscription(response: ServerResponse): void {
 }
 
 test("a stream with an end of its own may use the time until the last call, and then ends whole and is not stuck", async () => {
+  const time = fakeTime();
   const order: string[] = [];
   const { server, get } = await listen(
     async (_request, response) => {
@@ -106,11 +108,13 @@ test("a stream with an end of its own may use the time until the last call, and 
       }
       response.end('data: {"error":{"type":"server_shutdown"}}\n\ndata: [DONE]\n\n');
     },
-    { shutdownTimeoutMs: 300 },
+    { shutdownTimeoutMs: 300, clock: time.clock },
   );
   const answer = await get("/stream");
   const text = answer.text();
-  const report = await server.close();
+  const closing = server.close();
+  await time.advance(300);
+  const report = await closing;
   expect(report).toMatchObject({ clean: true, stuck: [] });
   expect((await text).endsWith('\n\ndata: {"error":{"type":"server_shutdown"}}\n\ndata: [DONE]\n\n')).toBe(true);
   expect(order).toEqual(["draining", "lastCall"]);
@@ -193,9 +197,9 @@ test("what is stuck is named by method, path and age, the oldest first, without 
 
 test("a connection with nothing on it does not hold up the end", async () => {
   const { server, url } = await listen((_request, response) => response.end(), NOBODY_WAITS);
-  const silent = await rawConnection(url);
+  const silent = await wire(url);
   expect((await server.close()).clean).toBe(true);
-  await silent.ended;
+  await silent.closed;
 });
 
 test("a body that is still being sent is waited for like any request", async () => {
@@ -206,7 +210,7 @@ test("a body that is still being sent is waited for like any request", async () 
     for await (const chunk of request) length += (chunk as Buffer).length;
     response.end(`got ${length}`);
   });
-  const client = await rawConnection(url);
+  const client = await wire(url);
   client.send("POST /upload HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\n\r\n12345");
   await arrived.opened;
   const closing = server.close();

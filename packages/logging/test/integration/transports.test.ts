@@ -7,6 +7,7 @@ import { pino } from "pino";
 import type { PrettyOptions } from "pino-pretty";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { parseLines, runProgram } from "../support/run.ts";
+import { byLevel } from "../support/by-level.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -58,12 +59,7 @@ test("several targets at once, with the levels as words that pino itself refuses
 });
 
 test("pino.multistream sorts lines by level, of ours and of pino's own methods", () => {
-  const all: string[] = [];
-  const bad: string[] = [];
-  const destination = pino.multistream([
-    { level: "info", stream: { write: (line: string) => all.push(line) } },
-    { level: "error", stream: { write: (line: string) => bad.push(line) } },
-  ]);
+  const { destination, all, bad } = byLevel();
   const logger = createLogger({ destination });
   logger.info("a");
   logger.pino.error("b");

@@ -11,16 +11,16 @@
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Logger } from "@vg/logging";
-import type { CheckedAdmission } from "../config/check-admission.ts";
-import type { ClientIdentity } from "../request/client-identity.ts";
-import { addLateHeaders } from "../request/request-id-header.ts";
+import type { CheckedAdmission } from "./check-admission.ts";
+import type { ClientIdentity } from "./client-identity.ts";
+import { addLateHeaders } from "../head/late-headers.ts";
 import { AdaptiveLimit } from "./adaptive-limit.ts";
 import { snapshot, type AdmissionStats } from "./admission-stats.ts";
 import { declaredBytes, limitBody } from "./body-limit.ts";
 import { ClientFaultError } from "./client-fault.ts";
 import { ConcurrencyGate, type Admittee } from "./concurrency-gate.ts";
 import { ConnectionGuard, type GuardedRequest } from "./connection-guard.ts";
-import { onHead } from "./head-hook.ts";
+import { onHead } from "../head/head-hook.ts";
 import { LoopPressure } from "./loop-pressure.ts";
 import { RateLimitHeaders } from "./rate-limit-headers.ts";
 import { RateLimiter } from "./rate-limiter.ts";

@@ -1,5 +1,5 @@
 import type { ServerOptions } from "node:http";
-import type { CheckedAdmission } from "../config/check-admission.ts";
+import type { CheckedAdmission } from "./check-admission.ts";
 
 /** After so long in silence the system asks whether the peer of a connection is still there. */
 const TCP_KEEP_ALIVE_MS = 60_000;

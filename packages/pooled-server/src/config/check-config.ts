@@ -2,10 +2,10 @@ import { checkOptions, monotonicClock } from "@vg/internal";
 import type { CallerPolicy, LogFormat, Logger, LogLevel, LogTimeFormat } from "@vg/logging";
 import type { ForwardedHeader } from "@vg/logging/access-log";
 import { PooledServerConfigError } from "../errors.ts";
-import { checkAdmission, type CheckedAdmission } from "./check-admission.ts";
+import { checkAdmission, type CheckedAdmission } from "../admission/check-admission.ts";
 import { INFERENCE_CACHE_MODES } from "../inference/cacheability.ts";
 import { checkInferenceOptions, type InferenceSettings } from "../inference/inference-options.ts";
-import { ClientIdentity } from "../request/client-identity.ts";
+import { ClientIdentity } from "../admission/client-identity.ts";
 import { renderProblem } from "../request/problem.ts";
 import {
   DEFAULTS,

@@ -6,8 +6,8 @@ import type { IncomingMessage } from "node:http";
 import type { InferenceCacheMode } from "../inference/cacheability.ts";
 import type { InferenceOptions } from "../inference/inference-options.ts";
 import type { MetricsOptions } from "../metrics/registry.ts";
-import type { AdmissionOptions } from "./admission-options.ts";
-import { ADMISSION_DEFAULTS } from "./check-admission.ts";
+import type { AdmissionOptions } from "../admission/admission-options.ts";
+import { ADMISSION_DEFAULTS } from "../admission/check-admission.ts";
 import type { Problem } from "../request/problem.ts";
 
 /** Milliseconds from any start, never going back. */

@@ -1,12 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { rawClient } from "../support/raw-client.ts";
+import { wire } from "../support/wire.ts";
 import { listen } from "../support/server.ts";
 import { hooks, KINDS } from "./services.ts";
 
 describe.each(KINDS)("$name", ({ make }) => {
   test("one connection serves many requests, also after a body that nobody read", async () => {
     const { url } = await listen(await make(hooks()));
-    const { socket, until } = await rawClient(url);
+    const { socket, until } = await wire(url);
     const body = "x".repeat(300_000);
     for (let round = 1; round <= 3; round++) {
       const post = `POST /ignore HTTP/1.1\r\nhost: h\r\ncontent-type: text/x\r\ncontent-length: ${body.length}\r\n\r\n`;
@@ -18,7 +18,7 @@ describe.each(KINDS)("$name", ({ make }) => {
 
   test("pipelined requests are answered in their order", async () => {
     const { url } = await listen(await make(hooks()));
-    const { socket, until } = await rawClient(url);
+    const { socket, until } = await wire(url);
     socket.write(
       ["/rejects", "/text", "/orgs/a/items/1", "/orgs/a/items/2"]
         .map((path) => `GET ${path} HTTP/1.1\r\nhost: h\r\n\r\n`)
@@ -33,7 +33,7 @@ describe.each(KINDS)("$name", ({ make }) => {
 
   test("a malformed request is a 400, and the server goes on", async () => {
     const { url, get } = await listen(await make(hooks()));
-    const { socket, until, closed } = await rawClient(url);
+    const { socket, until, closed } = await wire(url);
     socket.write("GET /text HTTP/1.1\r\nhost: h\r\nbroken header\r\n\r\n");
     expect(await until("HTTP/1.1 400")).not.toContain("some text");
     await closed;
@@ -42,7 +42,7 @@ describe.each(KINDS)("$name", ({ make }) => {
 
   test("a client that waits for 100 Continue gets it, and its answer", async () => {
     const { url } = await listen(await make(hooks()));
-    const { socket, until } = await rawClient(url);
+    const { socket, until } = await wire(url);
     socket.write(
       "POST /count HTTP/1.1\r\nhost: h\r\ncontent-type: text/x\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n",
     );
@@ -54,7 +54,7 @@ describe.each(KINDS)("$name", ({ make }) => {
 
   test("an upgrade that nobody takes is an ordinary request", async () => {
     const { url } = await listen(await make(hooks()));
-    const { socket, until } = await rawClient(url);
+    const { socket, until } = await wire(url);
     socket.write("GET /text HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
     expect(await until("some text")).toContain("HTTP/1.1 200");
     socket.destroy();
@@ -62,7 +62,7 @@ describe.each(KINDS)("$name", ({ make }) => {
 
   test("a connection that ends within a body ends its request, and nothing else", async () => {
     const { url, get, logs } = await listen(await make(hooks()));
-    const { socket } = await rawClient(url);
+    const { socket } = await wire(url);
     socket.write("POST /count HTTP/1.1\r\nhost: h\r\ncontent-type: text/x\r\ncontent-length: 100\r\n\r\nhalf");
     await expect
       .poll(async () => /http_server_active_requests 1/.test(await (await get("/metrics")).text()))

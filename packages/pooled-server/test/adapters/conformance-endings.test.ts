@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import type { RequestContext } from "@vg/pooled-server";
 import { describe, expect, test } from "vitest";
-import { rawClient } from "../support/raw-client.ts";
+import { wire } from "../support/wire.ts";
 import { gate, listen } from "../support/server.ts";
 import { hooks, KINDS } from "./services.ts";
 
@@ -79,7 +79,7 @@ describe.each(KINDS)("$name", ({ make }) => {
     });
     const held = get("/wait").catch(() => undefined);
     await started.opened;
-    const { socket, until, closed } = await rawClient(url);
+    const { socket, until, closed } = await wire(url);
     socket.write("GET /text HTTP/1.1\r\n");
     // The server has the half of the head when it has answered a request that came after it.
     await get("/text");

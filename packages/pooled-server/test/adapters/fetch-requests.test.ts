@@ -1,7 +1,7 @@
 import { currentRequest, type FetchEnvironment } from "@vg/pooled-server";
 import { Hono } from "hono";
 import { expect, test } from "vitest";
-import { rawClient } from "../support/raw-client.ts";
+import { wire } from "../support/wire.ts";
 import { gate, listen } from "../support/server.ts";
 
 /** Shows what came. */
@@ -14,7 +14,7 @@ const mirror = {
 
 async function send(text: string, base: Parameters<typeof listen>[0] = mirror): Promise<string> {
   const { url } = await listen(base);
-  const { socket, closed } = await rawClient(url);
+  const { socket, closed } = await wire(url);
   socket.write(text);
   return closed;
 }
@@ -86,7 +86,7 @@ test("a Request can be copied, and the copy is aborted too when the client leave
         return new Promise(() => undefined);
       },
     }).then(async ({ url }) => {
-      const { socket } = await rawClient(url);
+      const { socket } = await wire(url);
       socketGo = () => void socket.destroy();
       socket.write("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 3\r\n\r\nabc");
     });
@@ -239,7 +239,7 @@ test.each<[string, (request: Request) => Promise<unknown>]>([
       return new Response();
     },
   });
-  const { socket } = await rawClient(url);
+  const { socket } = await wire(url);
   socket.write("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 100\r\n\r\nhalf");
   await arrived.opened;
   socket.destroy();

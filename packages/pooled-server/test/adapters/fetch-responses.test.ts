@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { gzipSync } from "node:zlib";
 import { expect, onTestFinished, test } from "vitest";
 import { gate, listen } from "../support/server.ts";
-import { rawClient } from "../support/raw-client.ts";
+import { wire } from "../support/wire.ts";
 
 type Answer = () => unknown;
 
@@ -161,7 +161,7 @@ test("a client that leaves cancels a body that waits, and one that waits for roo
     },
   });
   for (const [which, path] of ["/quiet", "/loud"].entries()) {
-    const { socket } = await rawClient(url);
+    const { socket } = await wire(url);
     socket.pause();
     socket.write(`GET ${path} HTTP/1.1\r\nhost: h\r\n\r\n`);
     await started[which]?.opened;
@@ -204,7 +204,7 @@ test("an answer to a client that has left already is cancelled", async () => {
       return new Response(new ReadableStream({ cancel: cancelled.open }));
     },
   });
-  const { socket } = await rawClient(url);
+  const { socket } = await wire(url);
   const leave = (): void => void socket.destroy();
   socket.write("GET / HTTP/1.1\r\nhost: h\r\n\r\n");
   await cancelled.opened;
@@ -227,7 +227,7 @@ test("a client that leaves cancels a body that is behind another in the pipeline
       );
     },
   });
-  const { socket } = await rawClient(url);
+  const { socket } = await wire(url);
   socket.write("GET /first HTTP/1.1\r\nhost: h\r\n\r\nGET /second HTTP/1.1\r\nhost: h\r\n\r\n");
   await both.opened;
   socket.destroy();

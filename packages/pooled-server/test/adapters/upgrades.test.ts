@@ -2,7 +2,7 @@ import type { Duplex } from "node:stream";
 import { currentRequest } from "@vg/pooled-server";
 import Fastify from "fastify";
 import { expect, test } from "vitest";
-import { rawClient } from "../support/raw-client.ts";
+import { wire } from "../support/wire.ts";
 import { gate, listen } from "../support/server.ts";
 
 const UPGRADE = "GET /socket HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: echo\r\nx-request-id: up-1\r\n\r\n";
@@ -21,7 +21,7 @@ test("a listener gets the upgrade inside the request's context, and the connecti
     seen.push(request.url, currentRequest()?.requestId);
     echo(socket);
   });
-  const { socket, until } = await rawClient(url);
+  const { socket, until } = await wire(url);
   socket.write(UPGRADE);
   await until("101 Switching Protocols");
   socket.write("hello");
@@ -36,7 +36,7 @@ test("listeners on the server that a Fastify instance brings get upgrades", asyn
   // As its plugins for WebSocket do.
   app.register(async (scope) => void scope.server.on("upgrade", (_request, socket) => echo(socket)));
   const { url } = await listen(app);
-  const { socket, until } = await rawClient(url);
+  const { socket, until } = await wire(url);
   socket.write(UPGRADE);
   await until("101 Switching Protocols");
   socket.destroy();
@@ -49,7 +49,7 @@ test("an open upgraded connection does not hold up the end: its signal aborts an
     currentRequest()?.signal.addEventListener("abort", () => aborted.open());
     echo(socket);
   });
-  const { socket, until, closed } = await rawClient(url);
+  const { socket, until, closed } = await wire(url);
   socket.write(UPGRADE);
   await until("101 Switching Protocols");
   expect(await server.close()).toMatchObject({ clean: true, stuck: [] });
@@ -66,7 +66,7 @@ test("while the server drains, upgrades are refused", async () => {
     response.end("done");
   });
   server.onUpgrade((_request, socket) => echo(socket));
-  const { socket, closed } = await rawClient(url);
+  const { socket, closed } = await wire(url);
   socket.write("GET /socket HTTP/1.1\r\nhost: h\r\n");
   const held = get("/");
   await arrived.opened;
@@ -83,7 +83,7 @@ test("a listener that throws is logged, and its client gets a 500", async () => 
   server.onUpgrade(() => {
     throw new Error("boom");
   });
-  const { socket, closed } = await rawClient(url);
+  const { socket, closed } = await wire(url);
   socket.write(UPGRADE);
   expect(await closed).toMatch(/^HTTP\/1\.1 500 /);
   expect(logs.find({ message: "The listener of an upgrade failed" })).toMatchObject({ request_id: "up-1" });
@@ -95,7 +95,7 @@ test("who has a socket hears that the server drains, and may say goodbye", async
     currentRequest()?.draining.addEventListener("abort", () => socket.end("goodbye"));
     echo(socket);
   });
-  const { socket, until, closed } = await rawClient(url);
+  const { socket, until, closed } = await wire(url);
   socket.write(UPGRADE);
   await until("101 Switching Protocols");
   expect((await server.close()).clean).toBe(true);

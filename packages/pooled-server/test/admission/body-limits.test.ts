@@ -76,7 +76,8 @@ const READERS: Record<string, (request: IncomingMessage) => Promise<unknown>> = 
       request.on("error", reject);
     }),
   "when all is over": async (request) => {
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    const { signal } = currentRequest() as { signal: AbortSignal };
+    if (!signal.aborted) await once(signal, "abort");
     return readAll(request);
   },
   "by pauses": async (request) => {

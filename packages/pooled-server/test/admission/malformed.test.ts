@@ -74,11 +74,12 @@ test("more header fields than maxHeaderCount get 431, not a request that lacks s
 });
 
 test("a body that turns out malformed gets 400, aborts its handler, and is logged as 400", async () => {
+  const begun = gate();
   const failed = gate<unknown>();
   const { server, url, get, logs } = await listen(async (request) => {
     const { signal } = currentRequest() as { signal: AbortSignal };
     try {
-      for await (const _ of request) void _;
+      for await (const _ of request) begun.open();
     } catch (error) {
       failed.open([error, signal.aborted]);
       throw error;
@@ -86,7 +87,7 @@ test("a body that turns out malformed gets 400, aborts its handler, and is logge
   });
   const client = await wire(url);
   client.send(`${POST("Transfer-Encoding: chunked")}5\r\nhello\r\n`);
-  await new Promise((resolve) => setTimeout(resolve, 10));
+  await begun.opened;
   client.send("no length\r\n");
   expect(await client.closed).toMatch(/^HTTP\/1\.1 400 [^]*invalid_request/);
   expect(await failed.opened).toMatchObject([{ code: "ERR_VG_SERVER_CLIENT_FAULT", reason: "malformed" }, true]);
@@ -114,10 +115,12 @@ test("garbage behind good requests leaves these their answers, in order, and get
 test("a flood of pipelined requests is answered in order, and no more of them than allowed are handled at once", async () => {
   let handledNow = 0;
   let handledAtMost = 0;
+  const full = gate();
   const { server, url, get } = await listen(
     async (_request, response) => {
       handledAtMost = Math.max(handledAtMost, ++handledNow);
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      if (handledNow === 10) full.open();
+      await full.opened;
       handledNow--;
       response.end("ok");
     },

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { currentRequest } from "@vg/pooled-server";
 import { expect, test } from "vitest";
 import { booksAreClosed } from "../support/books.ts";
+import { fakeTime } from "../support/fake-time.ts";
 import { gate, listen } from "../support/server.ts";
 import { GET, POST, wire } from "../support/wire.ts";
 
@@ -81,20 +82,28 @@ test("half a body, and then silence, gets 408", async () => {
 });
 
 test("a handler that reads slowly is not the client's fault", async () => {
+  const time = fakeTime();
+  const begun = gate();
+  const goOn = gate();
   const { server, url, get } = await listen(
     async (request, response) => {
       let bytes = 0;
       for await (const piece of request) {
-        if (bytes === 0) await new Promise((resolve) => setTimeout(resolve, 500));
+        if (bytes === 0) {
+          begun.open();
+          await goOn.opened;
+        }
         bytes += (piece as Buffer).length;
       }
       response.end(String(bytes));
     },
-    { bodyGraceMs: 100, minBodyBytesPerSecond: 100_000_000 },
+    { bodyGraceMs: 100, minBodyBytesPerSecond: 100_000_000, clock: time.clock },
   );
-  const body = "x".repeat(2_000_000);
-  const response = await fetch(url, { method: "POST", body });
-  expect(await response.text()).toBe("2000000");
+  const answer = fetch(url, { method: "POST", body: "x".repeat(2_000_000) });
+  await begun.opened;
+  await time.advance(500);
+  goOn.open();
+  expect(await (await answer).text()).toBe("2000000");
   expect((await booksAreClosed(server, get)).client_faults.slow_body).toBe(0);
 });
 
@@ -157,17 +166,21 @@ test("a client that floods requests and reads no answer is cut, and everything i
 });
 
 test("half-open clients: a quiet handler is not taken for a quiet client", async () => {
+  const time = fakeTime();
+  const arrived = gate();
   const release = gate();
   const { server, url, get } = await listen(
     async (_request, response) => {
+      arrived.open();
       await release.opened;
       response.end("late");
     },
-    { stalledClientMs: 50, bodyGraceMs: 50 },
+    { stalledClientMs: 50, bodyGraceMs: 50, clock: time.clock },
   );
   const client = await wire(url);
   client.send(GET());
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  await arrived.opened;
+  await time.advance(300);
   release.open();
   await client.until("late");
   expect((await booksAreClosed(server, get)).client_faults).toMatchObject({ slow_head: 0, slow_body: 0, stalled: 0 });

@@ -8,8 +8,8 @@ export interface Wire {
   send(text: string): void;
   /** All that has come. */
   received(): string;
-  /** All that has come, once `wanted` is in it that many times. */
-  until(wanted: string, times?: number): Promise<string>;
+  /** All that has come, once `wanted` is in it (a text that many times). */
+  until(wanted: string | RegExp, times?: number): Promise<string>;
   /** All that has come, when the connection is closed. */
   readonly closed: Promise<string>;
 }
@@ -35,8 +35,10 @@ export async function wire(url: string): Promise<Wire> {
     send: (data) => void socket.write(data),
     received: () => text,
     async until(wanted, times = 1) {
-      while (text.split(wanted).length <= times) {
-        if (isClosed) throw new Error(`The connection ended without ${wanted}; it gave ${text}`);
+      const isThere = (): boolean =>
+        typeof wanted === "string" ? text.split(wanted).length > times : wanted.test(text);
+      while (!isThere()) {
+        if (isClosed) throw new Error(`The connection ended without ${String(wanted)}; it gave ${text}`);
         await Promise.race([closed, new Promise((resolve) => socket.once("data", resolve))]);
       }
       return text;

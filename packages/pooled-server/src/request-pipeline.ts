@@ -12,22 +12,22 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Logger } from "@vg/logging";
 import type { AccessLog } from "@vg/logging/access-log";
-import type { Adapter } from "../adapters/adapter.ts";
-import type { Admission } from "../admission/admission.ts";
-import { ClientFaultError } from "../admission/client-fault.ts";
-import type { Refusal } from "../admission/refusal.ts";
-import { ClientClosedError, RequestTimeoutError } from "../errors.ts";
-import { ActiveRequests } from "../lifecycle/active-requests.ts";
-import type { HistogramFamily } from "../metrics/histogram.ts";
-import type { Endpoint } from "../probes/endpoints.ts";
-import type { LatencySummary } from "../probes/health-document.ts";
-import { onConnectionLost, statusOfBroken } from "./ending.ts";
-import { pathOf } from "./path.ts";
-import { answerWith, type Problem, type RenderProblem } from "./problem.ts";
-import { RefusedRequest } from "./refused-request.ts";
-import { echoRequestId } from "./request-id-header.ts";
-import { NodeRequestContext, runInRequest } from "./request-context.ts";
-import { RequestMetrics } from "./request-metrics.ts";
+import type { Adapter } from "./adapters/adapter.ts";
+import type { Admission } from "./admission/admission.ts";
+import { ClientFaultError } from "./admission/client-fault.ts";
+import type { Refusal } from "./admission/refusal.ts";
+import { ClientClosedError, RequestTimeoutError } from "./errors.ts";
+import { ActiveRequests } from "./lifecycle/active-requests.ts";
+import type { HistogramFamily } from "./metrics/histogram.ts";
+import type { Endpoint } from "./probes/endpoints.ts";
+import type { LatencySummary } from "./probes/health-document.ts";
+import { onConnectionLost, statusOfBroken } from "./request/ending.ts";
+import { pathOf } from "./request/path.ts";
+import { answerWith, type Problem, type RenderProblem } from "./request/problem.ts";
+import { RefusedRequest } from "./request/refused-request.ts";
+import { echoRequestId } from "./head/late-headers.ts";
+import { NodeRequestContext, runInRequest } from "./request/request-context.ts";
+import { RequestMetrics } from "./request/request-metrics.ts";
 
 interface Parts {
   base: Adapter;
