@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer, request as httpRequest, Agent, type IncomingMessage, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { PooledServer } from "@vg/pooled-server";
-import { answer, bodyOf, send } from "./work.ts";
+import { ANSWER, answer, bodyOf, send } from "./work.ts";
 
 /** Where a server that does not answer by itself gets its answers from, and where it may write. */
 export interface Surroundings {
@@ -16,6 +16,8 @@ export const BARE = "node:http";
 export const WITHOUT_LOG = "@vg/pooled-server, no access log";
 export const WITH_LOG = "@vg/pooled-server";
 export const BUFFERED_LOG = "@vg/pooled-server, log buffered";
+export const CACHE_HIT = "@vg/pooled-server, cache hit, no access log";
+export const LOGGED_HIT = "@vg/pooled-server, cache hit, log buffered";
 export const UPSTREAM = "upstream";
 export const BARE_PROXY = "node:http and its agent";
 export const OUR_PROXY = "@vg/pooled-server and its pool";
@@ -31,6 +33,8 @@ const SERVERS: Record<string, (around: Surroundings) => Promise<number>> = {
   [WITHOUT_LOG]: (around) => pooled(answer, { ...around, accessLog: false }),
   [WITH_LOG]: (around) => pooled(answer, around),
   [BUFFERED_LOG]: (around) => pooled(answer, { ...around, buffer: true }),
+  [CACHE_HIT]: (around) => cacheHit({ ...around, accessLog: false }),
+  [LOGGED_HIT]: (around) => cacheHit({ ...around, buffer: true }),
   [UPSTREAM]: () => listen(answer),
   [BARE_PROXY]: bareProxy,
   [OUR_PROXY]: ourProxy,
@@ -79,6 +83,17 @@ async function makePooled(
 
 async function listenPooled(server: PooledServer): Promise<number> {
   return (await server.listen(0)).port;
+}
+
+/** Asks a model, as far as anybody can tell; after the first time the cache has the answer. */
+async function cacheHit(options: PooledOptions): Promise<number> {
+  const server = await makePooled((request, response) => chat(request, response), options);
+  let calls = 0;
+  const chat = server.inference.completions(() => {
+    if (++calls > 1) throw new Error("the cache had to be asked again");
+    return JSON.parse(ANSWER) as Record<string, unknown>;
+  });
+  return await listenPooled(server);
 }
 
 /** Looks at the body as a gateway must, for its model, and hands it and the answer on. */

@@ -14,6 +14,8 @@ import {
   BARE,
   BARE_PROXY,
   BUFFERED_LOG,
+  CACHE_HIT,
+  LOGGED_HIT,
   OUR_PROXY,
   PORTKEY,
   UPSTREAM,
@@ -115,6 +117,17 @@ function makeScenarios(): Scenario[] {
         { name: WITHOUT_LOG, bar: 0.8, rounds: [] },
         { name: WITH_LOG, bar: 0.6, rounds: [] },
         { name: BUFFERED_LOG, bar: 0.6, rounds: [] },
+      ],
+    },
+    {
+      title: "an answer from the cache, beside a handler that makes its own",
+      note:
+        "The same request as an inference: its body is parsed, its canonical key made and hashed, the stored answer found " +
+        "and sent with `Cache-Status` and `Age`. Everything else is on as above.",
+      entries: [
+        { name: BARE, rounds: [] },
+        { name: CACHE_HIT, bar: 0.6, rounds: [] },
+        { name: LOGGED_HIT, rounds: [] },
       ],
     },
     {

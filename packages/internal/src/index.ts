@@ -1,4 +1,5 @@
 export { fullJitterDelay } from "./backoff.ts";
+export { Bag, NOT_BAGGED, type Bagged } from "./bag.ts";
 export { callSite, callSiteReader } from "./call-site.ts";
 export { LONGEST_DELAY_MS, monotonicClock } from "./clock.ts";
 export { readEnvironment } from "./environment.ts";

@@ -25,7 +25,7 @@ import { onConnectionLost, statusOfBroken } from "./request/ending.ts";
 import { pathOf } from "./request/path.ts";
 import { answerWith, type Problem, type RenderProblem } from "./request/problem.ts";
 import { RefusedRequest } from "./request/refused-request.ts";
-import { echoRequestId } from "./head/late-headers.ts";
+import { ownHead } from "./head/response-head.ts";
 import { NodeRequestContext, runInRequest } from "./request/request-context.ts";
 import { RequestMetrics } from "./request/request-metrics.ts";
 
@@ -85,7 +85,7 @@ export class RequestPipeline {
     this.active.add(context);
     this.#parts.admission.begun(context);
     if (accessLog !== undefined) context.followed = accessLog.begin(request, response, context.line);
-    echoRequestId(response, context.requestId);
+    ownHead(response, context);
     this.#follow(context);
     if (requestTimeoutMs > 0) context.timer = setTimeout(timedOut, requestTimeoutMs, this, context).unref();
     runInRequest(context, serve, this, context);

@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { currentRequest, outgoingHeaders, type PooledServer, type RequestContext } from "@vg/pooled-server";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { newSpanId, newTraceId } from "../src/request/ids.ts";
+import { RandomDigits } from "../src/request/ids.ts";
 import { listen } from "./support/server.ts";
 import { startUpstream } from "./support/upstream.ts";
 
@@ -123,13 +123,13 @@ test("a request that joins another trace has that trace in all its lines and cal
 test("ids are of the right form, and no two are the same, over many refills of the pool of random bytes", () => {
   const seen = new Set<string>();
   for (let i = 0; i < 20_000; i++) {
-    const trace = newTraceId();
-    const span = newSpanId();
-    expect(trace.length + span.length).toBe(48);
-    seen.add(trace).add(span);
+    const { traceId, spanId, uuid } = new RandomDigits();
+    expect(traceId).toMatch(/^[0-9a-f]{32}$/);
+    expect(spanId).toMatch(/^[0-9a-f]{16}$/);
+    expect(uuid).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+    seen.add(traceId).add(spanId).add(uuid);
   }
-  expect(seen.size).toBe(40_000);
-  expect([...seen].every((id) => /^[0-9a-f]+$/.test(id))).toBe(true);
+  expect(seen.size).toBe(60_000);
 });
 
 test("whatever a client sends as its ids, the request has valid ones", async () => {

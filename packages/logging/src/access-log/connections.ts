@@ -1,4 +1,5 @@
 import type { EventEmitter } from "node:events";
+import { Bag } from "@vg/internal";
 
 /** An exchange of a connection, when that is lost. */
 interface OfConnection {
@@ -25,8 +26,14 @@ interface Connection extends EventEmitter {
  * When the process ends, what is under way is logged as well: it is what one wants to know of a crash.
  */
 const connections = new Set<Open>();
+/** One whose end somebody else tells. */
+interface Followed extends OfConnection {
+  /** For the bag of them: `NOT_BAGGED` at first. */
+  bagIndex: number;
+}
+
 /** Those whose end somebody else tells, whatever their connection does; only the end of the process is looked for. */
-const followed = new Set<OfConnection>();
+const followed = new Bag<Followed>();
 let watchesExit = false;
 
 export function openOn(connection: Connection, exchange: OfConnection): void {
@@ -47,12 +54,12 @@ export function doneOn(connection: Connection, exchange: OfConnection): void {
   else open?.others?.delete(exchange);
 }
 
-export function openUntilTold(exchange: OfConnection): void {
+export function openUntilTold(exchange: Followed): void {
   watchExit();
   followed.add(exchange);
 }
 
-export function told(exchange: OfConnection): void {
+export function told(exchange: Followed): void {
   followed.delete(exchange);
 }
 

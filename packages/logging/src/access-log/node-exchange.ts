@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Session } from "node:http2";
+import { NOT_BAGGED } from "@vg/internal";
 import type { AccessLines, Headers } from "./access-lines.ts";
 import { doneOn, openOn, openUntilTold, told } from "./connections.ts";
 import { admit, CLIENT_CLOSED_REQUEST, Exchange } from "./exchange.ts";
@@ -42,6 +43,7 @@ export class NodeExchange extends Exchange {
   /** Of HTTP/1: `flushHeaders`; of HTTP/2, where it sends the head at once, `writeHead`. */
   readonly sendHead: Method;
   readonly push: Method | undefined;
+  bagIndex: number = NOT_BAGGED;
   isSent = false;
   isEnding = false;
   sentBytes = 0;

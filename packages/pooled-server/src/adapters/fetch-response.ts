@@ -1,13 +1,13 @@
 /** A WHATWG Response onto node's ServerResponse. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { BaseServerError } from "../errors.ts";
+import { endWith } from "../request/send-bytes.ts";
 
 /** They belong to a connection, not to the answer (RFC 9110, 7.6.1); node writes its own. */
 const OF_CONNECTION = new Set(["keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"]);
 const HAS_NO_BODY = new Set([204, 205, 304]);
 /** As many turns of the microtask queue as it takes a body that is there at once to show its piece, or its end. */
 const TURNS = 8;
-const SMALL_BYTES = 16 * 1024;
 const RESOLVED = Promise.resolve();
 
 /**
@@ -116,12 +116,6 @@ async function sendBody(body: ReadableStream<Uint8Array>, outgoing: ServerRespon
   } finally {
     client.unwatch();
   }
-}
-
-/** Text goes out in one piece with the head; bytes would be a second one, which costs the small answer a lot. */
-function endWith(outgoing: ServerResponse, bytes: Uint8Array): void {
-  if (bytes.byteLength > SMALL_BYTES) return void outgoing.end(bytes);
-  outgoing.end(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1"), "latin1");
 }
 
 /** Resolves when there is room for the next piece, or nobody to write to. */

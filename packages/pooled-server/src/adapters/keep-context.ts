@@ -1,17 +1,16 @@
 import { AsyncResource } from "node:async_hooks";
 import { EventEmitter } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { activeSpanContext } from "@vg/logging";
-import { currentRequest, runInRequest, type RequestContext } from "../request/request-context.ts";
+import { currentRequest, type RequestContext } from "../request/request-context.ts";
 
 // Shared with nobody: two servers never handle the same request.
 const CONTEXT = Symbol("request context");
-/** Where a tracer has a span around the request, that is to be there, too. */
+/** The whole asynchronous context of the handler: the request's, and that of a tracer which has a span around it. */
 const SCOPE = Symbol("request scope");
 
 interface Bound extends EventEmitter {
-  [CONTEXT]?: RequestContext;
-  [SCOPE]?: AsyncResource;
+  [CONTEXT]: RequestContext;
+  [SCOPE]: AsyncResource;
 }
 
 /**
@@ -21,36 +20,29 @@ interface Bound extends EventEmitter {
 export function keepContext(request: IncomingMessage, response: ServerResponse): void {
   const context = currentRequest();
   if (context === undefined) return;
-  const scope = activeSpanContext() === undefined ? undefined : new AsyncResource("vg.request");
+  // To go back into a context is cheaper than to make another one for each event.
+  const scope = new AsyncResource("vg.request");
   bind(request, context, scope);
   bind(response, context, scope);
 }
 
 /** The context of a request that `keepContext` has seen, wherever it is asked for. */
 export function contextOf(request: object): RequestContext | undefined {
-  return (request as Bound)[CONTEXT];
+  return (request as Partial<Bound>)[CONTEXT];
 }
 
-function bind(emitter: Bound, context: RequestContext, scope: AsyncResource | undefined): void {
-  emitter[CONTEXT] = context;
-  if (scope !== undefined) emitter[SCOPE] = scope;
-  emitter.emit = emitInScope;
+function bind(emitter: EventEmitter, context: RequestContext, scope: AsyncResource): void {
+  const bound = emitter as Bound;
+  bound[CONTEXT] = context;
+  bound[SCOPE] = scope;
+  bound.emit = emitInScope;
 }
 
 const { emit } = EventEmitter.prototype;
 
 // One function for all, in the place of a closure for each; `this` is the request or the response.
 function emitInScope(this: Bound, event: string | symbol, ...args: unknown[]): boolean {
-  const context = this[CONTEXT];
   // Some events come from within the request itself, and most have no listener.
-  if (context === undefined || currentRequest() === context || this.listenerCount(event) === 0) {
-    return emit.call(this, event, ...args);
-  }
-  const scope = this[SCOPE];
-  if (scope !== undefined) return scope.runInAsyncScope(emit, this, event, ...args);
-  return runInRequest(context, emitOn, this, event, args);
-}
-
-function emitOn(emitter: Bound, event: string | symbol, args: readonly unknown[]): boolean {
-  return emit.call(emitter, event, ...args);
+  if (currentRequest() === this[CONTEXT] || this.listenerCount(event) === 0) return emit.call(this, event, ...args);
+  return this[SCOPE].runInAsyncScope(emit, this, event, ...args);
 }

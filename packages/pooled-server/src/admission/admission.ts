@@ -13,14 +13,13 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Logger } from "@vg/logging";
 import type { CheckedAdmission } from "./check-admission.ts";
 import type { ClientIdentity } from "./client-identity.ts";
-import { addLateHeaders } from "../head/late-headers.ts";
+import type { HeadWatcher } from "../head/response-head.ts";
 import { AdaptiveLimit } from "./adaptive-limit.ts";
 import { snapshot, type AdmissionStats } from "./admission-stats.ts";
 import { declaredBytes, limitBody } from "./body-limit.ts";
 import { ClientFaultError } from "./client-fault.ts";
 import { ConcurrencyGate, type Admittee } from "./concurrency-gate.ts";
 import { ConnectionGuard, type GuardedRequest } from "./connection-guard.ts";
-import { onHead } from "../head/head-hook.ts";
 import { LoopPressure } from "./loop-pressure.ts";
 import { RateLimitHeaders } from "./rate-limit-headers.ts";
 import { RateLimiter } from "./rate-limiter.ts";
@@ -40,6 +39,9 @@ export interface AdmissionContext extends Admittee, GuardedRequest {
   readonly response: ServerResponse;
   /** By the server's clock. */
   readonly startedAt: number;
+  /** Names and values, in turns. */
+  readonly lateHeaders: string[];
+  headWatcher: HeadWatcher | undefined;
 }
 
 export interface AdmissionParts<C extends AdmissionContext> {
@@ -54,7 +56,7 @@ export interface AdmissionParts<C extends AdmissionContext> {
   giveUp: (context: C, fault: ClientFaultError) => void;
 }
 
-export class Admission<C extends AdmissionContext> {
+export class Admission<C extends AdmissionContext> implements HeadWatcher {
   readonly gate: ConcurrencyGate;
   readonly guard: ConnectionGuard<C>;
   readonly pressure: LoopPressure;
@@ -120,12 +122,12 @@ export class Admission<C extends AdmissionContext> {
   admit(context: C): Refusal | undefined | Promise<Refusal | undefined> {
     const refusal = this.#refusal(context);
     if (refusal !== undefined) return this.#refuse(refusal);
-    const { request, response } = context;
+    const { request } = context;
     const { maxBodyBytes } = this.#parts.options;
     if (maxBodyBytes > 0 && request.headers["transfer-encoding"] !== undefined) {
       limitBody(request, maxBodyBytes, () => this.#bodyTooLarge(context));
     }
-    if (this.#isAdaptive) onHead(response, this, context);
+    if (this.#isAdaptive) context.headWatcher = this;
     const outcome = this.gate.enter(context, context.startedAt);
     if (outcome === undefined) {
       if (request.headers.expect !== undefined) letSend(context);
@@ -172,14 +174,15 @@ export class Admission<C extends AdmissionContext> {
     return this.pressure.refuses() ? overloaded("event_loop", 1) : undefined;
   }
 
-  #overRate({ request, response }: C): Refusal | undefined {
+  #overRate({ request, lateHeaders, startedAt }: C): Refusal | undefined {
     const { limiter } = this;
     if (limiter === undefined) return undefined;
     const { clients, identify } = this.#parts;
     const waitMs = limiter.take(
       identify === undefined ? clients.of(request) : clients.named(identify(request), request),
+      startedAt,
     );
-    if (this.#rateHeaders !== undefined) addLateHeaders(response, this.#rateHeaders.of(limiter));
+    this.#rateHeaders?.addTo(lateHeaders, limiter);
     return waitMs === 0 ? undefined : overRate(waitMs);
   }
 

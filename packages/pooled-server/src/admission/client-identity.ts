@@ -1,16 +1,25 @@
 import { hash } from "node:crypto";
 import type { IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
 import { ClientAddresses, type ForwardedHeader } from "@vg/logging/access-log";
+
+const ADDRESS_CLIENT: unique symbol = Symbol("vg.pooled-server.address-client");
+
+interface NamedSocket extends Socket {
+  [ADDRESS_CLIENT]?: string;
+}
 
 /** Tells clients apart: by their credential, else by the address they come from. */
 export class ClientIdentity {
   readonly #addresses: ClientAddresses;
+  readonly #believesNobody: boolean;
 
   /**
    * @param trustedProxies addresses or CIDR ranges whose `header` is believed
    * @param fail makes the error to throw where one of them is neither, of a text that says so
    */
   constructor(trustedProxies: readonly string[], header: ForwardedHeader, fail: (problem: string) => Error) {
+    this.#believesNobody = trustedProxies.length === 0;
     this.#addresses = new ClientAddresses(trustedProxies, header, fail);
   }
 
@@ -21,9 +30,17 @@ export class ClientIdentity {
 
   /** The client of that name; without one, the client at the request's address. */
   named(name: string | undefined, request: IncomingMessage): string {
-    if (name === undefined) return `addr:${networkOf(this.addressOf(request))}`;
+    if (name === undefined) return this.#byAddress(request);
     // Hashed, so that no credential lies in a table that somebody may dump.
     return `key:${hash("sha256", name, "base64url")}`;
+  }
+
+  /** Where nobody speaks for others, a connection has one; made anew for each request, it would be looked up letter by letter. */
+  #byAddress(request: IncomingMessage): string {
+    const socket = request.socket as NamedSocket;
+    const known = this.#believesNobody ? socket[ADDRESS_CLIENT] : undefined;
+    if (known !== undefined) return known;
+    return (socket[ADDRESS_CLIENT] = `addr:${networkOf(this.addressOf(request))}`);
   }
 
   /** The client's address: the socket's, or the last one in the header that no trusted proxy has. */

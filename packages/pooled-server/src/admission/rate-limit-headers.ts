@@ -18,17 +18,18 @@ export class RateLimitHeaders {
     this.#policy = `${POLICY};q=${this.#limit};w=${windowSeconds}`;
   }
 
-  /** Of the client that the limiter was last asked for. */
-  of(limiter: RateLimiter): Record<string, string> {
+  /** Adds names and values, of the client that the limiter was last asked for. */
+  addTo(headers: string[], limiter: RateLimiter): void {
     const left = String(Math.max(0, Math.floor(limiter.tokens)));
     const fullAfterMs = limiter.fullAfterMs;
-    return {
-      "ratelimit-policy": this.#policy,
-      ratelimit: `${POLICY};r=${left};t=${Math.ceil(fullAfterMs / 1000)}`,
-      "x-ratelimit-limit-requests": this.#limit,
-      "x-ratelimit-remaining-requests": left,
-      "x-ratelimit-reset-requests": durationText(fullAfterMs),
-    };
+    headers.push(
+      "ratelimit-policy",
+      this.#policy,
+      "ratelimit",
+      `${POLICY};r=${left};t=${Math.ceil(fullAfterMs / 1000)}`,
+    );
+    headers.push("x-ratelimit-limit-requests", this.#limit, "x-ratelimit-remaining-requests", left);
+    headers.push("x-ratelimit-reset-requests", durationText(fullAfterMs));
   }
 }
 

@@ -21,12 +21,10 @@ export class RateLimiter {
   tokens = 0;
   readonly #perSecond: number;
   readonly #buckets: LRUCache<string, Bucket>;
-  readonly #clock: { now(): number };
 
   constructor(perSecond: number, clock: { now(): number }) {
     this.burst = Math.max(1, perSecond);
     this.#perSecond = perSecond;
-    this.#clock = clock;
     // What has rested until its bucket is full again need not be remembered.
     const fullMs = (this.burst / perSecond) * 1000;
     this.#buckets = new LRUCache({
@@ -48,9 +46,13 @@ export class RateLimiter {
     return ((this.burst - this.tokens) / this.#perSecond) * 1000;
   }
 
-  /** Takes one token of the client's. Returns 0, or the milliseconds until there is one. */
-  take(client: string): number {
-    const now = this.#clock.now();
+  /**
+   * Takes one token of the client's.
+   *
+   * @param now by the clock
+   * @returns 0, or the milliseconds until there is one
+   */
+  take(client: string, now: number): number {
     let bucket = this.#buckets.get(client);
     if (bucket === undefined) {
       bucket = { tokens: this.burst, at: now };

@@ -1,7 +1,10 @@
+import { Bag, NOT_BAGGED } from "@vg/internal";
 import type { Deadline } from "./deadline.ts";
 
 /** A request under way, as the shutdown sees it. */
 export interface ActiveRequest {
+  /** For the bag of them: `NOT_BAGGED` at first. */
+  bagIndex: number;
   /** By the server's clock. */
   readonly startedAt: number;
   /** Method and path, for the report. */
@@ -20,7 +23,7 @@ const ABORT = 0.85;
 
 /** The requests under way: counted, named, and brought to an end. */
 export class ActiveRequests<R extends ActiveRequest> implements Iterable<R> {
-  readonly #active = new Set<R>();
+  readonly #active = new Bag<R>();
   readonly #clock: { now(): number };
   #whenIdle: { promise: Promise<void>; resolve: () => void } | undefined;
 
@@ -44,20 +47,21 @@ export class ActiveRequests<R extends ActiveRequest> implements Iterable<R> {
   }
 
   has(request: R): boolean {
-    return this.#active.has(request);
+    return request.bagIndex !== NOT_BAGGED;
   }
 
+  /** Over those of now, whoever comes and goes meanwhile. */
   [Symbol.iterator](): Iterator<R> {
-    return this.#active.values();
+    return this.#active[Symbol.iterator]();
   }
 
   /** Waits until none is active, for so long at most; says whether none is. */
   async idle(waitMs: number, deadline: Deadline): Promise<boolean> {
-    if (this.#active.size > 0) {
+    if (this.size > 0) {
       this.#whenIdle ??= pending();
       await deadline.within(this.#whenIdle.promise, waitMs);
     }
-    return this.#active.size === 0;
+    return this.size === 0;
   }
 
   /**
@@ -69,9 +73,9 @@ export class ActiveRequests<R extends ActiveRequest> implements Iterable<R> {
     // At least a turn of the loop for those who can end at once, also where no time is left.
     const idleUntil = (part: number): Promise<boolean> =>
       this.idle(Math.max(1, Math.min(endsAt - (1 - part) * waitMs - this.#clock.now(), deadline.leftMs)), deadline);
-    for (const request of this.#active) request.drain(reason);
+    for (const request of this) request.drain(reason);
     if (await idleUntil(LAST_CALL)) return [];
-    for (const request of this.#active) request.callLast(reason);
+    for (const request of this) request.callLast(reason);
     if (await idleUntil(ABORT)) return [];
     const aborted = [...this.#active].toSorted((a, b) => a.startedAt - b.startedAt);
     for (const request of aborted) request.abort(reason);

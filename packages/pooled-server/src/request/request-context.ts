@@ -1,5 +1,5 @@
-import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { NOT_BAGGED } from "@vg/internal";
 import {
   activeSpanContext,
   type AmbientContext,
@@ -9,11 +9,12 @@ import {
   runInContext,
 } from "@vg/logging";
 import type { FollowedRequest, RequestLineContext } from "@vg/logging/access-log";
+import type { HeadWatcher } from "../head/response-head.ts";
 import type { ActiveRequest } from "../lifecycle/active-requests.ts";
 import { Farewell } from "./farewell.ts";
 import type { AdmissionContext } from "../admission/admission.ts";
 import { NO_PLACE } from "../admission/concurrency-gate.ts";
-import { newSpanId, newTraceId } from "./ids.ts";
+import { RandomDigits } from "./ids.ts";
 import { pathOf } from "./path.ts";
 
 /** What belongs to the request that is being handled. Get it with `currentRequest()`, anywhere below the handler. */
@@ -117,6 +118,10 @@ export class NodeRequestContext implements RequestContext, ActiveRequest {
   placeSince: number = NO_PLACE;
   waiter: AdmissionContext["waiter"] = undefined;
   connection: AdmissionContext["connection"] = undefined;
+  bagIndex: number = NOT_BAGGED;
+  /** What its answer still gets: its id, and what admission has to say. */
+  readonly lateHeaders: string[];
+  headWatcher: HeadWatcher | undefined = undefined;
   /** Whether it is counted, logged and over. */
   isOver = false;
   /** What its log lines carry; also holds this. */
@@ -144,15 +149,17 @@ export class NodeRequestContext implements RequestContext, ActiveRequest {
     this.path = path;
     this.startedAt = startedAt;
     this.#baseLogger = logger;
-    this.requestId = harmlessId(headers["x-request-id"]) ?? randomUUID();
+    const random = new RandomDigits();
+    this.requestId = harmlessId(headers["x-request-id"]) ?? random.uuid;
+    this.lateHeaders = ["x-request-id", this.requestId];
     const span = activeSpanContext();
     const given = headers["traceparent"];
     const parent = span ?? (given === undefined ? null : fromTraceparent(given, headers["tracestate"]));
-    this.#traceId = parent?.trace_id ?? newTraceId();
+    this.#traceId = parent?.trace_id ?? random.traceId;
     this.#flags = parent?.trace_flags ?? SAMPLED;
     this.#tracestate = parent?.tracestate;
     this.isSampled = parent !== null && SAMPLED_FLAGS.test(parent.trace_flags);
-    this.spanId = span?.span_id ?? newSpanId();
+    this.spanId = span?.span_id ?? random.spanId;
     this.line =
       span === undefined
         ? ambientOf(this, this.#traceId, this.#tracestate)

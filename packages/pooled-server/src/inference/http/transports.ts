@@ -1,6 +1,7 @@
 /** The two ways to a handler: node:http's request and response, and fetch's. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { currentRequest } from "../../request/request-context.ts";
+import { endWith } from "../../request/send-bytes.ts";
 import type { CacheOutcome } from "../cache-status.ts";
 import type { HeaderReader } from "../directives.ts";
 import type { JsonObject } from "../json.ts";
@@ -36,7 +37,8 @@ export async function serveNode(
       if (!response.write(bytes)) await drained(response, stalledClientMs, onStalled);
     }
   }
-  response.end(reply.body);
+  if (reply.body === undefined) response.end();
+  else endWith(response, reply.body);
 }
 
 class NodeCall implements HttpCall {
