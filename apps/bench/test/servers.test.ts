@@ -51,8 +51,17 @@ void test("a share is taken round by round, and the bar is met by its median", (
 void test("the load measures a server that answers rightly, and says what is wrong with another", async () => {
   await using server = await RunningServer.start({ name: BARE, folder: "", upstream: "" });
   await using load = new Load();
-  const task = { port: server.port, connections: 3, durationMs: 100, path: "/", headers: {}, body: QUESTION };
+  const task = {
+    port: server.port,
+    connections: 3,
+    durationMs: 100,
+    path: "/",
+    headers: {},
+    body: QUESTION,
+    awake: false,
+  };
   const good = await load.run({ ...task, answer: ANSWER });
+  assert.equal((await load.run({ ...task, awake: true, answer: ANSWER })).failure, undefined);
   assert.equal(good.failure, undefined);
   assert.ok(good.requests > 0 && good.p99Ms >= good.p50Ms && (await server.cpuMicros()) > 0);
   assert.match((await load.run({ ...task, answer: "something else" })).failure ?? "", /another one/);

@@ -1,6 +1,7 @@
 import { createHmac, createSecretKey, hash, randomBytes } from "node:crypto";
 import { canonicalJson } from "./canonical-json.ts";
 import { without, type JsonObject } from "./json.ts";
+import type { SeenBody } from "./seen-bodies.ts";
 
 /** Another form of key or of stored answer gets another number, so that no key of an older form is ever found. */
 const KEY_VERSION = 1;
@@ -28,22 +29,36 @@ export interface KeyScope {
 // As a key object, which node:crypto need not make anew for every request.
 const secret = createSecretKey(randomBytes(32));
 
-/** `inference:<model>:<hash>` */
-export function completionKey(scope: KeyScope, body: JsonObject): string {
-  return keyOf("inference", scope, canonicalJson(without(body, DENIED)));
+/**
+ * `inference:<model>:<hash>`
+ *
+ * @param seen where the body is one whose text has come before
+ */
+export function completionKey(scope: KeyScope, body: JsonObject, seen?: SeenBody): string {
+  const where = scopeText("inference", scope);
+  if (seen === undefined) return keyOf("inference", where, scope, canonicalJson(without(body, DENIED)));
+  if (seen.scope === where) return seen.key;
+  seen.canonical ??= canonicalJson(without(body, DENIED));
+  seen.key = keyOf("inference", where, scope, seen.canonical);
+  seen.scope = where;
+  return seen.key;
 }
 
 /** Makes the keys of the inputs of one request. An input is a text or an array of token ids. */
 export function embeddingKeys(scope: KeyScope, body: JsonObject): (input: unknown) => string {
   const rest = canonicalJson(without(body, DENIED_FOR_EMBEDDINGS));
-  return (input) => keyOf("embedding", scope, `${rest}\n${canonicalJson(input)}`);
+  const where = scopeText("embedding", scope);
+  return (input) => keyOf("embedding", where, scope, `${rest}\n${canonicalJson(input)}`);
 }
 
-function keyOf(kind: string, { route, tenant, model, namespace }: KeyScope, content: string): string {
+function scopeText(kind: string, { route, tenant, model, namespace }: KeyScope): string {
   const whose = tenant === "" ? "" : createHmac("sha256", secret).update(tenant).digest("base64url");
   // An array in JSON: no value can run into the next one.
-  const scope = JSON.stringify([KEY_VERSION, kind, route, whose, namespace, model]);
-  const digest = hash("sha256", `${scope}\n${content}`, "base64url");
+  return JSON.stringify([KEY_VERSION, kind, route, whose, namespace, model]);
+}
+
+function keyOf(kind: string, where: string, { model }: KeyScope, content: string): string {
+  const digest = hash("sha256", `${where}\n${content}`, "base64url");
   // The model is there for whoever reads a list of keys; a client chooses its length.
   return `${kind}:${model.slice(0, 64)}:${digest}`;
 }

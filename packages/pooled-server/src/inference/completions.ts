@@ -7,6 +7,7 @@
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { LRUCache } from "@vg/cache";
+import { currentRequest } from "../request/request-context.ts";
 import { completionKey, type KeyScope } from "./cache-key.ts";
 import { isCacheable, isDeterministic, whyNotStored } from "./cacheability.ts";
 import type { CacheOutcome } from "./cache-status.ts";
@@ -22,6 +23,7 @@ import {
 import type { InferenceSettings } from "./inference-options.ts";
 import type { InferenceCounters } from "./inference-stats.ts";
 import { isObject, without, type JsonObject } from "./json.ts";
+import type { SeenBody } from "./seen-bodies.ts";
 import { answerBytes, StoredAnswer, tokensOf } from "./stored-answer.ts";
 import { discard, upstreamPieces, type Forwarded } from "./upstream-pieces.ts";
 
@@ -100,9 +102,20 @@ export class Completions {
     return sum;
   }
 
-  /** Resolves when the first piece of the answer is there. */
-  async complete(request: InferenceRequest, forward: Forward, options: CompleteOptions): Promise<InferenceAnswer> {
-    const found = this.#plan(request);
+  /**
+   * Resolves when the first piece of the answer is there.
+   *
+   * @param seenBody the request's body, where its text has come before; `request.body` is then its value
+   */
+  async complete(
+    request: InferenceRequest,
+    forward: Forward,
+    options: CompleteOptions,
+    seenBody?: SeenBody,
+  ): Promise<InferenceAnswer> {
+    // With its model resolved it is another one.
+    const seen = request.model === undefined ? seenBody : undefined;
+    const found = this.#plan(request, seen);
     if (found instanceof InferenceAnswer) return found;
     // Only now: a hit needs no signal, and making one costs as much as looking the answer up.
     const { signal, onOutcome } = options;
@@ -110,7 +123,7 @@ export class Completions {
     const running = found.mayJoin && found.key !== undefined ? this.#flights.get(found.key) : undefined;
     const { flight, outcome } = this.#board(found, running);
     onOutcome?.(outcome);
-    const lead = leadOf(request, forward, found.key !== undefined);
+    const lead = leadOf(request, forward, seen, found.key !== undefined);
     // A follower's call may be made later, by the flight, and is still this request's: its context goes along.
     const share = flight.join(running === undefined ? lead : AsyncLocalStorage.bind(lead), signal);
     if (running === undefined) void this.#fly(flight, lead, found);
@@ -124,7 +137,7 @@ export class Completions {
   }
 
   /** A stored answer where one may be served; else how to get a new one. */
-  #plan(request: InferenceRequest): InferenceAnswer | Plan {
+  #plan(request: InferenceRequest, seen: SeenBody | undefined): InferenceAnswer | Plan {
     const { body } = request;
     const directives = mergeDirectives(request.directives ?? {}, directivesFromBody(body));
     const { noCache, noStore, onlyIfCached, ttlSeconds } = directives;
@@ -138,7 +151,7 @@ export class Completions {
     if (noCache === true && noStore === true) return { ...alone, outcome: { result: "bypass", forward: "request" } };
     checkUnkeyed(body);
     const resolved = resolvedBody(request);
-    const key = completionKey(scopeOf(request, resolved, directives), resolved);
+    const key = completionKey(scopeOf(request, resolved, directives), resolved, seen);
     const found = noCache === true ? undefined : this.#lookUp(key, directives);
     if (found instanceof InferenceAnswer) return found;
     if (onlyIfCached === true) throw new InferenceNotCachedError();
@@ -336,9 +349,14 @@ export function resolvedBody({ model, body }: InferenceRequest): JsonObject {
 }
 
 /** The call as the service makes it. Where others may share it, it asks for what any of them may want. */
-function leadOf(request: InferenceRequest, forward: Forward, shared: boolean): Lead<Forwarded> {
-  const { traceparent } = request;
-  const body = without(resolvedBody(request), OWN_FIELDS);
+function leadOf(
+  request: InferenceRequest,
+  forward: Forward,
+  seen: SeenBody | undefined,
+  shared: boolean,
+): Lead<Forwarded> {
+  const { traceparent = currentRequest()?.traceparent } = request;
+  const body = without(seen?.copy() ?? resolvedBody(request), OWN_FIELDS);
   const stream = body["stream"] === true;
   if (stream && shared) {
     const options = isObject(body["stream_options"]) ? body["stream_options"] : {};

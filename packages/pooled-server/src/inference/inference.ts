@@ -39,7 +39,7 @@ export class Inference {
    * @throws InferenceNotCachedError, InferenceCrowdedError, InferenceRequestError
    */
   complete(request: InferenceRequest, forward: Forward, options: CompleteOptions = {}): Promise<InferenceAnswer> {
-    return this.#completions.complete(traced(request), forward, options);
+    return this.#completions.complete(request, forward, options);
   }
 
   /**
@@ -61,7 +61,7 @@ export class Inference {
    * @throws PooledServerConfigError for an option that cannot be
    */
   completions(forward: HttpForward, options: HandlerOptions = {}): InferenceHandler {
-    return completionsHandler(this, this.#settings, this.#counters, forward, options);
+    return completionsHandler(this.#completions, this.#settings, this.#counters, forward, options);
   }
 
   /** As `completions`, for `POST …/embeddings`. */

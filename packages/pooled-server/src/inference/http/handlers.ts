@@ -1,16 +1,17 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { CacheOutcome } from "../cache-status.ts";
 import { cacheHeaders } from "../cache-status.ts";
-import type { CompleteOptions, Forward, InferenceRequest } from "../completions.ts";
+import type { CompleteOptions, Completions, Forward, InferenceRequest } from "../completions.ts";
 import { directivesFromHeaders } from "../directives.ts";
 import type { EmbeddingAnswer } from "../embeddings.ts";
-import type { InferenceAnswer } from "../inference-answer.ts";
 import { InferenceNotCachedError, InferenceRequestError, InferenceUpstreamError } from "../inference-error.ts";
 import type { InferenceSettings } from "../inference-options.ts";
 import type { InferenceCounters } from "../inference-stats.ts";
-import { isObject } from "../json.ts";
+import { isObject, type JsonObject } from "../json.ts";
+import { SeenBodies } from "../seen-bodies.ts";
 import { checkHandlerOptions, type HandlerOptions, type HandlerSettings, type HttpForward } from "./handler-options.ts";
 import { failureReply, jsonReply, streamReply, type HttpCall } from "./reply.ts";
+import { parseBody, parseText } from "./request-body.ts";
 import { serveFetch, serveNode, type Respond } from "./transports.ts";
 
 /**
@@ -27,24 +28,25 @@ export interface InferenceHandler {
   fetch(request: Request): Promise<Response>;
 }
 
-interface Core {
-  complete(request: InferenceRequest, forward: Forward, options: CompleteOptions): Promise<InferenceAnswer>;
+interface Embedder {
   embed(request: InferenceRequest, forward: Forward, options: { signal: AbortSignal }): Promise<EmbeddingAnswer>;
 }
 
 export function completionsHandler(
-  core: Core,
+  core: Completions,
   settings: InferenceSettings,
   counters: InferenceCounters,
   forward: HttpForward,
   options: HandlerOptions,
 ): InferenceHandler {
   const checked = checkHandlerOptions("inference.completions", forward, options);
+  const bodies = new SeenBodies(parseText);
   return handler(checked, settings, counters, async (call) => {
-    const request = await requestOf(call, checked);
-    const { stream, stream_options: wanted } = request.body;
+    const { body, seen } = parseBody(await call.readBody(), bodies);
+    const request = requestOf(body, call, checked);
+    const { stream, stream_options: wanted } = body;
     const terms = new CallOptions(call, stream === true);
-    const answer = await core.complete(request, forwardWith(forward, call), terms);
+    const answer = await core.complete(request, forwardWith(forward, call), terms, seen);
     if (stream !== true) return jsonReply(200, await answer.documentBytes(), answer.headers);
     const includeUsage = isObject(wanted) && wanted["include_usage"] === true;
     return streamReply(answer.events({ includeUsage }), answer.headers, terms.signal);
@@ -52,7 +54,7 @@ export function completionsHandler(
 }
 
 export function embeddingsHandler(
-  core: Core,
+  core: Embedder,
   settings: InferenceSettings,
   counters: InferenceCounters,
   forward: HttpForward,
@@ -60,7 +62,8 @@ export function embeddingsHandler(
 ): InferenceHandler {
   const checked = checkHandlerOptions("inference.embeddings", forward, options);
   return handler(checked, settings, counters, async (call) => {
-    const request = await requestOf(call, checked);
+    const { body } = parseBody(await call.readBody());
+    const request = requestOf(body, call, checked);
     const answer = await core.embed(request, forwardWith(forward, call), { signal: call.signal });
     return jsonReply(200, Buffer.from(JSON.stringify(answer.document())), answer.headers);
   });
@@ -109,8 +112,7 @@ class CallOptions implements CompleteOptions {
   }
 }
 
-async function requestOf(call: HttpCall, settings: HandlerSettings): Promise<InferenceRequest> {
-  const body = await call.readBody();
+function requestOf(body: JsonObject, call: HttpCall, settings: HandlerSettings): InferenceRequest {
   const { route = call.target, resolveModel, vary } = settings;
   return {
     body,

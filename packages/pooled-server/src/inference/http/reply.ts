@@ -3,7 +3,6 @@ import { currentRequest, type RequestContext } from "../../request/request-conte
 import type { CacheOutcome } from "../cache-status.ts";
 import type { HeaderReader } from "../directives.ts";
 import type { InferenceError } from "../inference-error.ts";
-import type { JsonObject } from "../json.ts";
 import { DONE_FRAME, frameOf } from "../piece.ts";
 import { failureOf, SHUTDOWN } from "./failure.ts";
 
@@ -21,7 +20,8 @@ export interface HttpCall {
   readonly signal: AbortSignal;
   /** As `signal`, and at a shutdown's last call: a stream needs the time that is left for its last event. */
   readonly streamSignal: AbortSignal;
-  readBody(): Promise<JsonObject> | JsonObject;
+  /** Its bytes, or what a framework has made of them. */
+  readBody(): unknown;
   /** Where the answer comes from, as soon as that is known. */
   outcome: CacheOutcome | undefined;
 }

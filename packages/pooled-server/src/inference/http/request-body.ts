@@ -2,15 +2,28 @@ import type { IncomingMessage } from "node:http";
 import { isDeeperThan, MAX_DEPTH } from "../canonical-json.ts";
 import { InferenceRequestError } from "../inference-error.ts";
 import { isObject, type JsonObject } from "../json.ts";
+import type { SeenBodies, SeenBody } from "../seen-bodies.ts";
+
+/** A request's body, and what is known of its text. */
+export interface ParsedBody {
+  readonly body: JsonObject;
+  readonly seen: SeenBody | undefined;
+}
 
 /**
- * The JSON object that a framework has parsed already, or the text or bytes of one.
- *
+ * @param raw the JSON object that a framework has parsed already, or the text or bytes of one
  * @throws InferenceRequestError for what is no JSON object
  */
-export function parseBody(body: unknown): JsonObject {
-  if (typeof body === "string") return checked(parse(body));
-  return checked(body instanceof Uint8Array ? parse(decode(body)) : body);
+export function parseBody(raw: unknown, bodies?: SeenBodies): ParsedBody {
+  const text = raw instanceof Uint8Array ? decode(raw) : raw;
+  if (typeof text !== "string") return { body: checked(text), seen: undefined };
+  const seen = bodies?.of(text);
+  return { body: seen?.value ?? parseText(text), seen };
+}
+
+/** @throws InferenceRequestError for what is no JSON object */
+export function parseText(text: string): JsonObject {
+  return checked(parse(text));
 }
 
 /**

@@ -4,10 +4,9 @@ import { currentRequest } from "../../request/request-context.ts";
 import { endWith } from "../../request/send-bytes.ts";
 import type { CacheOutcome } from "../cache-status.ts";
 import type { HeaderReader } from "../directives.ts";
-import type { JsonObject } from "../json.ts";
 import { tenantFromHeaders, type HandlerSettings } from "./handler-options.ts";
 import { failureReply, type HttpCall, type Reply } from "./reply.ts";
-import { parseBody, readFetchBody, readNodeBody } from "./request-body.ts";
+import { readFetchBody, readNodeBody } from "./request-body.ts";
 
 /** How long a client of a refused request may go on sending before its connection is cut. */
 const LINGER_MS = 1_000;
@@ -78,9 +77,8 @@ class NodeCall implements HttpCall {
     return atLastCall(this.signal);
   }
 
-  readBody(): Promise<JsonObject> | JsonObject {
-    if (this.#body !== undefined && this.#body !== null) return parseBody(this.#body);
-    return readNodeBody(this.#request, this.#settings.maxBodyBytes).then(parseBody);
+  readBody(): unknown {
+    return this.#body ?? readNodeBody(this.#request, this.#settings.maxBodyBytes);
   }
 }
 
@@ -131,7 +129,7 @@ export async function serveFetch(respond: Respond, request: Request, settings: H
       tenant: tenant(settings, request, header),
       signal,
       streamSignal: atLastCall(signal),
-      readBody: () => readFetchBody(request, settings.maxBodyBytes).then(parseBody),
+      readBody: () => readFetchBody(request, settings.maxBodyBytes),
       outcome: undefined,
     };
   });
