@@ -30,6 +30,7 @@ import { serverSettings } from "./admission/server-settings.ts";
 import { checkConfig, type CheckedConfig } from "./config/check-config.ts";
 import type { PooledServerConfig } from "./config/options.ts";
 import { PooledServerConfigError } from "./errors.ts";
+import { InferenceMeter } from "./inference/inference-meter.ts";
 import { registerInferenceMetrics } from "./inference/inference-metrics.ts";
 import { Inference, type InferenceCaches } from "./inference/inference.ts";
 import { Closers, type Closer } from "./lifecycle/closers.ts";
@@ -105,8 +106,10 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
     this.embeddingCache = makeCache("embedding", this.#config);
     // What the service keeps there itself is of its own types; `inference` knows its values when it sees them.
     const caches: unknown = { completions: this.inferenceCache, embeddings: this.embeddingCache };
-    this.inference = new Inference(caches as InferenceCaches, this.#config.inference);
-    registerInferenceMetrics(this.metrics, () => this.inference.getStats());
+    const { models } = this.#config.inference.prices;
+    const meter = new InferenceMeter(this.metrics, clock, models);
+    this.inference = new Inference(caches as InferenceCaches, this.#config.inference, meter);
+    registerInferenceMetrics(this.metrics, () => this.inference.getStats(), models.length > 0);
     const { admission: options, clients, identify } = this.#config;
     this.#admission = new Admission({
       options,
@@ -162,6 +165,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
         maxIdle: this.#config.dbMaxIdleConns,
         minIdle: this.#config.dbPool.minIdleConns ?? 0,
       },
+      databaseOperations: this.#config.dbOperationMetrics,
       httpPool: this.httpPool,
       caches: { inference: this.inferenceCache, embedding: this.embeddingCache },
     });
