@@ -15,6 +15,8 @@ const project = (name: string, folder: string) => ({
     include: ["test/**/*.test.ts"],
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    // Of itself it looks every 50 ms, which is most of the time of many a test that waits for an event.
+    expect: { poll: { interval: 5 } },
   },
 });
 

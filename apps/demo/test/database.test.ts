@@ -68,7 +68,7 @@ test("a configured database that cannot be reached is no reason not to start", a
 });
 
 test("an embedded part that dies is started again, and said so", async () => {
-  const demo = await withDemo();
+  const demo = await withDemo({ POSTGRES_DSN: "" });
   const { database, model } = demo.embedded;
   expect((await demo.post("/v2/chat/completions", ask("Before?", { max_tokens: 3 }))).status).toBe(200);
   database?.postgres.signal("SIGKILL");

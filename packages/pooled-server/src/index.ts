@@ -41,6 +41,7 @@ export type { InferenceOptions } from "./inference/inference-options.ts";
 export type { InferenceStats, NotStoredReason } from "./inference/inference-stats.ts";
 export type { Inference } from "./inference/inference.ts";
 export type { JsonObject } from "./inference/json.ts";
+export type { TokenPrice } from "./inference/prices.ts";
 export { readChunks, type Forwarded, type UpstreamResponse } from "./inference/upstream-pieces.ts";
 export type { EmbeddingEncoding, EmbeddingInput, Vector } from "./inference/vectors.ts";
 export type { Closer } from "./lifecycle/closers.ts";

@@ -6,6 +6,9 @@ import { DbPool } from "@vg/pool-db";
 import { HttpPool } from "@vg/pool-http";
 import type { CheckedConfig } from "./config/check-config.ts";
 import { PooledServerConfigError } from "./errors.ts";
+import { InferenceMeter } from "./inference/inference-meter.ts";
+import { registerInferenceMetrics } from "./inference/inference-metrics.ts";
+import { Inference, type InferenceCaches } from "./inference/inference.ts";
 import type { FaultReport } from "./metrics/gathering.ts";
 import { MetricsRegistry } from "./metrics/registry.ts";
 import type { HealthCheck } from "./probes/background-check.ts";
@@ -27,6 +30,15 @@ export function makeLogger(config: CheckedConfig): Logger {
 export function makeMetrics(config: CheckedConfig, logger: Logger): MetricsRegistry {
   const report: FaultReport = (error, level) => logger[level]("/metrics is not complete", error);
   return configured(() => new MetricsRegistry(config.metrics, report));
+}
+
+/** Its figures are in the metrics from then on. */
+export function makeInference(caches: InferenceCaches, config: CheckedConfig, metrics: MetricsRegistry): Inference {
+  const { inference: settings, clock } = config;
+  const { models } = settings.prices;
+  const inference = new Inference(caches, settings, new InferenceMeter(metrics, clock, models));
+  registerInferenceMetrics(metrics, () => inference.getStats(), models.length > 0);
+  return inference;
 }
 
 export function makeAccessLog(config: CheckedConfig, logger: Logger): AccessLog | undefined {

@@ -30,8 +30,7 @@ import { serverSettings } from "./admission/server-settings.ts";
 import { checkConfig, type CheckedConfig } from "./config/check-config.ts";
 import type { PooledServerConfig } from "./config/options.ts";
 import { PooledServerConfigError } from "./errors.ts";
-import { registerInferenceMetrics } from "./inference/inference-metrics.ts";
-import { Inference, type InferenceCaches } from "./inference/inference.ts";
+import type { Inference, InferenceCaches } from "./inference/inference.ts";
 import { Closers, type Closer } from "./lifecycle/closers.ts";
 import { nameWhatKeepsProcess } from "./lifecycle/leftovers.ts";
 import { Lifecycle, type LifecycleState, type StateListener } from "./lifecycle/lifecycle.ts";
@@ -39,7 +38,16 @@ import { Listening, type ListenAddress } from "./lifecycle/listening.ts";
 import type { ShutdownReport } from "./lifecycle/shutdown.ts";
 import { onTerminationSignal } from "./lifecycle/signals.ts";
 import type { MetricsRegistry } from "./metrics/registry.ts";
-import { databaseCheck, makeAccessLog, makeCache, makeDbPool, makeHttpPool, makeLogger, makeMetrics } from "./parts.ts";
+import {
+  databaseCheck,
+  makeAccessLog,
+  makeCache,
+  makeDbPool,
+  makeHttpPool,
+  makeInference,
+  makeLogger,
+  makeMetrics,
+} from "./parts.ts";
 import { createEndpoints } from "./probes/endpoints.ts";
 import type { CheckResult, HealthCheck } from "./probes/background-check.ts";
 import { followChecks } from "./probes/follow-checks.ts";
@@ -105,8 +113,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
     this.embeddingCache = makeCache("embedding", this.#config);
     // What the service keeps there itself is of its own types; `inference` knows its values when it sees them.
     const caches: unknown = { completions: this.inferenceCache, embeddings: this.embeddingCache };
-    this.inference = new Inference(caches as InferenceCaches, this.#config.inference);
-    registerInferenceMetrics(this.metrics, () => this.inference.getStats());
+    this.inference = makeInference(caches as InferenceCaches, this.#config, this.metrics);
     const { admission: options, clients, identify } = this.#config;
     this.#admission = new Admission({
       options,
@@ -126,7 +133,16 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
     });
     if (this.dbPool !== undefined) this.#checks.add("database", databaseCheck(this.dbPool, this.#config.dbCritical));
 
+    const served = {
+      logger: this.logger,
+      accessLog: makeAccessLog(this.#config, this.logger),
+      requestTimeoutMs: this.#config.requestTimeoutMs,
+      clock,
+      admission: this.#admission,
+      renderProblem: this.#config.renderProblem,
+    };
     this.#pipeline = new RequestPipeline({
+      ...served,
       base: this.#base,
       endpoints: createEndpoints({
         lifecycle: this.#lifecycle,
@@ -135,13 +151,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
         metrics: this.metrics,
         onError: (error) => this.logger.error("An answer to a scrape failed", error),
       }),
-      logger: this.logger,
-      accessLog: makeAccessLog(this.#config, this.logger),
-      requestTimeoutMs: this.#config.requestTimeoutMs,
-      clock,
       draining: () => this.#end.refusing,
-      admission: this.#admission,
-      renderProblem: this.#config.renderProblem,
       duration: this.metrics.histogram({
         name: "http_server_request_duration_seconds",
         help: "Duration of requests, probes excluded.",
@@ -162,6 +172,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
         maxIdle: this.#config.dbMaxIdleConns,
         minIdle: this.#config.dbPool.minIdleConns ?? 0,
       },
+      databaseOperations: this.#config.dbOperationMetrics,
       httpPool: this.httpPool,
       caches: { inference: this.inferenceCache, embedding: this.embeddingCache },
     });
@@ -175,7 +186,11 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
     const http = createServer(serverSettings(options), (request, response) => this.#pipeline.handle(request, response));
     this.#admission.attach(http);
     this.#listening = new Listening(http, (error) => this.logger.error("The HTTP server reported an error", error));
-    this.#upgrades = new Upgrades(http, { logger: this.logger, clock, refusing: () => this.#end.refusing });
+    this.#upgrades = new Upgrades(http, {
+      ...served,
+      refusing: () => this.#end.refusing,
+      onAnswer: (context, status) => this.#pipeline.upgradeAnswered(context, status),
+    });
     this.#end = new ServerEnd({
       clock,
       shutdownTimeoutMs: this.#config.shutdownTimeoutMs,
@@ -254,8 +269,10 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
    * a WebSocket client takes for a refusal.
    *
    * Several listeners are all called, as those of node:http are, inside a request's context: its `draining` aborts when
-   * the server drains, its `signal` when the socket is closed. Upgrades that come then get 503; sockets that are open
-   * when the requests have ended are cut.
+   * the server drains, its `signal` when the socket is closed. An upgrade counts as a request with the status that is
+   * written, and has its line in the access log when its connection ends. It is held by the client's rate and by
+   * `maxUpgradedConnections`. Upgrades that come while the server drains get 503; sockets that are open when the requests
+   * have ended are cut.
    */
   onUpgrade(listener: UpgradeListener): void {
     this.#upgrades.add(listener);

@@ -23,7 +23,7 @@ import type { Endpoint } from "./probes/endpoints.ts";
 import type { LatencySummary } from "./probes/health-document.ts";
 import { onConnectionLost, statusOfBroken } from "./request/ending.ts";
 import { pathOf } from "./request/path.ts";
-import { answerWith, type Problem, type RenderProblem } from "./request/problem.ts";
+import { answerWith, FAILED, SHUTTING_DOWN, TIMED_OUT, type Problem, type RenderProblem } from "./request/problem.ts";
 import { RefusedRequest } from "./request/refused-request.ts";
 import { ownHead } from "./head/response-head.ts";
 import { NodeRequestContext, runInRequest } from "./request/request-context.ts";
@@ -72,6 +72,12 @@ export class RequestPipeline {
 
   latency(): LatencySummary {
     return this.#metrics.latency();
+  }
+
+  /** An upgrade counts as a request, whose time is that to its answer. */
+  upgradeAnswered(context: NodeRequestContext, status: number): void {
+    this.requestCount++;
+    this.#metrics.ended(context, status, this.#parts.clock.now() - context.startedAt);
   }
 
   handle(request: IncomingMessage, response: ServerResponse): void {
@@ -242,23 +248,6 @@ export class RequestPipeline {
     this.active.delete(context);
   }
 }
-
-const SHUTTING_DOWN: Omit<Problem, "traceId"> = {
-  status: 503,
-  code: "service_unavailable",
-  message: "The service is shutting down; try again, another instance will answer.",
-  retryAfterSeconds: 1,
-};
-const TIMED_OUT: Omit<Problem, "traceId"> = {
-  status: 504,
-  code: "timeout",
-  message: "The request took longer than the server allows; it was given up.",
-};
-const FAILED: Omit<Problem, "traceId"> = {
-  status: 500,
-  code: "internal_error",
-  message: "The server failed to handle this request; the log has the reason under this trace_id.",
-};
 
 /** What a request is answered with whose handler gave up when it was told to. */
 function problemOf(abortReason: Error): Omit<Problem, "traceId"> {

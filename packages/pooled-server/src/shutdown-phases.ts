@@ -83,7 +83,7 @@ async function endRequests(
   );
   if (aborted.length === 0) await deadline.within(allClosed, Math.min(LINGER_MS, deadline.leftMs));
   listening.cut();
-  upgrades.cut();
+  upgrades.cut(reason);
   await active.idle(booksMs, deadline);
   return atMost(MAX_NAMED, words, "requests");
 }

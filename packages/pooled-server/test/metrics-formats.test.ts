@@ -57,9 +57,10 @@ test("hostile label values, help texts and figures come back from both formats a
           const key = JSON.stringify([sent(a), sent(b)]);
           expected.set(key, (expected.get(key) ?? 0) + value);
         }
+        // To Prometheus, an empty label is none.
         const found = lines
           .filter(({ name }) => name === "x_total")
-          .map(({ labels, value }) => [JSON.stringify([labels["a"], labels["b"]]), value]);
+          .map(({ labels, value }) => [JSON.stringify([labels["a"] ?? "", labels["b"] ?? ""]), value]);
         expect(Object.fromEntries(found)).toEqual(Object.fromEntries(expected));
         expect(plain(openMetrics.filter(({ name }) => !own(name)).flatMap(({ samples }) => samples))).toEqual(
           plain(lines),

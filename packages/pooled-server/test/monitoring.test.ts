@@ -6,6 +6,7 @@ import { describe, expect, test } from "vitest";
 import { parseText } from "../src/metrics/text-parser.ts";
 import { expressionsOf, mentioned } from "./support/expressions.ts";
 import { parseOpenMetrics } from "./support/open-metrics-parser.ts";
+import { ask, stream, words } from "./support/inference.ts";
 import { listen } from "./support/server.ts";
 
 const path = (name: string): string => fileURLToPath(new URL(`../${name}`, import.meta.url));
@@ -25,14 +26,22 @@ const alerts = [...expressionsOf(rules)];
 const promtool = (...args: string[]): string =>
   execFileSync("promtool", args, { encoding: "utf8", cwd: path("test/monitoring") });
 
-/** A server with all its parts, and one request through it. */
+/** A server with all its parts, and something of everything through it. */
 async function scraped(accept: string): Promise<string> {
   const { get, server } = await listen((_request, response) => void response.end("hello"), {
     // Nobody is there: the pool has figures all the same.
     postgresDsn: "postgres://user:password@127.0.0.1:1/none",
+    dbOperationMetrics: true,
+    inferenceCacheMode: "always",
+    inference: { prices: { m: { input: 2.5, output: 10 } } },
   });
   await (await get("/")).text();
+  await server.dbPool?.query("select 1").catch(() => undefined);
   server.inferenceCache.set("key", "value");
+  const { inference } = server;
+  const request = { route: "/v1/chat/completions", body: ask() };
+  for (let i = 0; i < 2; i++) await (await inference.complete(request, () => stream(words("hello you")))).document();
+  await inference.complete({ ...request, route: "/" }, () => stream([])).catch(() => undefined);
   return await (await get("/metrics", { accept })).text();
 }
 

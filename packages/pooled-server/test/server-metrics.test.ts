@@ -2,27 +2,9 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { currentRequest } from "@vg/pooled-server";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { parseText } from "../src/metrics/text-parser.ts";
 import { EventLoopWatch } from "../src/server-metrics/event-loop.ts";
-import { listen, type TestServer } from "./support/server.ts";
-
-type Figures = Map<string, { labels: Readonly<Record<string, string>>; value: number }[]>;
-
-/** Every line of a scrape, by its name. */
-async function scrape({ get }: Pick<TestServer, "get">): Promise<Figures> {
-  const figures: Figures = new Map();
-  for (const { name, samples } of parseText(await (await get("/metrics")).text())) {
-    for (const { suffix = "", labels = {}, value } of samples) {
-      figures.set(name + suffix, [...(figures.get(name + suffix) ?? []), { labels, value }]);
-    }
-  }
-  return figures;
-}
-
-const sum = (figures: Figures, name: string, labels: Record<string, string> = {}): number =>
-  (figures.get(name) ?? [])
-    .filter((line) => Object.entries(labels).every(([label, value]) => line.labels[label] === value))
-    .reduce((all, { value }) => all + value, 0);
+import { scrape, sum } from "./support/figures.ts";
+import { listen } from "./support/server.ts";
 
 test("/metrics counts requests by route, method and status", async () => {
   const { get } = await listen((_request, response) => {

@@ -1,5 +1,7 @@
+import { startEmbeddedPostgres, type EmbeddedPostgres } from "@vg/internal/embedded-postgres";
 import { captureLogs } from "@vg/logging/testing";
-import { onTestFinished } from "vitest";
+import { DbPool } from "@vg/pool-db";
+import { afterAll, onTestFinished } from "vitest";
 import { demoConfigFromEnv, type DemoConfig } from "../../src/config.ts";
 import { startDemo, type Demo } from "../../src/demo.ts";
 
@@ -9,10 +11,32 @@ export interface TestDemo extends Demo {
   get(path: string, headers?: Record<string, string>): Promise<Response>;
 }
 
-/** The whole service on a free port, its log captured, without a rate limit unless the test sets one. */
+/** Of the demos of one file. To start a PostgreSQL takes longer than most of what is tested here. */
+let postgres: Promise<EmbeddedPostgres> | undefined;
+let databases = 0;
+afterAll(async () => {
+  await (await postgres)?.stop();
+});
+
+/** An empty database of one's own. */
+async function freshDatabase(): Promise<string> {
+  postgres ??= startEmbeddedPostgres();
+  const { dsn } = await postgres;
+  const name = `demo_${++databases}`;
+  const pool = new DbPool({ name: "test", dsn, maxOpenConns: 1 });
+  await pool.exec(`CREATE DATABASE ${name}`);
+  await pool.close();
+  return Object.assign(new URL(dsn), { pathname: `/${name}` }).href;
+}
+
+/**
+ * The whole service on a free port, its log captured, without a rate limit unless the test sets one, and with an empty
+ * database. With `{ POSTGRES_DSN: "" }` it brings its own.
+ */
 export async function openDemo(env: Record<string, string> = {}, server: DemoConfig["server"] = {}): Promise<TestDemo> {
   const logs = captureLogs({ level: "debug" });
-  const config = demoConfigFromEnv({ PORT: "0", RATE_LIMIT_PER_SECOND: "0", ...env });
+  const { POSTGRES_DSN = await freshDatabase() } = env;
+  const config = demoConfigFromEnv({ PORT: "0", RATE_LIMIT_PER_SECOND: "0", ...env, POSTGRES_DSN });
   const demo = await startDemo({
     ...config,
     server: { ...config.server, shutdownTimeoutMs: 3_000, healthIntervalMs: 200, ...server, logger: logs.logger },

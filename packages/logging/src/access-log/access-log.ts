@@ -1,3 +1,5 @@
+import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
 import { describeValue } from "@vg/internal";
 import { LoggerConfigError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
@@ -20,6 +22,7 @@ import {
   wrapListener,
 } from "./node-http.ts";
 import type { RequestLineContext } from "./request-context.ts";
+import { beginUpgrade } from "./upgrade-exchange.ts";
 import { type AccessLogOptions, resolveAccessLogOptions } from "./options.ts";
 
 /** A frozen snapshot; counts since the access log was made, exact. */
@@ -69,6 +72,8 @@ export interface AccessLog {
    * @returns `undefined` for a request that `skip` leaves out, and one that has its line from another access log
    */
   begin(request: NodeRequest, response: NodeResponse, context: RequestLineContext): FollowedRequest | undefined;
+  /** As `begin`, for a connection that goes over to another protocol, or may: its line says which. */
+  beginUpgrade(request: IncomingMessage, socket: Duplex, context: RequestLineContext): FollowedRequest | undefined;
   /** `app.use(access.express)`, before everything else. */
   readonly express: ExpressMiddleware;
   /** `app.use(access.expressErrors)`, after the routes and before your own error handler: lines then have the error. */
@@ -127,6 +132,10 @@ class NodeAccessLog implements AccessLog {
 
   begin(request: NodeRequest, response: NodeResponse, context: RequestLineContext): FollowedRequest | undefined {
     return beginDriven(this.#lines, request, response, context);
+  }
+
+  beginUpgrade(request: IncomingMessage, socket: Duplex, context: RequestLineContext): FollowedRequest | undefined {
+    return beginUpgrade(this.#lines, request, socket, context);
   }
 
   loggerOf(request: object): Logger {

@@ -1,11 +1,13 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
+import { NOT_BAGGED } from "@vg/internal";
 import type { AccessLines, Headers } from "./access-lines.ts";
-import { doneOn, openOn } from "./connections.ts";
+import { doneOn, openOn, openUntilTold, told } from "./connections.ts";
 import { admit, CLIENT_CLOSED_REQUEST, Exchange } from "./exchange.ts";
 import { exchangeOf } from "./node-exchange.ts";
+import type { RequestLineContext } from "./request-context.ts";
 
-const EXCHANGE = Symbol("vg.logging.upgrade");
+const EXCHANGE: unique symbol = Symbol("vg.logging.upgrade");
 const STATUS_LINE = /^HTTP\/1\.[01] (\d{3})/;
 
 type Method = (this: never, ...args: unknown[]) => unknown;
@@ -25,9 +27,12 @@ class UpgradeExchange extends Exchange {
   readonly write: Method;
   readonly end: Method;
   answered = 0;
+  bagIndex: number = NOT_BAGGED;
 
-  constructor(lines: AccessLines, request: IncomingMessage, socket: Duplex) {
-    super(lines, request, request.method ?? "", request.url ?? "/", request.headers as Headers, request.httpVersion);
+  /** @param context of a request whose end somebody else tells */
+  constructor(lines: AccessLines, request: IncomingMessage, socket: Duplex, context?: RequestLineContext) {
+    const { method = "", url = "/", headers, httpVersion } = request;
+    super(lines, request, method, url, headers as Headers, httpVersion, context);
     this.#socket = socket;
     const { upgrade } = request.headers;
     if (typeof upgrade === "string") this.upgrade = upgrade.slice(0, 64);
@@ -41,7 +46,8 @@ class UpgradeExchange extends Exchange {
     socket[EXCHANGE] = this;
     socket.write = firstWrite;
     socket.end = firstEnd;
-    openOn(this.#socket, this);
+    if (this.context === undefined) openOn(this.#socket, this);
+    else openUntilTold(this);
   }
 
   answer(socket: TrackedSocket, chunk: unknown): void {
@@ -57,16 +63,33 @@ class UpgradeExchange extends Exchange {
   }
 
   connectionLost(): void {
-    doneOn(this.#socket, this);
     const status = this.answered !== 0 ? this.answered : this.#socket.readableEnded ? CLIENT_CLOSED_REQUEST : 500;
-    this.finish(status, this.answered !== 0);
+    this.ended(status, this.answered !== 0);
+  }
+
+  ended(statusCode: number, isComplete: boolean, route?: string): void {
+    if (this.isFinished) return;
+    if (this.context === undefined) doneOn(this.#socket, this);
+    else told(this);
+    if (route !== undefined) this.knownRoute = route;
+    this.finish(statusCode, isComplete);
   }
 }
 
-export function beginUpgrade(lines: AccessLines, request: IncomingMessage, socket: Duplex): void {
-  if (exchangeOf(request) !== undefined || (socket as unknown as TrackedSocket)[EXCHANGE] !== undefined) return;
-  const exchange = new UpgradeExchange(lines, request, socket);
-  if (admit(exchange)) exchange.watch();
+/** @param context of a request whose end somebody else tells */
+export function beginUpgrade(
+  lines: AccessLines,
+  request: IncomingMessage,
+  socket: Duplex,
+  context?: RequestLineContext,
+): UpgradeExchange | undefined {
+  if (exchangeOf(request) !== undefined || (socket as unknown as TrackedSocket)[EXCHANGE] !== undefined) {
+    return undefined;
+  }
+  const exchange = new UpgradeExchange(lines, request, socket, context);
+  if (!admit(exchange)) return undefined;
+  exchange.watch();
+  return exchange;
 }
 
 function firstWrite(this: TrackedSocket, ...args: unknown[]): unknown {

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { connect, type AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
 import { runInContext } from "@vg/logging";
 import { accessLog, type AccessLogOptions, type FollowedRequest } from "@vg/logging/access-log";
 import { captureLogs } from "@vg/logging/testing";
@@ -109,4 +110,35 @@ test("a logger that is wrapped, and throws, costs its own line and nothing else"
   await expect.poll(() => lines.map((line) => line["path"])).toEqual(["/info"]);
   expect(lines[0]).toMatchObject(IDS);
   expect(access.getStats().in_flight).toBe(0);
+});
+
+test("an upgrade that is followed has the protocol, the time of its answer, and the line when its end is told", async () => {
+  const logs = captureLogs({ caller: "off" });
+  const access = accessLog(logs.logger, { skip: ({ path }) => path === "/skipped" });
+  const server = createServer((_request, response) => response.end());
+  const followed: (FollowedRequest | undefined)[] = [];
+  server.on("upgrade", (request: IncomingMessage, socket: Duplex) => {
+    followed.push(access.beginUpgrade(request, socket, { ...IDS }));
+    socket.end("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
+    socket.resume();
+  });
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  onTestFinished(() => void server.close());
+  for (const path of ["/socket", "/skipped"]) {
+    const client = connect((server.address() as AddressInfo).port, "127.0.0.1");
+    client.write(`GET ${path} HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n`);
+    client.resume().once("end", () => client.end());
+    await once(client, "close");
+  }
+  // Its connection is closed, which is not the end that counts here.
+  expect(logs.lines).toEqual([]);
+  expect(access.getStats().in_flight).toBe(1);
+  const [first, skipped] = followed;
+  expect(skipped).toBeUndefined();
+  first?.ended(101, true, "/sockets/:id");
+  first?.ended(500, false);
+  expect(logs.lines).toMatchObject([
+    { ...IDS, path: "/socket", status_code: 101, route: "/sockets/:id", upgrade: "echo", ttfb_ms: expect.any(Number) },
+  ]);
+  expect(access.getStats()).toMatchObject({ requests_total: 2, skipped_total: 1, in_flight: 0 });
 });

@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 
-/** What takes an `upgrade` event of node:http: a WebSocket server's `handleUpgrade`, wrapped. */
-export type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+/** What takes an `upgrade` event of node:http: a WebSocket server's `handleUpgrade`, wrapped. It may be async. */
+export type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => unknown;
 
 /** What every kind of base server is turned into: the inside of a request, and what comes with it. */
 export interface Adapter {

@@ -10,6 +10,8 @@ export interface AdmissionOptions {
   minConcurrency?: number;
   /** Where an adaptive limit begins, and what it never rises above; default 10,000. It may fall when half of it is in use. */
   concurrencyCeiling?: number;
+  /** Connections that may be open after an upgrade (WebSocket) at once; more get 503. Default 0: no limit. */
+  maxUpgradedConnections?: number;
   /** How many requests may wait for a place; default 1,000, 0 refuses at once. */
   queueDepth?: number;
   /** How long one may wait for a place before it is refused; default 1,000 ms. */

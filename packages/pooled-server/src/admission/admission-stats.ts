@@ -33,6 +33,8 @@ export interface AdmissionStats {
   /** Clients whose rate is remembered. */
   readonly rate_limited_clients: number;
   readonly open_connections: number;
+  /** Of these, those that an upgrade has handed over. */
+  readonly upgraded_connections: number;
   /** What clients did wrong, by what it was. */
   readonly client_faults: Readonly<Record<FaultReason, number>>;
 }
@@ -42,10 +44,11 @@ interface Counters {
   readonly guard: { readonly size: number; readonly faults: FaultLog };
   readonly pressure: LoopPressure;
   readonly limiter: RateLimiter | undefined;
+  readonly upgraded: number;
   readonly refused: Readonly<Record<RefusalReason, number>>;
 }
 
-export function snapshot({ gate, guard, pressure, limiter, refused }: Counters): AdmissionStats {
+export function snapshot({ gate, guard, pressure, limiter, upgraded, refused }: Counters): AdmissionStats {
   return Object.freeze({
     limit: Number.isFinite(gate.limit) ? gate.limit : 0,
     in_flight: gate.inFlight,
@@ -63,6 +66,7 @@ export function snapshot({ gate, guard, pressure, limiter, refused }: Counters):
     event_loop_delay_ms: pressure.delayMs,
     rate_limited_clients: limiter?.clients ?? 0,
     open_connections: guard.size,
+    upgraded_connections: upgraded,
     client_faults: Object.freeze({ ...guard.faults.counts }),
   });
 }

@@ -29,6 +29,7 @@ import {
   overRate,
   tooManyHeaders,
   tooManyPipelined,
+  tooManyUpgrades,
   type Refusal,
   type RefusalReason,
 } from "./refusal.ts";
@@ -68,9 +69,12 @@ export class Admission<C extends AdmissionContext> implements HeadWatcher {
     queue_timeout: 0,
     event_loop: 0,
     pipelining: 0,
+    too_many_upgrades: 0,
     too_many_headers: 0,
     body_too_large: 0,
   };
+  /** Connections that were handed over by an upgrade, and are open. */
+  upgraded = 0;
   readonly #parts: AdmissionParts<C>;
   readonly #rateHeaders: RateLimitHeaders | undefined;
   readonly #isAdaptive: boolean;
@@ -147,6 +151,26 @@ export class Admission<C extends AdmissionContext> implements HeadWatcher {
     const how = context.response.headersSent ? "other" : "abandoned";
     this.gate.leave(context, how, how === "other" ? "" : (this.#parts.routeOf(context) ?? ""));
     this.guard.end(context);
+  }
+
+  /**
+   * An upgrade has come. It takes no place under the limit of concurrency: it may stay for days.
+   *
+   * @returns nothing where it is admitted, and `upgradeOver` is owed
+   */
+  admitUpgrade(context: C): Refusal | undefined {
+    const { maxUpgradedConnections: limit } = this.#parts.options;
+    const overItsRate = this.#overRate(context);
+    if (overItsRate !== undefined) return this.#refuse(overItsRate);
+    if (limit > 0 && this.upgraded >= limit) return this.#refuse(tooManyUpgrades(limit));
+    if (this.pressure.refuses()) return this.#refuse(overloaded("event_loop", 1));
+    this.upgraded++;
+    return undefined;
+  }
+
+  /** The connection of an admitted upgrade is closed. */
+  upgradeOver(): void {
+    this.upgraded--;
   }
 
   getStats(): AdmissionStats {

@@ -4,6 +4,7 @@ export const ADMISSION_DEFAULTS: Readonly<Required<AdmissionOptions>> = {
   maxConcurrency: "adaptive",
   minConcurrency: 50,
   concurrencyCeiling: 10_000,
+  maxUpgradedConnections: 0,
   queueDepth: 1_000,
   queueDeadlineMs: 1_000,
   maxEventLoopUtilization: 0.95,
@@ -60,6 +61,7 @@ export function checkAdmission(check: OptionCheck): CheckedAdmission {
     maxConcurrency,
     minConcurrency: whole("minConcurrency", { min: 1 }),
     concurrencyCeiling: whole("concurrencyCeiling", { min: 1 }),
+    maxUpgradedConnections: whole("maxUpgradedConnections"),
     queueDepth: whole("queueDepth"),
     queueDeadlineMs: duration("queueDeadlineMs"),
     maxEventLoopUtilization: check.number("maxEventLoopUtilization", {

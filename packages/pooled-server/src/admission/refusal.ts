@@ -5,6 +5,7 @@ export type RefusalReason =
   | "queue_timeout"
   | "event_loop"
   | "pipelining"
+  | "too_many_upgrades"
   | "too_many_headers"
   | "body_too_large";
 
@@ -50,6 +51,17 @@ export function tooManyPipelined(limit: number): Refusal {
     status: 503,
     code: "service_unavailable",
     message: `This connection has more than ${limit} requests under way; wait for their answers, or open another.`,
+    retryAfterSeconds: 1,
+    close: true,
+  };
+}
+
+export function tooManyUpgrades(limit: number): Refusal {
+  return {
+    reason: "too_many_upgrades",
+    status: 503,
+    code: "service_unavailable",
+    message: `The service has ${limit} upgraded connections open, which is its limit; try again later.`,
     retryAfterSeconds: 1,
     close: true,
   };

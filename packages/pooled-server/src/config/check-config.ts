@@ -47,6 +47,7 @@ export interface CheckedConfig {
   dbMaxIdleConns: number;
   dbPool: NonNullable<PooledServerConfig["dbPool"]>;
   dbCritical: boolean;
+  dbOperationMetrics: boolean;
   httpMaxIdleConns: number;
   httpMaxIdleConnsPerHost: number;
   httpMaxConnsPerHost: number;
@@ -114,6 +115,7 @@ export function checkConfig(config: PooledServerConfig): CheckedConfig {
     dbMaxIdleConns,
     dbPool: partOptions("dbPool"),
     dbCritical: check.boolean("dbCritical", { fallback: DEFAULTS.dbCritical }),
+    dbOperationMetrics: check.boolean("dbOperationMetrics", { fallback: DEFAULTS.dbOperationMetrics }),
     httpMaxIdleConns: check.integer("httpMaxIdleConns", { fallback: DEFAULTS.httpMaxIdleConns }),
     httpMaxIdleConnsPerHost: check.integer("httpMaxIdleConnsPerHost", { fallback: DEFAULTS.httpMaxIdleConnsPerHost }),
     httpMaxConnsPerHost: check.integer("httpMaxConnsPerHost", { fallback: DEFAULTS.httpMaxConnsPerHost, min: 1 }),

@@ -48,6 +48,8 @@ export interface PooledServerConfig extends AdmissionOptions {
   dbPool?: Omit<DbPoolOptions, "dsn" | "maxOpenConns" | "maxIdleConns">;
   /** Whether the service is of no use without the database: `/readyz` then fails with it. Default false. */
   dbCritical?: boolean;
+  /** Whether `/metrics` shows how long queries take: `db_client_operation_duration_seconds`. Default false. */
+  dbOperationMetrics?: boolean;
 
   // HTTP pool.
   /** Idle connections at most, over all hosts; default 100. */
@@ -132,6 +134,7 @@ const OWN_DEFAULTS = {
   dbMaxOpenConns: 25,
   dbMaxIdleConns: 5,
   dbCritical: false,
+  dbOperationMetrics: false,
   httpMaxIdleConns: 100,
   httpMaxIdleConnsPerHost: 10,
   httpMaxConnsPerHost: 20,

@@ -20,11 +20,12 @@ import {
   InferenceRequestError,
   InferenceUpstreamError,
 } from "./inference-error.ts";
+import { completionWork, usageOf, type InferenceMeter, type Work } from "./inference-meter.ts";
 import type { InferenceSettings } from "./inference-options.ts";
 import type { InferenceCounters } from "./inference-stats.ts";
 import { isObject, without, type JsonObject } from "./json.ts";
 import type { SeenBody } from "./seen-bodies.ts";
-import { answerBytes, StoredAnswer, tokensOf } from "./stored-answer.ts";
+import { answerBytes, StoredAnswer, tokensOf, type Tokens } from "./stored-answer.ts";
 import { discard, upstreamPieces, type Forwarded } from "./upstream-pieces.ts";
 
 /** A request for an inference, whatever it came by. */
@@ -68,6 +69,7 @@ export interface CompleteOptions {
 
 /** What is left of a request when its directives and the mode have been looked at. */
 interface Plan {
+  readonly work: Work;
   /** undefined: nobody else may have this answer, and it is not stored. */
   readonly key: string | undefined;
   readonly mayJoin: boolean;
@@ -82,14 +84,21 @@ export class Completions {
   readonly #cache: LRUCache<string, unknown>;
   readonly #settings: InferenceSettings;
   readonly #counters: InferenceCounters;
+  readonly #meter: InferenceMeter;
   readonly #flights = new Map<string, Flight<Forwarded>>();
   /** All that are under way, those of one request alone included. */
   readonly #active = new Set<Flight<Forwarded>>();
 
-  constructor(cache: LRUCache<string, unknown>, settings: InferenceSettings, counters: InferenceCounters) {
+  constructor(
+    cache: LRUCache<string, unknown>,
+    settings: InferenceSettings,
+    counters: InferenceCounters,
+    meter: InferenceMeter,
+  ) {
     this.#cache = cache;
     this.#settings = settings;
     this.#counters = counters;
+    this.#meter = meter;
   }
 
   get flights(): number {
@@ -113,10 +122,15 @@ export class Completions {
     options: CompleteOptions,
     seenBody?: SeenBody,
   ): Promise<InferenceAnswer> {
+    const startedAt = this.#meter.now();
+    const work = completionWork(request.body, request.model);
     // With its model resolved it is another one.
     const seen = request.model === undefined ? seenBody : undefined;
-    const found = this.#plan(request, seen);
-    if (found instanceof InferenceAnswer) return found;
+    const found = this.#plan(request, work, seen);
+    if (found instanceof InferenceAnswer) {
+      this.#meter.requestEnded(work, found.cache, startedAt);
+      return found;
+    }
     // Only now: a hit needs no signal, and making one costs as much as looking the answer up.
     const { signal, onOutcome } = options;
     signal?.throwIfAborted();
@@ -125,7 +139,10 @@ export class Completions {
     onOutcome?.(outcome);
     const lead = leadOf(request, forward, seen, found.key !== undefined);
     // A follower's call may be made later, by the flight, and is still this request's: its context goes along.
-    const share = flight.join(running === undefined ? lead : AsyncLocalStorage.bind(lead), signal);
+    const share = flight.join(running === undefined ? lead : AsyncLocalStorage.bind(lead), signal, {
+      result: outcome.result,
+      startedAt,
+    });
     if (running === undefined) void this.#fly(flight, lead, found);
     try {
       await share.started();
@@ -137,12 +154,12 @@ export class Completions {
   }
 
   /** A stored answer where one may be served; else how to get a new one. */
-  #plan(request: InferenceRequest, seen: SeenBody | undefined): InferenceAnswer | Plan {
+  #plan(request: InferenceRequest, work: Work, seen: SeenBody | undefined): InferenceAnswer | Plan {
     const { body } = request;
     const directives = mergeDirectives(request.directives ?? {}, directivesFromBody(body));
     const { noCache, noStore, onlyIfCached, ttlSeconds } = directives;
     const ttlMs = ttlSeconds === undefined ? undefined : ttlSeconds * 1000;
-    const alone = { key: undefined, mayJoin: false, mayStore: false, ttlMs: undefined };
+    const alone = { work, key: undefined, mayJoin: false, mayStore: false, ttlMs: undefined };
     if (!isCacheable(this.#settings.mode, isDeterministic(body), directives)) {
       if (onlyIfCached === true) throw new InferenceNotCachedError();
       return { ...alone, outcome: { result: "bypass", forward: "bypass" } };
@@ -156,6 +173,7 @@ export class Completions {
     if (found instanceof InferenceAnswer) return found;
     if (onlyIfCached === true) throw new InferenceNotCachedError();
     return {
+      work,
       key,
       mayJoin: noCache !== true,
       mayStore: noStore !== true && ttlMs !== 0,
@@ -184,6 +202,7 @@ export class Completions {
     this.#counters.hits++;
     this.#counters.saved_prompt_tokens += stored.tokens.prompt;
     this.#counters.saved_completion_tokens += stored.tokens.completion;
+    this.#counters.saved_cost_usd += stored.costUsd;
     return new InferenceAnswer({ stored }, { result: "hit", ageSeconds, ttlSeconds });
   }
 
@@ -225,10 +244,13 @@ export class Completions {
       // Who shared the call has saved it; where nobody waits any more, nobody has.
       const saved = Math.max(0, flight.waiters - 1);
       if (saved > 0) {
-        const { prompt, completion } = tokensOf(flight.document().value);
-        this.#counters.saved_prompt_tokens += prompt * saved;
-        this.#counters.saved_completion_tokens += completion * saved;
+        const { value } = flight.document();
+        const tokens = tokensOf(value);
+        this.#counters.saved_prompt_tokens += tokens.prompt * saved;
+        this.#counters.saved_completion_tokens += tokens.completion * saved;
+        this.#counters.saved_cost_usd += this.#costOf(plan, value, tokens) * saved;
       }
+      this.#requestsEnded(flight, plan);
       flight.end();
     } catch (error) {
       // It was abandoned, and has been counted as that.
@@ -236,8 +258,20 @@ export class Completions {
       this.#counters.upstream_errors++;
       if (plan.key !== undefined) this.#counters.not_stored.failed++;
       this.#land(flight, plan.key);
+      this.#requestsEnded(flight, plan, { error });
       flight.fail(error);
     }
+  }
+
+  #requestsEnded(flight: Flight<Forwarded>, { work }: Plan, failure?: { readonly error: unknown }): void {
+    for (const { result, startedAt } of flight.tickets()) {
+      this.#meter.requestEnded(work, result, startedAt, failure);
+    }
+  }
+
+  #costOf({ work }: Plan, document: JsonObject, tokens: Tokens): number {
+    const { model } = document;
+    return this.#settings.prices.costUsd([work.model, typeof model === "string" ? model : undefined], tokens);
   }
 
   /** Through the cache where it may be, so that a `clear()` meanwhile holds for this answer, too. */
@@ -245,12 +279,12 @@ export class Completions {
     const { key, mayStore, ttlMs } = plan;
     if (key === undefined || !mayStore) {
       if (key !== undefined) this.#counters.not_stored.no_store++;
-      await this.#pump(flight, lead);
+      await this.#pump(flight, lead, plan);
       return undefined;
     }
     if (this.#cache.has(key) || this.#flights.get(key) !== flight) {
-      await this.#pump(flight, lead);
-      const answer = this.#keep(flight);
+      await this.#pump(flight, lead, plan);
+      const answer = this.#keep(flight, plan);
       if (answer !== undefined) this.#cache.set(key, answer, { ttlMs });
       return answer;
     }
@@ -259,8 +293,8 @@ export class Completions {
       key,
       async (context) => {
         called = true;
-        await this.#pump(flight, lead);
-        const answer = this.#keep(flight);
+        await this.#pump(flight, lead, plan);
+        const answer = this.#keep(flight, plan);
         context.store = answer !== undefined;
         context.ttlMs = ttlMs;
         return answer;
@@ -268,13 +302,14 @@ export class Completions {
       { signal: flight.signal },
     );
     // Somebody else's load of this key was under way; what it gives is not this flight's.
-    if (!called) await this.#pump(flight, lead);
+    if (!called) await this.#pump(flight, lead, plan);
     return called && loaded instanceof StoredAnswer ? loaded : undefined;
   }
 
   /** Reads the call's pieces into the flight. */
-  async #pump(flight: Flight<Forwarded>, lead: Lead<Forwarded>): Promise<void> {
+  async #pump(flight: Flight<Forwarded>, lead: Lead<Forwarded>, plan: Plan): Promise<void> {
     const { signal } = flight;
+    const call = this.#meter.callBegun(plan.work);
     try {
       this.#counters.upstream_calls++;
       const forwarded = await lead(signal);
@@ -284,20 +319,23 @@ export class Completions {
       }
       for await (const piece of upstreamPieces(forwarded, this.#settings.maxAnswerBytes)) {
         signal.throwIfAborted();
+        if (flight.pieces.length === 0 && piece.kind === "chunk") this.#meter.firstChunk(call);
         flight.append(piece);
       }
       signal.throwIfAborted();
       if (flight.pieces.length === 0) throw new InferenceUpstreamError("The upstream's answer is empty.");
+      this.#meter.callSucceeded(call, usageOf(flight.pieces));
     } catch (error) {
+      this.#meter.callFailed(call, error, signal.aborted);
       const next = signal.aborted ? undefined : flight.promote();
       if (next === undefined) throw error;
       this.#counters.promotions++;
-      await this.#pump(flight, next);
+      await this.#pump(flight, next, plan);
     }
   }
 
   /** The whole answer in the form that is stored, or undefined where it must not be. */
-  #keep(flight: Flight<Forwarded>): StoredAnswer | undefined {
+  #keep(flight: Flight<Forwarded>, plan: Plan): StoredAnswer | undefined {
     const { alsoStore, maxStoredBytes, clock } = this.#settings;
     const { value, text } = flight.document();
     const why = answerBytes(flight.pieces) > maxStoredBytes ? "too_large" : whyNotStored(value, alsoStore);
@@ -305,7 +343,8 @@ export class Completions {
       this.#counters.not_stored[why]++;
       return undefined;
     }
-    return new StoredAnswer(flight.pieces, text, tokensOf(value), clock.now());
+    const tokens = tokensOf(value);
+    return new StoredAnswer(flight.pieces, text, tokens, clock.now(), this.#costOf(plan, value, tokens));
   }
 }
 

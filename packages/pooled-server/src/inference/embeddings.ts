@@ -9,6 +9,7 @@ import { cacheHeaders, cacheStatusText, type CacheOutcome, type CacheResult } fr
 import { resolvedBody, scopeOf, type Forward, type InferenceRequest } from "./completions.ts";
 import { directivesFromBody, mergeDirectives, type InferenceDirectives } from "./directives.ts";
 import { InferenceNotCachedError } from "./inference-error.ts";
+import type { InferenceMeter, Work } from "./inference-meter.ts";
 import type { InferenceSettings } from "./inference-options.ts";
 import type { InferenceCounters } from "./inference-stats.ts";
 import { isObject, without, type JsonObject } from "./json.ts";
@@ -20,11 +21,14 @@ class StoredVector {
   readonly vector: Vector;
   /** The upstream's own name of the model. */
   readonly model: string;
+  /** Its part of what its call took. */
+  readonly tokens: number;
   readonly storedAt: number;
 
-  constructor(vector: Vector, model: string, storedAt: number) {
+  constructor(vector: Vector, model: string, tokens: number, storedAt: number) {
     this.vector = vector;
     this.model = model;
+    this.tokens = tokens;
     this.storedAt = storedAt;
   }
 }
@@ -89,6 +93,9 @@ interface Order {
   readonly signal: AbortSignal | undefined;
   /** The inputs by their keys, each once. */
   readonly inputs: ReadonlyMap<string, EmbeddingInput>;
+  readonly work: Work;
+  /** The keys that its own calls asked for. */
+  readonly own: Set<string>;
   promptTokens: number;
   asked: number;
 }
@@ -97,15 +104,23 @@ export class Embeddings {
   readonly #cache: LRUCache<string, unknown>;
   readonly #settings: InferenceSettings;
   readonly #counters: InferenceCounters;
+  readonly #meter: InferenceMeter;
 
-  constructor(cache: LRUCache<string, unknown>, settings: InferenceSettings, counters: InferenceCounters) {
+  constructor(
+    cache: LRUCache<string, unknown>,
+    settings: InferenceSettings,
+    counters: InferenceCounters,
+    meter: InferenceMeter,
+  ) {
     this.#cache = cache;
     this.#settings = settings;
     this.#counters = counters;
+    this.#meter = meter;
   }
 
   async embed(request: InferenceRequest, forward: Forward, signal: AbortSignal | undefined): Promise<EmbeddingAnswer> {
     signal?.throwIfAborted();
+    const startedAt = this.#meter.now();
     const { body } = request;
     const list = inputsOf(body);
     encodingOf(body);
@@ -120,10 +135,20 @@ export class Embeddings {
       forward,
       signal,
       inputs,
+      work: { operation: "embeddings", model: scope.model },
+      own: new Set(),
       promptTokens: 0,
       asked: 0,
     };
-    const { found, hits, outcome } = await this.#gather(order, directives);
+    const gathered = await this.#gather(order, directives).catch((error: unknown) => {
+      // Who has left is not told any more, and what asked for the cache alone was no inference.
+      if (signal?.aborted !== true && !(error instanceof InferenceNotCachedError)) {
+        this.#meter.requestEnded(order.work, order.asked > 0 ? "miss" : "collapsed", startedAt, { error });
+      }
+      throw error;
+    });
+    const { found, hits, outcome } = gathered;
+    this.#meter.requestEnded(order.work, outcome.result, startedAt);
     const stored = keys.map((key) => found.get(key) as StoredVector);
     const hitKeys = keys.filter((key) => hits.has(key)).length;
     return new EmbeddingAnswer(
@@ -167,6 +192,7 @@ export class Embeddings {
     this.#counters.embedding_hits += hits.size;
     this.#counters.embedding_misses += order.asked;
     this.#counters.embedding_collapsed += collapsed;
+    this.#saved(order, joined);
     const outcome: CacheOutcome =
       hits.size === all.length
         ? {
@@ -180,6 +206,16 @@ export class Embeddings {
             ? { result: "miss", forward: "uri-miss", stored: ttlMs !== 0 }
             : { result: "collapsed", forward: "uri-miss" };
     return { found: new Map([...joined, ...own]), hits, outcome };
+  }
+
+  /** What came from the cache, or from others' calls, has taken nothing. */
+  #saved({ own, work }: Order, found: ReadonlyMap<string, StoredVector>): void {
+    for (const [key, { tokens, model }] of found) {
+      if (own.has(key)) continue;
+      this.#counters.saved_prompt_tokens += tokens;
+      const names = [work.model, model];
+      this.#counters.saved_cost_usd += this.#settings.prices.costUsd(names, { prompt: tokens, completion: 0 });
+    }
   }
 
   /** How old what is stored is, in seconds; "too old" where this request does not take it. */
@@ -230,7 +266,9 @@ export class Embeddings {
     const lone = list.length === 1 && !(Array.isArray(input) && typeof list[0] === "string");
     const body = { ...without(request.body, OWN_FIELDS), input: lone ? list[0] : list };
     order.asked += keys.length;
+    for (const key of keys) order.own.add(key);
     this.#counters.upstream_calls++;
+    const call = this.#meter.callBegun(order.work);
     try {
       const forwarded = await forward({ body, stream: false, signal, traceparent: request.traceparent });
       if (signal.aborted) {
@@ -239,11 +277,17 @@ export class Embeddings {
       }
       const document = await upstreamDocument(forwarded, this.#settings.maxAnswerBytes);
       const vectors = vectorsOf(document, list.length);
-      order.promptTokens += promptTokensOf(document);
+      const promptTokens = promptTokensOf(document);
+      order.promptTokens += promptTokens ?? 0;
+      this.#meter.callSucceeded(call, promptTokens === undefined ? undefined : { prompt: promptTokens, completion: 0 });
       const model = nameOf(document) === "" ? nameOf(request.body) : nameOf(document);
       const now = this.#settings.clock.now();
-      return new Map(keys.map((key, i) => [key, new StoredVector(vectors[i] as Vector, model, now)]));
+      // The count is the whole call's: each input has its part of it, by its length.
+      const perUnit = (promptTokens ?? 0) / list.reduce((sum, { length }) => sum + length, 0);
+      const tokensOf = (i: number): number => Math.round((list[i] as EmbeddingInput).length * perUnit || 0);
+      return new Map(keys.map((key, i) => [key, new StoredVector(vectors[i] as Vector, model, tokensOf(i), now)]));
     } catch (error) {
+      this.#meter.callFailed(call, error, signal.aborted);
       if (signal.aborted) this.#counters.upstream_aborts++;
       else this.#counters.upstream_errors++;
       throw error;
@@ -255,7 +299,8 @@ function nameOf({ model }: JsonObject): string {
   return typeof model === "string" ? model : "";
 }
 
-function promptTokensOf({ usage }: JsonObject): number {
+/** Undefined where the upstream does not say. */
+function promptTokensOf({ usage }: JsonObject): number | undefined {
   const counted = isObject(usage) ? usage["prompt_tokens"] : undefined;
-  return typeof counted === "number" && Number.isInteger(counted) && counted >= 0 ? counted : 0;
+  return typeof counted === "number" && Number.isInteger(counted) && counted >= 0 ? counted : undefined;
 }

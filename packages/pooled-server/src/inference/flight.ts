@@ -6,10 +6,17 @@
  * - It ends once, well or badly, and what it ended with is the same for everybody.
  * - Who leaves takes only a share; when the last share is given back before the end, the call is aborted.
  */
+import type { CacheResult } from "./cache-status.ts";
 import { chunkPieces, documentOf, type Piece } from "./piece.ts";
 
 /** Makes the call that a flight is about; gets the flight's signal. */
 export type Lead<T> = (signal: AbortSignal) => Promise<T> | T;
+
+/** What is remembered of a request that waits: how it came aboard, and when by the clock of who asks for it. */
+export interface Ticket {
+  readonly result: CacheResult;
+  readonly startedAt: number;
+}
 
 /** A whole answer as one document. */
 export interface WholeDocument {
@@ -45,14 +52,19 @@ export class Flight<T> {
     return this.#shares.size;
   }
 
+  /** Of those who wait. */
+  *tickets(): Iterable<Ticket> {
+    for (const { ticket } of this.#shares) yield ticket;
+  }
+
   /** `whole`, or what it failed with, or undefined while it is on its way. */
   get outcome(): { readonly error: unknown } | "whole" | undefined {
     return this.#outcome;
   }
 
   /** Takes a share. The first one to join leads. */
-  join(lead: Lead<T>, signal: AbortSignal | undefined): FlightShare<T> {
-    const share: FlightShare<T> = new FlightShare(this, lead, signal, () => this.#left(share));
+  join(lead: Lead<T>, signal: AbortSignal | undefined, ticket: Ticket): FlightShare<T> {
+    const share: FlightShare<T> = new FlightShare(this, lead, signal, ticket, () => this.#left(share));
     this.#shares.add(share);
     this.#leader ??= share;
     // Only now: the share of somebody who has left already is given back at once.
@@ -136,6 +148,7 @@ const BATCH_CHARS = 65_536;
 /** One waiter's part in a flight. Give it back with `leave()`; the signal's abort does that, too. */
 export class FlightShare<T> {
   readonly lead: Lead<T>;
+  readonly ticket: Ticket;
   readonly #flight: Flight<T>;
   readonly #signal: AbortSignal | undefined;
   readonly #onLeave: () => void;
@@ -143,9 +156,10 @@ export class FlightShare<T> {
   /** Ends the wait that is under way. */
   #wake: (() => void) | undefined;
 
-  constructor(flight: Flight<T>, lead: Lead<T>, signal: AbortSignal | undefined, onLeave: () => void) {
+  constructor(flight: Flight<T>, lead: Lead<T>, signal: AbortSignal | undefined, ticket: Ticket, onLeave: () => void) {
     this.#flight = flight;
     this.lead = lead;
+    this.ticket = ticket;
     this.#signal = signal;
     this.#onLeave = onLeave;
   }

@@ -1,8 +1,16 @@
 import type { MetricFamily, MetricsRegistry, Sample } from "../metrics/registry.ts";
 import type { InferenceStats } from "./inference-stats.ts";
 
-/** Registers what `getStats()` counts; it is read at the scrape. */
-export function registerInferenceMetrics(registry: MetricsRegistry, getStats: () => InferenceStats): void {
+/**
+ * Registers what `getStats()` counts; it is read at the scrape.
+ *
+ * @param priced whether a price is known for any model
+ */
+export function registerInferenceMetrics(
+  registry: MetricsRegistry,
+  getStats: () => InferenceStats,
+  priced: boolean,
+): void {
   registry.collect(() => {
     const stats = getStats();
     const of = (label: string, values: Readonly<Record<string, number>>): Sample[] =>
@@ -50,6 +58,13 @@ export function registerInferenceMetrics(registry: MetricsRegistry, getStats: ()
         "Tokens that hits and shared calls would have taken, by the upstream's count.",
         of("gen_ai_token_type", { input: stats.saved_prompt_tokens, output: stats.saved_completion_tokens }),
       ),
+      ...(priced
+        ? [
+            counter("vg_cache_saved_cost_usd_total", "What the saved tokens would have cost, in US dollars.", [
+              { value: stats.saved_cost_usd },
+            ]),
+          ]
+        : []),
       gauge("vg_inference_flights", "Calls in flight for completions.", stats.flights),
       gauge("vg_inference_waiters", "Requests that wait for them.", stats.waiters),
     ];

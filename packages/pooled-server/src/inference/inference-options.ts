@@ -2,6 +2,7 @@ import { checkOptions } from "@vg/internal";
 import { PooledServerConfigError } from "../errors.ts";
 import { MAX_ANSWER_BYTES } from "./upstream-pieces.ts";
 import type { InferenceCacheMode } from "./cacheability.ts";
+import { checkPrices, type Prices, type TokenPrice } from "./prices.ts";
 
 /** How inferences are cached and served; see `PooledServerConfig.inference`. */
 export interface InferenceOptions {
@@ -18,6 +19,11 @@ export interface InferenceOptions {
   maxWaiters?: number;
   /** How long a client may leave its stream unread before it is cut; default 30,000 ms. */
   stalledClientMs?: number;
+  /**
+   * What tokens cost in US dollars a million, by model, as the request or the upstream names it; for `saved_cost_usd` and
+   * `vg_cache_saved_cost_usd_total`. Models that are not here are not priced. Default: none.
+   */
+  prices?: Readonly<Record<string, TokenPrice>>;
 }
 
 interface Clock {
@@ -31,6 +37,7 @@ export interface InferenceSettings {
   readonly maxAnswerBytes: number;
   readonly maxWaiters: number;
   readonly stalledClientMs: number;
+  readonly prices: Prices;
   readonly clock: Clock;
 }
 
@@ -52,6 +59,7 @@ export function checkInferenceOptions(
     maxAnswerBytes: check.integer("maxAnswerBytes", { fallback: MAX_ANSWER_BYTES, min: 1 }),
     maxWaiters: check.integer("maxWaiters", { fallback: 10_000, min: 1 }),
     stalledClientMs: check.durationMs("stalledClientMs", { fallback: 30_000, min: 1 }),
+    prices: checkPrices(check.raw("prices") ?? {}),
     clock,
   };
   check.noOthers();

@@ -30,9 +30,14 @@ export interface InferenceStats {
   readonly flights: number;
   /** Requests that wait for them, now. */
   readonly waiters: number;
-  /** What hits and shared calls would have taken, by the upstream's count. */
+  /**
+   * What hits and shared calls would have taken, by the upstream's count; of embeddings that were asked for several at a
+   * time, each has its part by its length.
+   */
   readonly saved_prompt_tokens: number;
   readonly saved_completion_tokens: number;
+  /** What these tokens would have cost in US dollars, as far as `inference.prices` has their models. */
+  readonly saved_cost_usd: number;
   /** Inputs of embeddings by where their vector came from. */
   readonly embedding_hits: number;
   readonly embedding_misses: number;
@@ -63,6 +68,7 @@ export function createCounters(): InferenceCounters {
     stalled_clients: 0,
     saved_prompt_tokens: 0,
     saved_completion_tokens: 0,
+    saved_cost_usd: 0,
     embedding_hits: 0,
     embedding_misses: 0,
     embedding_collapsed: 0,

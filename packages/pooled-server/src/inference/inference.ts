@@ -5,6 +5,7 @@ import { Embeddings, type EmbeddingAnswer } from "./embeddings.ts";
 import { completionsHandler, embeddingsHandler, type InferenceHandler } from "./http/handlers.ts";
 import type { HandlerOptions, HttpForward } from "./http/handler-options.ts";
 import type { InferenceAnswer } from "./inference-answer.ts";
+import type { InferenceMeter } from "./inference-meter.ts";
 import type { InferenceSettings } from "./inference-options.ts";
 import { createCounters, snapshotOf, type InferenceStats } from "./inference-stats.ts";
 
@@ -24,10 +25,10 @@ export class Inference {
   readonly #completions: Completions;
   readonly #embeddings: Embeddings;
 
-  constructor(caches: InferenceCaches, settings: InferenceSettings) {
+  constructor(caches: InferenceCaches, settings: InferenceSettings, meter: InferenceMeter) {
     this.#settings = settings;
-    this.#completions = new Completions(caches.completions, settings, this.#counters);
-    this.#embeddings = new Embeddings(caches.embeddings, settings, this.#counters);
+    this.#completions = new Completions(caches.completions, settings, this.#counters, meter);
+    this.#embeddings = new Embeddings(caches.embeddings, settings, this.#counters, meter);
   }
 
   /**

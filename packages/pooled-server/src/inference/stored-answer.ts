@@ -22,14 +22,17 @@ export class StoredAnswer {
   /** By the cache's clock. */
   readonly storedAt: number;
   readonly tokens: Tokens;
+  /** What it cost in US dollars; 0 where that is not known. */
+  readonly costUsd: number;
 
-  constructor(pieces: readonly Piece[], documentText: string, tokens: Tokens, storedAt: number) {
+  constructor(pieces: readonly Piece[], documentText: string, tokens: Tokens, storedAt: number, costUsd: number = 0) {
     this.document = compact(documentText);
     const streamed = pieces[0]?.kind === "chunk";
     this.events = streamed ? new PackedFrames(pieces.map(({ frame }) => frame)) : undefined;
     this.usageEvent = streamed ? pieces.findIndex(({ isUsage }) => isUsage) : -1;
     this.storedAt = storedAt;
     this.tokens = tokens;
+    this.costUsd = costUsd;
   }
 
   /** The stream's events without [DONE], each with its frame. */

@@ -49,10 +49,12 @@ export function labelValueText(value: string): string {
   return sendable(value).replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
 }
 
-/** `a="x",b="y"`, without the braces. */
+/** `a="x",b="y"`, without the braces. To Prometheus, an empty label is none. */
 export function labelText(labels: Iterable<readonly [name: string, value: string]>): string {
   let text = "";
-  for (const [name, value] of labels) text += `${text === "" ? "" : ","}${name}="${labelValueText(value)}"`;
+  for (const [name, value] of labels) {
+    if (value !== "") text += `${text === "" ? "" : ","}${name}="${labelValueText(value)}"`;
+  }
   return text;
 }
 

@@ -20,6 +20,23 @@ export interface Problem {
   traceId: string;
 }
 
+export const SHUTTING_DOWN: Omit<Problem, "traceId"> = {
+  status: 503,
+  code: "service_unavailable",
+  message: "The service is shutting down; try again, another instance will answer.",
+  retryAfterSeconds: 1,
+};
+export const TIMED_OUT: Omit<Problem, "traceId"> = {
+  status: 504,
+  code: "timeout",
+  message: "The request took longer than the server allows; it was given up.",
+};
+export const FAILED: Omit<Problem, "traceId"> = {
+  status: 500,
+  code: "internal_error",
+  message: "The server failed to handle this request; the log has the reason under this trace_id.",
+};
+
 /** What makes the body of such an answer. */
 export type RenderProblem = (problem: Problem, request: IncomingMessage) => unknown;
 

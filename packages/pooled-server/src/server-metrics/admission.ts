@@ -26,6 +26,9 @@ export function admissionFamilies(admission: AdmissionSource): MetricFamily[] {
     }),
     durations("vg_admission_wait_time_seconds", "Waits for a place that ended with one, or at their deadline.", waits),
     gauge("http_server_open_connections", "Connections that are open.", { value: stats.open_connections }),
+    gauge("http_server_upgraded_connections", "Connections that an upgrade has handed over, and that are open.", {
+      value: stats.upgraded_connections,
+    }),
     counter(
       "http_server_client_faults_total",
       "What clients did that ended their connection, by what it was.",

@@ -7,6 +7,7 @@ import type { CheckResult } from "../probes/background-check.ts";
 import { admissionFamilies, type AdmissionSource } from "./admission.ts";
 import { cacheFamilies } from "./caches.ts";
 import { databaseFamilies, type DatabaseSource } from "./database.ts";
+import { OPERATION_BUCKETS, watchDatabaseOperations } from "./database-operations.ts";
 import { DELAY_BUCKETS, EventLoopWatch } from "./event-loop.ts";
 import { gauge } from "./families.ts";
 import { GC_BUCKETS, watchGarbageCollection } from "./garbage-collection.ts";
@@ -23,6 +24,8 @@ interface Sources {
   admission: AdmissionSource;
   logStats: () => LoggerStats;
   database: DatabaseSource | undefined;
+  /** Whether the durations of its queries are observed. */
+  databaseOperations: boolean;
   httpPool: HttpPoolSource;
   caches: Readonly<Record<string, { getStats(): CacheStats }>>;
 }
@@ -52,6 +55,7 @@ export function registerServerMetrics(registry: MetricsRegistry, sources: Source
       return databaseFamilies(database);
     });
   }
+  const operations = database && sources.databaseOperations ? databaseOperations(registry, database) : undefined;
   registry.collect(function httpPool() {
     return httpPoolFamilies(sources.httpPool);
   });
@@ -80,8 +84,19 @@ export function registerServerMetrics(registry: MetricsRegistry, sources: Source
     stop() {
       loop.stop();
       gc.stop();
+      operations?.stop();
     },
   };
+}
+
+function databaseOperations(registry: MetricsRegistry, { pool }: DatabaseSource): { stop(): void } {
+  const durations = registry.histogram({
+    name: "db_client_operation_duration_seconds",
+    help: "Duration of the pool's queries, waits for a connection included.",
+    buckets: OPERATION_BUCKETS,
+    labelNames: ["db_system_name", "db_client_connection_pool_name", "error_type"],
+  });
+  return watchDatabaseOperations(durations, pool.name);
 }
 
 function serverFamilies({ serviceName, serviceVersion, activeRequests, state, checks }: Sources): MetricFamily[] {

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { Flight, type FlightShare } from "../../src/inference/flight.ts";
+import { Flight, type FlightShare, type Ticket } from "../../src/inference/flight.ts";
 import { Piece } from "../../src/inference/piece.ts";
 
 /** Lets everything that is ready run. */
@@ -27,6 +27,7 @@ interface Real {
   abandoned: number;
 }
 
+const TICKET: Ticket = { result: "miss", startedAt: 0 };
 const FAILURE = new Error("the upstream broke");
 
 class Step implements fc.AsyncCommand<Model, Real> {
@@ -64,7 +65,7 @@ class Step implements fc.AsyncCommand<Model, Real> {
 
 function join(model: Model, real: Real): void {
   const abort = new AbortController();
-  const share = real.flight.join(() => 0, abort.signal);
+  const share = real.flight.join(() => 0, abort.signal, TICKET);
   const reader: Reader = { share, abort, got: [], end: undefined, left: false };
   real.readers.push(reader);
   void (async () => {
@@ -140,7 +141,7 @@ test("join, leave, append, end and fail in any order: everybody reads all from t
 
 test("who asks for the document and who reads the stream get the same flight, and a document is made once", async () => {
   const flight = new Flight<number>(() => undefined);
-  const shares = Array.from({ length: 3 }, () => flight.join(() => 0, undefined));
+  const shares = Array.from({ length: 3 }, () => flight.join(() => 0, undefined, TICKET));
   const documents = shares.map((share) => share.document());
   flight.append(new Piece("chunk", { choices: [{ index: 0, delta: { content: "a" }, finish_reason: "stop" }] }));
   flight.end();
@@ -150,8 +151,8 @@ test("who asks for the document and who reads the stream get the same flight, an
 
 test("a share that is given back in the middle of a wait ends the wait", async () => {
   const flight = new Flight<number>(() => undefined);
-  const stays = flight.join(() => 0, undefined);
-  const goes = flight.join(() => 0, undefined);
+  const stays = flight.join(() => 0, undefined, TICKET);
+  const goes = flight.join(() => 0, undefined, TICKET);
   const waiting = goes.document();
   goes.leave();
   goes.leave();
@@ -163,6 +164,6 @@ test("a share that is given back in the middle of a wait ends the wait", async (
 
 test("somebody who had left before joining takes nothing, and aborts a call that nobody else waits for", () => {
   const flight = new Flight<number>(() => undefined);
-  flight.join(() => 0, AbortSignal.abort());
+  flight.join(() => 0, AbortSignal.abort(), TICKET);
   expect([flight.waiters, flight.signal.aborted]).toEqual([0, true]);
 });

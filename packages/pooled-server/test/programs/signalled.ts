@@ -1,12 +1,18 @@
 /**
  * A service as a process of its own, for tests that send it signals. What it does is in the words of its arguments:
- * `hang` keeps an interval, so that the process cannot end by itself; `deaf` has a closer that never ends; `unhandled`
+ * `hang` keeps an interval, so that the process cannot end by itself, and lets time run twenty times as fast; `deaf` has a closer that never ends; `unhandled`
  * leaves the signals alone. `/slow` answers when it is told to over standard input, `/stuck` never.
  */
 import { once } from "node:events";
 import { createPooledServer } from "@vg/pooled-server";
 
 const words = new Set(process.argv.slice(2));
+if (words.has("hang")) {
+  const { setTimeout: plain } = globalThis;
+  const hasty: (...args: Parameters<typeof plain>) => NodeJS.Timeout = (work, ms = 0, ...args) =>
+    plain(work, ms / 20, ...args);
+  Object.assign(globalThis, { setTimeout: hasty });
+}
 const server = await createPooledServer(
   async (request, response) => {
     if (request.url === "/stuck") return;
