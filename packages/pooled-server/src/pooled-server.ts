@@ -15,6 +15,7 @@
 import { createServer } from "node:http";
 import { getHeapStatistics } from "node:v8";
 import type { LRUCache } from "@vg/cache";
+import { describeValue } from "@vg/internal";
 import type { Logger } from "@vg/logging";
 import type { DbPool } from "@vg/pool-db";
 import type { HttpPool } from "@vg/pool-http";
@@ -302,7 +303,11 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
    */
   async listen(port: number, host: string = "127.0.0.1"): Promise<ListenAddress> {
     if (!Number.isInteger(port) || port < 0 || port > 65_535) {
-      throw new PooledServerConfigError(`PooledServer: port must be a whole number from 0 to 65535, got ${port}`);
+      const given: unknown = port;
+      const advice = typeof given === "string" ? " Make a number of it: Number(process.env.PORT)." : "";
+      throw new PooledServerConfigError(
+        `PooledServer: port must be a whole number from 0 to 65535, got ${describeValue(given)}.${advice}`,
+      );
     }
     await this.ready();
     const address = await this.#listening.bind(port, host);

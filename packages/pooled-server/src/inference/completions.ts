@@ -54,6 +54,10 @@ export interface ForwardCall {
   readonly stream: boolean;
   /** Aborts when nobody waits for this call any more. The only one to listen to: others may wait than who asked first. */
   readonly signal: AbortSignal;
+  /**
+   * For calls by other means than the server's `httpPool`, which sends it by itself. `undefined` where OpenTelemetry's
+   * instrumentation of the client does: a second one makes both invalid.
+   */
   readonly traceparent: string | undefined;
 }
 

@@ -1,0 +1,26 @@
+import { createPooledServer } from "@vg/pooled-server";
+import { expect, test } from "vitest";
+import { listen } from "./support/server.ts";
+
+test("a low ceiling of concurrency, or a short time for a request, needs no second option", async () => {
+  const { server } = await listen((_request, response) => response.end(), {
+    concurrencyCeiling: 10,
+    receiveTimeoutMs: 2_000,
+  });
+  expect(server.getAdmissionStats().limit).toBe(10);
+});
+
+test("what was asked for above such a limit is refused with the value that was given", async () => {
+  const base = (): void => undefined;
+  await expect(createPooledServer(base, { concurrencyCeiling: 10, minConcurrency: 11 })).rejects.toThrow(
+    "minConcurrency must be at most concurrencyCeiling (10), got 11",
+  );
+  await expect(createPooledServer(base, { receiveTimeoutMs: 5_000, headersTimeoutMs: 6_000 })).rejects.toThrow(
+    "headersTimeoutMs must be at most receiveTimeoutMs (5000), got 6000",
+  );
+});
+
+test("a port from the environment is refused as the text that it is", async () => {
+  const { server } = await listen((_request, response) => response.end());
+  await expect(server.listen("8080" as never)).rejects.toThrow('got "8080". Make a number of it');
+});
