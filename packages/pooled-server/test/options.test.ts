@@ -24,3 +24,24 @@ test("a port from the environment is refused as the text that it is", async () =
   const { server } = await listen((_request, response) => response.end());
   await expect(server.listen("8080" as never)).rejects.toThrow('got "8080". Make a number of it');
 });
+
+test.each([
+  [{ trustedProxies: true }, "trustedProxies must be an array of addresses and CIDR ranges"],
+  [{ trustedProxies: "10.0.0.0/8" }, 'got "10.0.0.0/8"'],
+  [{ httpPool: { timeoutMs: 5 } }, "httpPool.timeoutMs is the server's option httpTimeoutMs; set that instead."],
+  [{ dbPool: { dsn: "x" } }, "dbPool.dsn is the server's option postgresDsn; set that instead."],
+])("%o is refused in words, and not ignored", async (config, words) => {
+  await expect(createPooledServer(() => undefined, config as never)).rejects.toMatchObject({
+    code: "ERR_VG_SERVER_CONFIG",
+    message: expect.stringContaining(words),
+  });
+});
+
+test("what is to be called later, and is no function, is refused where it is given", async () => {
+  const { server } = await listen((_request, response) => response.end());
+  expect(() => server.onClose("writer", undefined as never)).toThrow(
+    'onClose("writer") takes a function, got undefined',
+  );
+  expect(() => server.onUpgrade({} as never)).toThrow("onUpgrade() takes a function, got an object");
+  expect(() => server.onStateChange("ready" as never)).toThrow('onStateChange() takes a function, got "ready"');
+});
