@@ -55,7 +55,7 @@ async function calling() {
           method: "POST",
           url,
           body: JSON.stringify(body),
-          headers: { ...(traceparent === undefined ? {} : { traceparent }) },
+          headers: traceparent === undefined ? {} : { traceparent },
           signal,
         }),
       );
