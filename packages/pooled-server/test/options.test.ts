@@ -30,6 +30,7 @@ test.each([
   [{ trustedProxies: "10.0.0.0/8" }, 'got "10.0.0.0/8"'],
   [{ httpPool: { timeoutMs: 5 } }, "httpPool.timeoutMs is the server's option httpTimeoutMs; set that instead."],
   [{ dbPool: { dsn: "x" } }, "dbPool.dsn is the server's option postgresDsn; set that instead."],
+  [{ dbCritical: true, postgresDsn: undefined }, "there is no database: postgresDsn is not set (POSTGRES_DSN)"],
 ])("%o is refused in words, and not ignored", async (config, words) => {
   await expect(createPooledServer(() => undefined, config as never)).rejects.toMatchObject({
     code: "ERR_VG_SERVER_CONFIG",

@@ -161,6 +161,9 @@ export function checkConfig(config: PooledServerConfig): CheckedConfig {
   if (checked.shutdownDelayMs > checked.shutdownTimeoutMs) {
     throw check.refuse("shutdownDelayMs", `at most shutdownTimeoutMs (${checked.shutdownTimeoutMs})`);
   }
+  if (checked.dbCritical && postgresDsn === undefined) {
+    throw fail("PooledServer: dbCritical is true, but there is no database: postgresDsn is not set (POSTGRES_DSN).");
+  }
   check.noOthers();
   return checked;
 
