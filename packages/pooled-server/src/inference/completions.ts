@@ -7,7 +7,7 @@
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { LRUCache } from "@vg/cache";
-import { currentRequest } from "../request/request-context.ts";
+import { outgoingHeaders } from "../request/request-context.ts";
 import { completionKey, type KeyScope } from "./cache-key.ts";
 import { isCacheable, isDeterministic, whyNotStored } from "./cacheability.ts";
 import type { CacheOutcome } from "./cache-status.ts";
@@ -398,7 +398,7 @@ function leadOf(
   seen: SeenBody | undefined,
   shared: boolean,
 ): Lead<Forwarded> {
-  const { traceparent = currentRequest()?.traceparent } = request;
+  const { traceparent = outgoingHeaders()["traceparent"] } = request;
   const body = without(seen?.copy() ?? resolvedBody(request), OWN_FIELDS);
   const stream = body["stream"] === true;
   if (stream && shared) {
