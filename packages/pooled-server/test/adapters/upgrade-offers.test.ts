@@ -4,22 +4,6 @@ import { expect, test } from "vitest";
 import { wire } from "../support/wire.ts";
 import { listen } from "../support/server.ts";
 
-const UPGRADE = "GET /socket HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: echo\r\nx-request-id: up-1\r\n\r\n";
-
-test("an async listener of upgrades that rejects refuses its client, is logged, and does not end the process", async () => {
-  const { server, url, logs } = await listen((_request, response) => response.end());
-  server.onUpgrade(async () => {
-    await Promise.resolve();
-    throw new Error("Nobody knows this token");
-  });
-  const { socket, closed } = await wire(url);
-  socket.write(UPGRADE);
-  expect(await closed).toMatch(/^HTTP\/1\.1 500 Internal Server Error\r\n/);
-  await expect
-    .poll(() => logs.find("The listener of an upgrade failed"))
-    .toMatchObject({ path: "/socket", request_id: "up-1", error: { message: "Nobody knows this token" } });
-});
-
 // Older versions of Node.js give a server no say in what is an upgrade.
 const mayChoose = "shouldUpgradeCallback" in createServer();
 
