@@ -27,9 +27,9 @@ import type { Sample } from "./advice/sample.ts";
 import { Admission } from "./admission/admission.ts";
 import type { AdmissionStats } from "./admission/admission-stats.ts";
 import { serverSettings } from "./admission/server-settings.ts";
+import { checkedFunction, checkPort } from "./config/check-arguments.ts";
 import { checkConfig, type CheckedConfig } from "./config/check-config.ts";
 import type { PooledServerConfig } from "./config/options.ts";
-import { PooledServerConfigError } from "./errors.ts";
 import type { Inference, InferenceCaches } from "./inference/inference.ts";
 import { Closers, type Closer } from "./lifecycle/closers.ts";
 import { nameWhatKeepsProcess } from "./lifecycle/leftovers.ts";
@@ -236,7 +236,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
    * logged. `node:diagnostics_channel` has the same as `vg:pooled-server:state`.
    */
   onStateChange(listener: StateListener): () => void {
-    return this.#lifecycle.onChange(listener);
+    return this.#lifecycle.onChange(checkedFunction("onStateChange()", listener));
   }
 
   /**
@@ -260,7 +260,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
    * @throws LifecycleError where all of them have been closed already
    */
   onClose(name: string, close: Closer): () => void {
-    return this.#closers.add(name, close);
+    return this.#closers.add(name, checkedFunction(`onClose(${JSON.stringify(name)})`, close));
   }
 
   /**
@@ -275,7 +275,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
    * have ended are cut.
    */
   onUpgrade(listener: UpgradeListener): void {
-    this.#upgrades.add(listener);
+    this.#upgrades.add(checkedFunction("onUpgrade()", listener));
   }
 
   /**
@@ -301,9 +301,7 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
    * @throws BaseServerError where the base server does not get ready
    */
   async listen(port: number, host: string = "127.0.0.1"): Promise<ListenAddress> {
-    if (!Number.isInteger(port) || port < 0 || port > 65_535) {
-      throw new PooledServerConfigError(`PooledServer: port must be a whole number from 0 to 65535, got ${port}`);
-    }
+    checkPort(port);
     await this.ready();
     const address = await this.#listening.bind(port, host);
     if (this.#config.handleSignals && !this.#end.begun) {

@@ -228,6 +228,10 @@ export class RequestPipeline {
     });
   }
 
+  #logBrokenOff({ logger, request: { method }, path }: NodeRequestContext, reason: unknown): void {
+    logger.error("The request's handler broke its answer off", reason, { method, path });
+  }
+
   #answer(context: NodeRequestContext, problem: Omit<Problem, "traceId">, close: boolean = false): void {
     answerWith(context, problem, this.#parts.renderProblem, close);
   }
@@ -240,7 +244,11 @@ export class RequestPipeline {
     const latencyMs = this.#parts.clock.now() - context.startedAt;
     const status = context.status ?? (isComplete ? response.statusCode : statusOfBroken(request.socket, abortReason));
     this.#parts.admission.finished(context);
-    if (!isComplete) context.abort(new ClientClosedError());
+    if (!isComplete) {
+      // Nobody else says why: `pipeline(source, response)` breaks the answer off with what its source failed with.
+      if (status >= 500 && abortReason === undefined && response.errored) this.#logBrokenOff(context, response.errored);
+      context.abort(new ClientClosedError());
+    }
     context.route ??= this.#parts.base.routeOf?.(request);
     this.#metrics.ended(context, status, latencyMs);
     context.followed?.ended(status, isComplete, context.route);

@@ -1,5 +1,8 @@
 import { once } from "node:events";
+import type { ServerResponse } from "node:http";
 import { createConnection } from "node:net";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { currentRequest, RequestTimeoutError, type PooledServer, type RequestContext } from "@vg/pooled-server";
 import { expect, onTestFinished, test } from "vitest";
@@ -67,6 +70,43 @@ test("a handler that throws after its answer leaves the answer whole, and is in 
   await allOver(running, 1);
   expect(running.logs.find("http_request")).toMatchObject({ status_code: 200 });
 });
+
+test.each<[string, (source: Readable, response: ServerResponse) => unknown]>([
+  ["awaits", (source, response) => pipeline(source, response)],
+  ["does not wait for", (source, response) => void pipeline(source, response).catch(() => undefined)],
+  ["makes by hand", (source, response) => source.on("error", (error) => response.destroy(error)).pipe(response)],
+])("why a pipeline that a handler %s broke off is in the log, once", async (_how, send) => {
+  const running = await listen((_request, response) => {
+    async function* pieces() {
+      yield "half";
+      await delay(1);
+      throw new Error("The disk is gone");
+    }
+    return send(Readable.from(pieces()), response);
+  });
+  await expect(running.get("/file").then((response) => response.text())).rejects.toThrow();
+  await allOver(running, 1);
+  expect(running.logs.filter({ level: "error" })).toMatchObject([
+    { path: "/file", error: { message: "The disk is gone" } },
+    { message: "http_request", status_code: 500 },
+  ]);
+});
+
+test("a client that leaves in the middle of a pipeline is no failure of its handler", async () => {
+  const running = await listen((_request, response) => pipeline(Readable.from(endless()), response));
+  const response = await running.get("/");
+  await response.body?.cancel();
+  await allOver(running, 1);
+  expect(running.logs.filter({ level: "error" })).toEqual([]);
+  expect(running.logs.find("http_request")).toMatchObject({ status_code: 499 });
+});
+
+async function* endless() {
+  for (;;) {
+    await delay(1);
+    yield "piece";
+  }
+}
 
 test("a handler that breaks the connection itself is the server's fault, not the client's", async () => {
   const running = await listen((_request, response) => {

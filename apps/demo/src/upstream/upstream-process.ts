@@ -166,7 +166,8 @@ function ready(child: ChildProcess, timeoutMs: number): Promise<{ baseUrl: strin
   });
 }
 
-function environmentOf(options: SpawnUpstreamOptions): Record<string, string | undefined> {
+/** Of the options that are given; of others, what this process's own environment says holds. */
+function environmentOf(options: SpawnUpstreamOptions): Record<string, string> {
   const settings = {
     PORT: options.port?.toString(),
     SLOTS: options.slots?.toString(),
@@ -177,7 +178,11 @@ function environmentOf(options: SpawnUpstreamOptions): Record<string, string | u
     API_KEY: options.apiKey,
     DOCUMENTS: options.documentPaths?.join(delimiter),
   };
-  return Object.fromEntries(Object.entries(settings).map(([name, value]) => [`EMBEDDED_UPSTREAM_${name}`, value]));
+  return Object.fromEntries(
+    Object.entries(settings).flatMap(([name, value]) =>
+      value === undefined ? [] : [[`EMBEDDED_UPSTREAM_${name}`, value] as const],
+    ),
+  );
 }
 
 function endedError(cause?: Error): UpstreamClosedError {

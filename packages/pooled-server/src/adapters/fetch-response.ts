@@ -57,7 +57,7 @@ function checked(answer: unknown, outgoing: ServerResponse): Response {
 }
 
 /** By structure: there may be several implementations in one process. */
-function isResponse(value: unknown): value is Response {
+export function isResponse(value: unknown): value is Response {
   if (value instanceof Response) return true;
   if (typeof value !== "object" || value === null) return false;
   const { status, headers, body } = value as { status?: unknown; headers?: { entries?: unknown }; body?: unknown };

@@ -4,7 +4,8 @@ import { honoRoute } from "@vg/internal";
 import { currentRequest, type RequestContext } from "../request/request-context.ts";
 import type { Adapter } from "./adapter.ts";
 import { toRequest } from "./fetch-request.ts";
-import { sendResponse } from "./fetch-response.ts";
+import { logFailure } from "./failure.ts";
+import { isResponse, sendResponse } from "./fetch-response.ts";
 
 /** node's own objects, as @hono/node-server hands them on; of Hono, they are `c.env`. */
 export interface FetchEnvironment {
@@ -34,13 +35,41 @@ export function adaptFetch(base: FetchServer): Adapter {
       const { request, body } = toRequest(incoming, signal);
       if (findRoute !== undefined) context.route = findRoute(request);
       try {
-        const answer: unknown = await base.fetch(request, { incoming, outgoing });
+        const answer = await answerOf(base, request, { incoming, outgoing });
         await sendResponse(answer, incoming, outgoing, signal);
       } finally {
         body?.leave();
       }
     },
   };
+}
+
+/**
+ * What it returns, or what the error that it throws has for an answer: Hono's `HTTPException`, with which its middleware
+ * refuses (401, 413), where the app's `onError` hands everything on.
+ */
+async function answerOf(base: FetchServer, request: Request, environment: FetchEnvironment): Promise<unknown> {
+  try {
+    return await base.fetch(request, environment);
+  } catch (error) {
+    const answer = answerIn(error);
+    if (answer === undefined) throw error;
+    const context = currentRequest();
+    if (answer.status >= 500 && context !== undefined) logFailure(context, environment.incoming, error);
+    return answer;
+  }
+}
+
+function answerIn(error: unknown): Response | undefined {
+  const { getResponse } = (error ?? {}) as { getResponse?: unknown };
+  if (typeof getResponse !== "function") return undefined;
+  try {
+    const answer: unknown = getResponse.call(error);
+    return isResponse(answer) ? answer : undefined;
+  } catch {
+    // An error of the error's: the first one is the one to tell of.
+    return undefined;
+  }
 }
 
 type Route = Parameters<typeof honoRoute>[0][number];

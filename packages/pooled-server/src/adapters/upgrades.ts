@@ -43,6 +43,11 @@ export class Upgrades {
   constructor(server: Server, around: Surroundings) {
     this.#server = server;
     this.#around = around;
+    // Clients that could speak HTTP/2, too (Java's, curl's with --http2), offer that with ordinary requests.
+    Object.assign(server, {
+      shouldUpgradeCallback: ({ headers }: IncomingMessage) =>
+        this.#listeners.size > 0 && headers.upgrade?.toLowerCase() !== "h2c",
+    });
   }
 
   add(listener: UpgradeListener): void {

@@ -21,6 +21,7 @@ import { ClientFaultError } from "./client-fault.ts";
 import { ConcurrencyGate, type Admittee } from "./concurrency-gate.ts";
 import { ConnectionGuard, type GuardedRequest } from "./connection-guard.ts";
 import { LoopPressure } from "./loop-pressure.ts";
+import { ProxyHint } from "./proxy-hint.ts";
 import { RateLimitHeaders } from "./rate-limit-headers.ts";
 import { RateLimiter } from "./rate-limiter.ts";
 import {
@@ -78,12 +79,15 @@ export class Admission<C extends AdmissionContext> implements HeadWatcher {
   readonly #parts: AdmissionParts<C>;
   readonly #rateHeaders: RateLimitHeaders | undefined;
   readonly #isAdaptive: boolean;
+  /** `undefined` where the service itself says who its clients are. */
+  readonly #proxyHint: ProxyHint | undefined;
 
   constructor(parts: AdmissionParts<C>) {
     this.#parts = parts;
     const { options, clock, logger, giveUp } = parts;
     const { maxConcurrency, minConcurrency: min, concurrencyCeiling: max, rateLimitPerSecond: perSecond } = options;
     this.#isAdaptive = maxConcurrency === "adaptive";
+    if (parts.identify === undefined) this.#proxyHint = new ProxyHint(parts.clients, logger);
     this.gate = new ConcurrencyGate({
       limit: maxConcurrency === "adaptive" ? new AdaptiveLimit({ min, max }, clock.now()) : maxConcurrency,
       queueDepth: options.queueDepth,
@@ -125,8 +129,11 @@ export class Admission<C extends AdmissionContext> implements HeadWatcher {
    */
   admit(context: C): Refusal | undefined | Promise<Refusal | undefined> {
     const refusal = this.#refusal(context);
-    if (refusal !== undefined) return this.#refuse(refusal);
     const { request } = context;
+    if (refusal !== undefined) {
+      if (refusal.reason === "rate_limit") this.#proxyHint?.refused(request);
+      return this.#refuse(refusal);
+    }
     const { maxBodyBytes } = this.#parts.options;
     if (maxBodyBytes > 0 && request.headers["transfer-encoding"] !== undefined) {
       limitBody(request, maxBodyBytes, () => this.#bodyTooLarge(context));

@@ -57,10 +57,17 @@ export function checkAdmission(check: OptionCheck): CheckedAdmission {
   if (maxConcurrency !== "adaptive" && !isWhole(maxConcurrency)) {
     throw check.refuse("maxConcurrency", 'a whole number of at least 0 (0 is no limit), or "adaptive"');
   }
+  const concurrencyCeiling = whole("concurrencyCeiling", { min: 1 });
+  const receiveTimeoutMs = duration("receiveTimeoutMs");
   const checked: CheckedAdmission = {
     maxConcurrency,
-    minConcurrency: whole("minConcurrency", { min: 1 }),
-    concurrencyCeiling: whole("concurrencyCeiling", { min: 1 }),
+    // A low ceiling, and a short time for the whole, need no second setting.
+    minConcurrency: check.integer("minConcurrency", {
+      fallback: Math.min(DEFAULTS.minConcurrency, concurrencyCeiling),
+      min: 1,
+      max: 10_000_000,
+    }),
+    concurrencyCeiling,
     maxUpgradedConnections: whole("maxUpgradedConnections"),
     queueDepth: whole("queueDepth"),
     queueDeadlineMs: duration("queueDeadlineMs"),
@@ -76,8 +83,10 @@ export function checkAdmission(check: OptionCheck): CheckedAdmission {
     maxBodyBytes: whole("maxBodyBytes", { max: Number.MAX_SAFE_INTEGER }),
     maxHeaderBytes: whole("maxHeaderBytes", { min: LEAST_HEADER_BYTES, max: MOST_HEADER_BYTES }),
     maxHeaderCount: whole("maxHeaderCount"),
-    headersTimeoutMs: duration("headersTimeoutMs"),
-    receiveTimeoutMs: duration("receiveTimeoutMs"),
+    headersTimeoutMs: check.durationMs("headersTimeoutMs", {
+      fallback: Math.min(DEFAULTS.headersTimeoutMs, receiveTimeoutMs || Infinity),
+    }),
+    receiveTimeoutMs,
     minBodyBytesPerSecond: whole("minBodyBytesPerSecond", { max: 1e9 }),
     bodyGraceMs: duration("bodyGraceMs", 1),
     stalledClientMs: duration("stalledClientMs"),
@@ -86,8 +95,7 @@ export function checkAdmission(check: OptionCheck): CheckedAdmission {
   if (checked.minConcurrency > checked.concurrencyCeiling) {
     throw check.refuse("minConcurrency", `at most concurrencyCeiling (${checked.concurrencyCeiling})`);
   }
-  const { headersTimeoutMs, receiveTimeoutMs } = checked;
-  if (receiveTimeoutMs > 0 && headersTimeoutMs > receiveTimeoutMs) {
+  if (receiveTimeoutMs > 0 && checked.headersTimeoutMs > receiveTimeoutMs) {
     throw check.refuse("headersTimeoutMs", `at most receiveTimeoutMs (${receiveTimeoutMs})`);
   }
   return checked;

@@ -13,6 +13,7 @@ interface NamedSocket extends Socket {
 export class ClientIdentity {
   readonly #addresses: ClientAddresses;
   readonly #believesNobody: boolean;
+  readonly #header: ForwardedHeader;
 
   /**
    * @param trustedProxies addresses or CIDR ranges whose `header` is believed
@@ -21,6 +22,7 @@ export class ClientIdentity {
   constructor(trustedProxies: readonly string[], header: ForwardedHeader, fail: (problem: string) => Error) {
     this.#believesNobody = trustedProxies.length === 0;
     this.#addresses = new ClientAddresses(trustedProxies, header, fail);
+    this.#header = header;
   }
 
   of(request: IncomingMessage): string {
@@ -41,6 +43,13 @@ export class ClientIdentity {
     const known = this.#believesNobody ? socket[ADDRESS_CLIENT] : undefined;
     if (known !== undefined) return known;
     return (socket[ADDRESS_CLIENT] = `addr:${networkOf(this.addressOf(request))}`);
+  }
+
+  /** Whether it is known by its address alone, and says that it was forwarded, by somebody who is not believed. */
+  isForwardedUnbelieved(request: IncomingMessage): boolean {
+    const { headers, socket } = request;
+    if (headers[this.#header] === undefined || !this.of(request).startsWith("addr:")) return false;
+    return this.addressOf(request) === this.#addresses.of(socket.remoteAddress, {});
   }
 
   /** The client's address: the socket's, or the last one in the header that no trusted proxy has. */

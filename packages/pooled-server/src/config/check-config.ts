@@ -25,6 +25,18 @@ const SERVERS_OWN = [
   "clock",
 ];
 
+/** Options of parts that the server has under names of its own, of which one would win over the other unseen. */
+const RENAMED = {
+  dbPool: { dsn: "postgresDsn", maxOpenConns: "dbMaxOpenConns", maxIdleConns: "dbMaxIdleConns" },
+  httpPool: {
+    maxIdleConns: "httpMaxIdleConns",
+    maxIdleConnsPerHost: "httpMaxIdleConnsPerHost",
+    maxConnsPerHost: "httpMaxConnsPerHost",
+    timeoutMs: "httpTimeoutMs",
+  },
+  metrics: {},
+} as const;
+
 const fail = (message: string): PooledServerConfigError => new PooledServerConfigError(message);
 
 /** What a cache is made with. */
@@ -96,7 +108,10 @@ export function checkConfig(config: PooledServerConfig): CheckedConfig {
   if (dbMaxIdleConns > dbMaxOpenConns) {
     throw check.refuse("dbMaxIdleConns", `at most dbMaxOpenConns (${dbMaxOpenConns})`);
   }
-  const trustedProxies = (check.raw("trustedProxies") ?? []) as readonly string[];
+  const trustedProxies = check.raw("trustedProxies") ?? [];
+  if (!isTexts(trustedProxies)) {
+    throw check.refuse("trustedProxies", 'an array of addresses and CIDR ranges, such as ["10.0.0.0/8"]');
+  }
   const forwardedHeader = check.oneOf("forwardedHeader", ["x-forwarded-for", "forwarded"], {
     fallback: DEFAULTS.forwardedHeader,
   });
@@ -146,12 +161,18 @@ export function checkConfig(config: PooledServerConfig): CheckedConfig {
   if (checked.shutdownDelayMs > checked.shutdownTimeoutMs) {
     throw check.refuse("shutdownDelayMs", `at most shutdownTimeoutMs (${checked.shutdownTimeoutMs})`);
   }
+  if (checked.dbCritical && postgresDsn === undefined) {
+    throw fail("PooledServer: dbCritical is true, but there is no database: postgresDsn is not set (POSTGRES_DSN).");
+  }
   check.noOthers();
   return checked;
 
   function partOptions<N extends "dbPool" | "httpPool" | "metrics">(name: N): NonNullable<PooledServerConfig[N]> {
     const value = check.raw(name) ?? {};
     if (typeof value !== "object" || Array.isArray(value)) throw check.refuse(name, "an object of options");
+    for (const [given, own] of Object.entries(RENAMED[name])) {
+      if (given in value) throw fail(`PooledServer: ${name}.${given} is the server's option ${own}; set that instead.`);
+    }
     return value;
   }
 
@@ -182,4 +203,8 @@ export function checkConfig(config: PooledServerConfig): CheckedConfig {
       ...(maxBytes === undefined ? {} : { maxBytes: check.integer(`${name}MaxBytes`, { fallback: 0, min: 1 }) }),
     };
   }
+}
+
+function isTexts(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((each) => typeof each === "string");
 }

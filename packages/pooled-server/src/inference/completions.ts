@@ -7,7 +7,7 @@
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { LRUCache } from "@vg/cache";
-import { currentRequest } from "../request/request-context.ts";
+import { outgoingHeaders } from "../request/request-context.ts";
 import { completionKey, type KeyScope } from "./cache-key.ts";
 import { isCacheable, isDeterministic, whyNotStored } from "./cacheability.ts";
 import type { CacheOutcome } from "./cache-status.ts";
@@ -54,6 +54,10 @@ export interface ForwardCall {
   readonly stream: boolean;
   /** Aborts when nobody waits for this call any more. The only one to listen to: others may wait than who asked first. */
   readonly signal: AbortSignal;
+  /**
+   * For calls by other means than the server's `httpPool`, which sends it by itself. `undefined` where OpenTelemetry's
+   * instrumentation of the client does: a second one makes both invalid.
+   */
   readonly traceparent: string | undefined;
 }
 
@@ -394,7 +398,7 @@ function leadOf(
   seen: SeenBody | undefined,
   shared: boolean,
 ): Lead<Forwarded> {
-  const { traceparent = currentRequest()?.traceparent } = request;
+  const { traceparent = outgoingHeaders()["traceparent"] } = request;
   const body = without(seen?.copy() ?? resolvedBody(request), OWN_FIELDS);
   const stream = body["stream"] === true;
   if (stream && shared) {

@@ -1,5 +1,5 @@
 import type { LRUCache } from "@vg/cache";
-import { currentRequest } from "../request/request-context.ts";
+import { outgoingHeaders } from "../request/request-context.ts";
 import { Completions, type CompleteOptions, type Forward, type InferenceRequest } from "./completions.ts";
 import { Embeddings, type EmbeddingAnswer } from "./embeddings.ts";
 import { completionsHandler, embeddingsHandler, type InferenceHandler } from "./http/handlers.ts";
@@ -77,5 +77,5 @@ export class Inference {
 }
 
 function traced(request: InferenceRequest): InferenceRequest {
-  return request.traceparent === undefined ? { ...request, traceparent: currentRequest()?.traceparent } : request;
+  return request.traceparent === undefined ? { ...request, traceparent: outgoingHeaders()["traceparent"] } : request;
 }

@@ -16,9 +16,10 @@ export interface UpstreamResponse {
 
 /**
  * What a forward may give: a response in OpenAI's format (JSON or server-sent events, whatever was asked for), chunk
- * objects as they come, or the whole document.
+ * objects as they come (an AsyncIterable), or the whole document. All of them are objects, and no narrower type takes what
+ * OpenAI's SDK declares: its documents are interfaces, which have no index signature.
  */
-export type Forwarded = UpstreamResponse | AsyncIterable<JsonObject> | JsonObject;
+export type Forwarded = UpstreamResponse | object;
 
 /**
  * The pieces of an answer, as they come; it has ended properly when this returns. Whoever stops reading ends the call.

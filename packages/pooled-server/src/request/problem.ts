@@ -83,6 +83,8 @@ export function answerWith(
     ...(retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) }),
   });
   if (!request.complete && response.getHeader("connection") === "close") {
+    // Whatever else its client does wrong until then: this is what it got.
+    context.status ??= status;
     endLater(request, response, body);
     return;
   }

@@ -1,3 +1,4 @@
+import { channel } from "node:diagnostics_channel";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { NOT_BAGGED } from "@vg/internal";
 import {
@@ -83,11 +84,22 @@ export function runInRequest<A extends unknown[], T>(context: RequestContext, wo
   return runInContext((context as NodeRequestContext).line, work, ...args);
 }
 
-/** The headers that a call made here should carry: those of the current request; none outside of one. */
+/** Where undici and `fetch` tell of their calls. OpenTelemetry's instrumentation of them listens there. */
+const CALLS = channel("undici:request:create");
+
+/**
+ * The headers that a call made here should carry: those of OpenTelemetry's active span, else those of the current request;
+ * none outside of both, and none where OpenTelemetry's instrumentation of the client adds its own.
+ */
 export function outgoingHeaders(): Record<string, string> {
-  // OpenTelemetry's instrumentation of the client adds its own, and two are as good as none.
-  if (activeSpanContext() !== undefined) return {};
-  return currentRequest()?.outgoingHeaders() ?? {};
+  const span = activeSpanContext();
+  const request = currentRequest();
+  if (span === undefined) return request?.outgoingHeaders() ?? {};
+  // Two are as good as none.
+  if (CALLS.hasSubscribers) return {};
+  const traceparent = `00-${span.trace_id}-${span.span_id}-${span.trace_flags}`;
+  const tracestate = request?.traceId === span.trace_id ? request.tracestate : undefined;
+  return tracestate === undefined ? { traceparent } : { traceparent, tracestate };
 }
 
 /** Of a path in a report. */
@@ -157,7 +169,7 @@ export class NodeRequestContext implements RequestContext, ActiveRequest {
     const parent = span ?? (given === undefined ? null : fromTraceparent(given, headers["tracestate"]));
     this.#traceId = parent?.trace_id ?? random.traceId;
     this.#flags = parent?.trace_flags ?? SAMPLED;
-    this.#tracestate = parent?.tracestate;
+    this.#tracestate = span === undefined ? parent?.tracestate : tracestateIn(span.trace_id, headers);
     this.isSampled = parent !== null && SAMPLED_FLAGS.test(parent.trace_flags);
     this.spanId = span?.span_id ?? random.spanId;
     this.line =
@@ -261,6 +273,13 @@ export class NodeRequestContext implements RequestContext, ActiveRequest {
     const abort = this.#abort;
     if (abort !== undefined) runInRequest(this, () => abort.abort(reason));
   }
+}
+
+/** The client's `tracestate`, where OpenTelemetry's span goes on with the client's trace. */
+function tracestateIn(traceId: string, { traceparent, tracestate }: IncomingMessage["headers"]): string | undefined {
+  if (traceparent === undefined || tracestate === undefined) return undefined;
+  const given = fromTraceparent(traceparent, tracestate);
+  return given?.trace_id === traceId ? given.tracestate : undefined;
 }
 
 function ambientOf(request: NodeRequestContext, traceId: string, tracestate: string | undefined): RequestLineContext {

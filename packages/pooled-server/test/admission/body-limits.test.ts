@@ -40,6 +40,15 @@ test("a declared body above the limit gets 413 before it is sent, and its handle
   expect(await booksAreClosed(server, get)).toMatchObject({ refused_by_reason: { body_too_large: 1 } });
 });
 
+test("a client that was told 413 and sends nothing is 413 in log and metrics, also where bodies have little grace", async () => {
+  const { server, url, get, logs } = await listen(echoLength, { maxBodyBytes: LIMIT, bodyGraceMs: 50 });
+  const client = await wire(url);
+  client.send(POST(`Content-Length: ${LIMIT + 1}`));
+  expect(await client.closed).toMatch(/^HTTP\/1.1 413 /);
+  await booksAreClosed(server, get);
+  expect(logs.find("http_request")).toMatchObject({ status_code: 413 });
+});
+
 test("a body at the limit is served, and so is one without a limit", async () => {
   const { url } = await listen(echoLength, { maxBodyBytes: LIMIT });
   const post = async (to: string, body: string | ReadableStream): Promise<string> =>

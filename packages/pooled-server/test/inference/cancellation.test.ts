@@ -190,9 +190,9 @@ test("a slow reader holds up nobody, and one who reads nothing at all is cut", a
   expect(server.inference.getStats().waiters).toBe(0);
 });
 
-test("a shutdown's end is said to a stream as its last event, and to who waits for a document as a 503", async () => {
+test("a shutdown's end is said to a stream as its last event, and to who waits for a document as a 503; neither is an error in the log", async () => {
   const upstream = handStream();
-  const { server, post } = await gateway(() => upstream.chunks, { config: { shutdownTimeoutMs: 500 } });
+  const { server, post, logs } = await gateway(() => upstream.chunks, { config: { shutdownTimeoutMs: 500 } });
   const streaming = post(ask({ stream: true }));
   const whole = post(ask());
   await expect.poll(() => server.inference.getStats().waiters).toBe(2);
@@ -207,4 +207,6 @@ test("a shutdown's end is said to a stream as its last event, and to who waits f
   const answer = await whole;
   expect([answer.status, answer.headers.get("retry-after")]).toEqual([503, "1"]);
   await closing;
+  expect(logs.filter({ level: "error" })).toEqual([]);
+  expect(logs.filter("http_request")).toMatchObject([{ status_code: 503 }, { status_code: 503 }]);
 });

@@ -224,6 +224,18 @@ test("an upstream that cannot be reached is a 502 in words, not its address", as
   expect(logs.find({ message: "The inference failed" })).toBeDefined();
 });
 
+test("an upstream that breaks off what the HTTP pool reads was reached, and is not said to be out of reach", async () => {
+  const url = await serve((_request, response) => {
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    response.write(sse(said), () => response.destroy());
+  });
+  const { post, server } = await gateway(() => server.httpPool.do({ method: "POST", url, body: "{}", stream: true }));
+  const [, last] = eventsOf(await (await post(ask({ stream: true }))).text());
+  expect(JSON.parse(last ?? "")).toMatchObject({
+    error: { code: "upstream_error", message: "The model server's connection broke before its answer was complete." },
+  });
+});
+
 test("the HTTP pool's responses and failures are understood, and so are errors that carry a status", async () => {
   const url = await serve((_request, response) => eventStream(sse(...words("pooled"), "[DONE]"))(response));
   let answer: () => unknown = () => undefined;

@@ -177,3 +177,25 @@ test("OpenAI's client itself may be what makes the call", async () => {
   const { choices, usage: counted } = await openai.chat.completions.create(request);
   expect([choices[0]?.message.content, counted]).toEqual(["from afar", usage]);
 });
+
+test("what OpenAI's client gives may be what a forward gives: a document, a stream, a list of vectors", async () => {
+  const upstream = await client(() => stream(words("from upstream")));
+  const { openai, server } = upstream;
+  const messagesOf = (body: object) => body as OpenAI.ChatCompletionCreateParamsNonStreaming;
+  const document = server.inference.completions(({ body, signal }) =>
+    openai.chat.completions.create(messagesOf(body), { signal }),
+  );
+  const streamed = server.inference.completions(({ body, signal }) =>
+    openai.chat.completions.create({ ...messagesOf(body), stream: true }, { signal }),
+  );
+  const vectors = server.inference.embeddings(({ body, signal }) =>
+    openai.embeddings.create(body as unknown as OpenAI.EmbeddingCreateParams, { signal }),
+  );
+  expect(typeof vectors).toBe("function");
+  for (const handler of [document, streamed]) {
+    const answer = await handler.fetch(
+      new Request("http://h/v1/chat/completions", { method: "POST", body: JSON.stringify(request) }),
+    );
+    expect(await answer.json()).toMatchObject({ choices: [{ message: { content: "from upstream" } }] });
+  }
+});

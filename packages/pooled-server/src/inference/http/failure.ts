@@ -33,7 +33,8 @@ function fromHttpPool(cause: unknown): InferenceError | undefined {
       cause,
     });
   }
-  return code === "ERR_VG_HTTP_TIMEOUT" ? timeout(cause) : unreachable(cause);
+  if (code === "ERR_VG_HTTP_TIMEOUT") return timeout(cause);
+  return phase === "body" ? brokenOff(cause) : unreachable(cause);
 }
 
 /** Errors that carry a status: those of OpenAI's SDK, and of HTTP frameworks. */
@@ -74,6 +75,11 @@ function timeout(cause: unknown): InferenceError {
 function unreachable(cause: unknown): InferenceError {
   const message = "The model server cannot be reached.";
   return new InferenceError(UPSTREAM, message, { status: 502, reason: "upstream_unreachable", cause });
+}
+
+function brokenOff(cause: unknown): InferenceError {
+  const message = "The model server's connection broke before its answer was complete.";
+  return new InferenceError(UPSTREAM, message, { status: 502, reason: "upstream_error", cause });
 }
 
 function internal(cause: unknown): InferenceError {

@@ -104,8 +104,12 @@ function hasLeft(signal: AbortSignal, { type }: InferenceError): boolean {
   return signal.aborted && type !== SHUTDOWN;
 }
 
-/** A failure that is not the client's belongs into the log, with its cause. */
+/**
+ * A failure that is not the client's belongs into the log, with its cause. A shutdown is none; a 503 is known to who gives it,
+ * and says when to come back.
+ */
 function note(failure: InferenceError, context: RequestContext | undefined): void {
-  if (failure.status < 500 || failure.reason === "not_cached") return;
-  context?.logger.error("The inference failed", failure, { status: failure.status, reason: failure.reason });
+  const { status, reason, type } = failure;
+  if (status < 500 || reason === "not_cached" || type === SHUTDOWN) return;
+  context?.logger[status === 503 ? "warn" : "error"]("The inference failed", failure, { status, reason });
 }
