@@ -2,6 +2,7 @@
  * Decides which requests reach the handler, and keeps the books of those that do.
  *
  *   too many of this connection at once? -> 503     client over its rate?    -> 429
+ *   no Host, another Expect?             -> 400, 417
  *   too many header fields?              -> 431     declared body too large? -> 413
  *   the event loop late?                 -> 503     no place, nor one soon?  -> 503
  *
@@ -26,10 +27,12 @@ import { RateLimitHeaders } from "./rate-limit-headers.ts";
 import { RateLimiter } from "./rate-limiter.ts";
 import {
   bodyTooLarge,
+  noHost,
   overloaded,
   overRate,
   tooManyHeaders,
   tooManyPipelined,
+  unknownExpectation,
   tooManyUpgrades,
   type Refusal,
   type RefusalReason,
@@ -71,6 +74,8 @@ export class Admission<C extends AdmissionContext> implements HeadWatcher {
     event_loop: 0,
     pipelining: 0,
     too_many_upgrades: 0,
+    no_host: 0,
+    expectation: 0,
     too_many_headers: 0,
     body_too_large: 0,
   };
@@ -113,9 +118,11 @@ export class Admission<C extends AdmissionContext> implements HeadWatcher {
     server.maxRequestsPerSocket = maxRequestsPerSocket;
     this.guard.attach(server);
     this.pressure.start();
-    server.on("checkContinue", (request: IncomingMessage, response: ServerResponse) => {
+    // What node:http would answer by itself comes the way of all requests.
+    const asRequest = (request: IncomingMessage, response: ServerResponse): void => {
       server.emit("request", request, response);
-    });
+    };
+    server.on("checkContinue", asRequest).on("checkExpectation", asRequest);
   }
 
   /** A request has come; `finished` is owed for it. */
@@ -198,6 +205,9 @@ export class Admission<C extends AdmissionContext> implements HeadWatcher {
     }
     const overItsRate = this.#overRate(context);
     if (overItsRate !== undefined) return overItsRate;
+    const { host, expect } = request.headers;
+    if (host === undefined && request.httpVersion === "1.1") return noHost();
+    if (expect !== undefined && expect.toLowerCase() !== CONTINUE) return unknownExpectation();
     if (maxHeaderCount > 0 && request.rawHeaders.length > maxHeaderCount * 2) {
       return tooManyHeaders(request.rawHeaders.length / 2, maxHeaderCount);
     }
@@ -236,9 +246,11 @@ export class Admission<C extends AdmissionContext> implements HeadWatcher {
   }
 }
 
+const CONTINUE = "100-continue";
+
 /** Tells a client that asked before it sends its body (`Expect: 100-continue`) that it may. */
 function letSend({ request, response }: AdmissionContext): void {
-  if (request.headers.expect?.toLowerCase() === "100-continue" && !response.headersSent) response.writeContinue();
+  if (request.headers.expect?.toLowerCase() === CONTINUE && !response.headersSent) response.writeContinue();
 }
 
 function howAnswered(response: ServerResponse): "answered" | "timed_out" | "other" {

@@ -6,14 +6,21 @@ export type RefusalReason =
   | "event_loop"
   | "pipelining"
   | "too_many_upgrades"
+  | "no_host"
+  | "expectation"
   | "too_many_headers"
   | "body_too_large";
 
 /** The answer that a request gets in the place of the handler's. */
 export interface Refusal {
   readonly reason: RefusalReason;
-  readonly status: 413 | 429 | 431 | 503;
-  readonly code: "payload_too_large" | "rate_limit_exceeded" | "headers_too_large" | "service_unavailable";
+  readonly status: 400 | 413 | 417 | 429 | 431 | 503;
+  readonly code:
+    | "invalid_request"
+    | "payload_too_large"
+    | "rate_limit_exceeded"
+    | "headers_too_large"
+    | "service_unavailable";
   readonly message: string;
   /** Whole seconds; absent where coming back is of no use. */
   readonly retryAfterSeconds?: number;
@@ -63,6 +70,26 @@ export function tooManyUpgrades(limit: number): Refusal {
     code: "service_unavailable",
     message: `The service has ${limit} upgraded connections open, which is its limit; try again later.`,
     retryAfterSeconds: 1,
+    close: true,
+  };
+}
+
+export function noHost(): Refusal {
+  return {
+    reason: "no_host",
+    status: 400,
+    code: "invalid_request",
+    message: "The request has no Host header, which HTTP/1.1 requires.",
+    close: true,
+  };
+}
+
+export function unknownExpectation(): Refusal {
+  return {
+    reason: "expectation",
+    status: 417,
+    code: "invalid_request",
+    message: "The only expectation that is met is 100-continue.",
     close: true,
   };
 }

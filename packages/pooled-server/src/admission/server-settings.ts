@@ -17,6 +17,8 @@ export function serverSettings(options: CheckedAdmission): ServerOptions {
     keepAliveTimeout: keepAliveTimeoutMs,
     // What is over time is noticed within a quarter of it.
     connectionsCheckingInterval: Math.ceil(Math.min(LONGEST_CHECK_MS, Math.max(SHORTEST_CHECK_MS, shortest / 4))),
+    // `Admission` refuses a request without one: node:http would neither say why nor count it.
+    requireHostHeader: false,
     keepAlive: true,
     keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
   };

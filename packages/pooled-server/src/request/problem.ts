@@ -4,7 +4,7 @@ import type { NodeRequestContext } from "./request-context.ts";
 /** An answer that the server itself gives instead of the base server. */
 export interface Problem {
   /** The HTTP status. */
-  status: 400 | 408 | 413 | 429 | 431 | 500 | 501 | 503 | 504;
+  status: 400 | 408 | 413 | 417 | 429 | 431 | 500 | 501 | 503 | 504;
   code:
     | "invalid_request"
     | "payload_too_large"

@@ -73,6 +73,34 @@ test("more header fields than maxHeaderCount get 431, not a request that lacks s
   expect(refused_by_reason.too_many_headers + client_faults.headers_too_large).toBe(2);
 });
 
+test.each([
+  ["without a Host header", "GET / HTTP/1.1\r\n\r\n", "400", "invalid_request", "no_host"],
+  [
+    "that expects what nobody knows",
+    "GET / HTTP/1.1\r\nHost: test\r\nExpect: the-unexpected\r\n\r\n",
+    "417",
+    "invalid_request",
+    "expectation",
+  ],
+] as const)("a request %s is refused, counted and logged like others", async (_, sent, status, code, reason) => {
+  const { server, url, get, logs } = await listen((_request, response) => response.end("ok"));
+  const client = await wire(url);
+  client.send(sent);
+  const answer = await client.closed;
+  expect(statusesIn(answer)).toEqual([status]);
+  expect(answer).toContain(code);
+  expect(answer).toContain("x-request-id");
+  expect((await booksAreClosed(server, get)).refused_by_reason[reason]).toBe(1);
+  expect(logs.find({ message: "http_request" })).toMatchObject({ status_code: Number(status) });
+});
+
+test("a request of HTTP/1.0 needs no Host header", async () => {
+  const { url } = await listen((_request, response) => response.end("ok"));
+  const client = await wire(url);
+  client.send("GET / HTTP/1.0\r\n\r\n");
+  expect(statusesIn(await client.closed)).toEqual(["200"]);
+});
+
 test("a body that turns out malformed gets 400, aborts its handler, and is logged as 400", async () => {
   const begun = gate();
   const failed = gate<unknown>();
