@@ -185,7 +185,11 @@ export class PooledServer<I = unknown, E = unknown> implements AsyncDisposable {
     });
     const http = createServer(serverSettings(options), (request, response) => this.#pipeline.handle(request, response));
     this.#admission.attach(http);
-    this.#listening = new Listening(http, (error) => this.logger.error("The HTTP server reported an error", error));
+    this.#listening = new Listening(
+      http,
+      () => this.#admission.guard.sockets(),
+      (error) => this.logger.error("The HTTP server reported an error", error),
+    );
     this.#upgrades = new Upgrades(http, {
       ...served,
       refusing: () => this.#end.refusing,

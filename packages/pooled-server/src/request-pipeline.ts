@@ -21,7 +21,7 @@ import { ActiveRequests } from "./lifecycle/active-requests.ts";
 import type { HistogramFamily } from "./metrics/histogram.ts";
 import type { Endpoint } from "./probes/endpoints.ts";
 import type { LatencySummary } from "./probes/health-document.ts";
-import { onConnectionLost, statusOfBroken } from "./request/ending.ts";
+import { CLIENT_CLOSED_REQUEST, onConnectionLost, statusOfBroken } from "./request/ending.ts";
 import { pathOf } from "./request/path.ts";
 import { answerWith, FAILED, SHUTTING_DOWN, TIMED_OUT, type Problem, type RenderProblem } from "./request/problem.ts";
 import { RefusedRequest } from "./request/refused-request.ts";
@@ -107,12 +107,18 @@ export class RequestPipeline {
     if (response.socket !== null) return;
     response.once(
       "close",
-      onConnectionLost(request.socket, () => this.#finished(context, false)),
+      onConnectionLost(request.socket, () => {
+        // What is lost behind another answer is not its handler's doing.
+        if (context.abortReason === undefined) context.status ??= CLIENT_CLOSED_REQUEST;
+        this.#finished(context, false);
+      }),
     );
   }
 
   /** Calls the handler; `serve` has its context around it. */
   serve(context: NodeRequestContext): void {
+    // Its answer would go nowhere, and its client is free to send it again elsewhere.
+    if (context.connection?.isEnding === true) return;
     try {
       if (this.#parts.draining()) {
         this.#answer(context, SHUTTING_DOWN);
@@ -233,6 +239,7 @@ export class RequestPipeline {
   }
 
   #answer(context: NodeRequestContext, problem: Omit<Problem, "traceId">, close: boolean = false): void {
+    if (close && context.connection !== undefined) context.connection.isEnding = true;
     answerWith(context, problem, this.#parts.renderProblem, close);
   }
 

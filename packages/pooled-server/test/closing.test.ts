@@ -207,3 +207,15 @@ test("a logger that throws stops no shutdown", async () => {
   expect(await server.close()).toMatchObject({ clean: false, stuck: ["log: no log"] });
   expect(server.state).toBe("closed");
 });
+
+test("a closer that fails with what nobody can read stops none of the others", async () => {
+  const { server } = await listen(hello);
+  const called: string[] = [];
+  server.onClose("first", () => called.push("first"));
+  server.onClose("unreadable", () => {
+    throw Object.create(null);
+  });
+  server.onClose("tells", () => [Object.create(null)]);
+  const { clean, stuck } = await server.close();
+  expect([clean, stuck, called]).toEqual([false, ["tells: an object", "unreadable: an object"], ["first"]]);
+});

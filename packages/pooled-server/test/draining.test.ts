@@ -218,3 +218,39 @@ test("a body that is still being sent is waited for like any request", async () 
   expect(await client.until(/got 10/)).toMatch(/^HTTP\/1\.1 200 /);
   expect((await closing).clean).toBe(true);
 });
+
+test("requests in a pipeline are all answered during the delay: only the last of them ends the connection", async () => {
+  const mayAnswer = gate();
+  const { server, url } = await listen(
+    async (request, response) => {
+      await mayAnswer.opened;
+      response.end(`answer to ${request.url}`);
+    },
+    { shutdownDelayMs: 200 },
+  );
+  const client = await wire(url);
+  client.send(GET("/1") + GET("/2"));
+  await expect.poll(() => server.getAdmissionStats().in_flight).toBe(2);
+  const closing = server.close();
+  mayAnswer.open();
+  expect(await client.closed).toMatch(/answer to \/1[^]*connection: close[^]*answer to \/2$/i);
+  expect((await closing).clean).toBe(true);
+});
+
+test("an answer that is written, but not yet taken by its client, is not cut when the server stops accepting", async () => {
+  const size = 8_000_000;
+  const answered = gate();
+  const { server, url } = await listen((_request, response) => {
+    response.end("x".repeat(size));
+    answered.open();
+  }, NOBODY_WAITS);
+  const client = await wire(url);
+  client.socket.pause();
+  client.send(GET());
+  await answered.opened;
+  const closing = server.close();
+  await expect.poll(async () => await fetch(url).catch(() => "refused"), PATIENTLY).toBe("refused");
+  client.socket.resume();
+  expect((await client.closed).length).toBeGreaterThan(size);
+  expect((await closing).clean).toBe(true);
+});

@@ -43,6 +43,7 @@ test.each<[string, string, (response: ServerResponse) => unknown]>([
   ["writes a head", "r-1", (response) => response.writeHead(200, { "x-a": "1" }).end()],
   ["writes a head with a reason", "r-1", (response) => response.writeHead(200, "Fine", { "x-a": "1" }).end()],
   ["writes a head of names and values", "r-1", (response) => response.writeHead(200, ["x-a", "1"]).end()],
+  ["writes a head of pairs", "r-1", (response) => response.writeHead(200, [["x-a", "1"]] as never).end()],
   ["writes a head without headers", "r-1", (response) => response.writeHead(200).end()],
   ["flushes its head", "r-1", (response) => (response.flushHeaders(), response.end())],
   ["sets an id of its own", "own", (response) => response.setHeader("X-Request-ID", "own").end()],
@@ -58,6 +59,14 @@ test.each<[string, string, (response: ServerResponse) => unknown]>([
   const response = await get("/", { "x-request-id": "r-1" });
   expect(response.status).toBe(200);
   expect(response.headers.get("x-request-id")).toBe(id);
+});
+
+test("the server's own answer has its own reason phrase, whatever the handler meant to say", async () => {
+  const { get } = await listen((_request, response) => {
+    response.statusMessage = "All is well";
+    throw new Error("it is not");
+  });
+  expect(await get("/")).toMatchObject({ status: 500, statusText: "Internal Server Error" });
 });
 
 test.each([
@@ -129,6 +138,7 @@ test("a client over its rate gets 429 with Retry-After; another client and the p
     error: { code: "rate_limit_exceeded", type: "api_error", retry_after: 1 },
   });
   expect(await statuses(1, { authorization: "Bearer other" })).toEqual([200]);
+  expect(await statuses(1, { authorization: "", "x-api-key": "another" })).toEqual([200]);
   expect(await statuses(1, { "x-forwarded-for": "10.0.0.9" })).toEqual([429]);
   expect((await get("/readyz")).status).toBe(200);
   now += 1000;

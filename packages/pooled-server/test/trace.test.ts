@@ -120,6 +120,33 @@ test("a request that joins another trace has that trace in all its lines and cal
   expect(arrived[0]?.["traceparent"]).toContain(TRACE);
 });
 
+test("a trace is sent on with the flags and as much of the state as the specification allows", async () => {
+  const { get, arrived } = await calling(async (server, url) => void (await server.httpPool.get(url)));
+  const send = async (flags: string, tracestate: string): Promise<Record<string, unknown>> => {
+    await get("/", { traceparent: `00-${TRACE}-00f067aa0ba902b7-${flags}`, tracestate });
+    return arrived.at(-1) as Record<string, unknown>;
+  };
+  expect((await send("ff", "a=1"))["traceparent"]).toMatch(/-03$/);
+  expect((await send("08", "a=1"))["traceparent"]).toMatch(/-00$/);
+  expect(await send("01", `long=${"x".repeat(500)},a=1,b=2`)).toMatchObject({ tracestate: "a=1,b=2" });
+  const many = Array.from({ length: 40 }, (_, i) => `k${i}=1`);
+  expect(await send("01", many.join(","))).toMatchObject({ tracestate: many.slice(0, 32).join(",") });
+  const wide = Array.from({ length: 10 }, (_, i) => `k${i}=${"x".repeat(100)}`);
+  expect(await send("01", wide.join(", "))).toMatchObject({ tracestate: wide.slice(0, 4).join(",") });
+  expect(await send("01", `long=${"x".repeat(600)}`)).not.toHaveProperty("tracestate");
+});
+
+test("a state that can be no header is not sent on, and the one before it neither", async () => {
+  const { get, arrived } = await calling(async (server, url) => {
+    (currentRequest() as RequestContext).joinTrace(PARENT, "c=3\r\nx-injected: yes");
+    await server.httpPool.get(url);
+    await fetch(url, { headers: outgoingHeaders() });
+  });
+  expect((await get("/", { traceparent: PARENT, tracestate: "a=1" })).status).toBe(200);
+  expect(arrived).toHaveLength(2);
+  for (const headers of arrived) expect(headers).not.toHaveProperty("tracestate");
+});
+
 test("ids are of the right form, and no two are the same, over many refills of the pool of random bytes", () => {
   const seen = new Set<string>();
   for (let i = 0; i < 20_000; i++) {

@@ -5,6 +5,9 @@ export type ForwardedHeader = "x-forwarded-for" | "forwarded";
 /** `for=` of one element of RFC 7239's `Forwarded`; the port of an address is left out. */
 const FOR = /(?:^|;)\s*for\s*=\s*(?:"\[([^\]"]*)\](?::\d+)?"|"?([^";:,\s]+)(?::\d+)?"?)/i;
 
+/** An address with brackets or a port, which some proxies put into `X-Forwarded-For`, too. */
+const WITH_PORT = /^(?:\[([^\]]+)\]|(\d{1,3}(?:\.\d{1,3}){3}))(?::\d{1,5})?$/;
+
 /**
  * Where a request comes from, with no more trust in what it says of itself than was configured: the address of its peer;
  * where that is a trusted proxy, the last one in the header that no trusted proxy has.
@@ -54,7 +57,11 @@ export class ClientAddresses {
   }
 
   #parse(element: string): string {
-    if (this.#header === "x-forwarded-for") return plainAddress(element.trim());
+    if (this.#header === "x-forwarded-for") {
+      const text = element.trim().toLowerCase();
+      const parts = WITH_PORT.exec(text);
+      return plainAddress(parts?.[1] ?? parts?.[2] ?? text);
+    }
     const found = FOR.exec(element);
     return plainAddress(found?.[1] ?? found?.[2] ?? "");
   }

@@ -119,6 +119,18 @@ describe("the client's address", () => {
     expect(proxies.of(undefined, headers("6.6.6.6"))).toBeUndefined();
   });
 
+  test.each([
+    ["6.6.6.6:4711", "6.6.6.6"],
+    ["[2001:db8::1]:4711", "2001:db8::1"],
+    ["[2001:DB8::1]", "2001:db8::1"],
+    ["::FFFF:6.6.6.6", "6.6.6.6"],
+    ["6.6.6.6:4711, 10.2.2.2:80", "6.6.6.6"],
+    ["6.6.6.6:port", "10.1.1.1"],
+  ])("is read from X-Forwarded-For with a port, with brackets and in upper case: %s", (value, address) => {
+    const proxies = new ClientAddresses(["10.0.0.0/8"], "x-forwarded-for", fail);
+    expect(proxies.of("10.1.1.1", headers(value))).toBe(address);
+  });
+
   test("is read from Forwarded where that is configured", () => {
     const proxies = new ClientAddresses(["10.0.0.0/8"], "forwarded", fail);
     expect(proxies.of("10.1.1.1", headers('for=6.6.6.6, for="7.7.7.7:80";proto=https'))).toBe("7.7.7.7");

@@ -44,13 +44,22 @@ function answerByStatus(request: IncomingMessage, response: ServerResponse, erro
   const status = statusOf(error);
   if (status === undefined || response.headersSent || response.destroyed) return false;
   const context = contextOf(request);
+  if (!setHeadersOf(error, response)) return false;
   if (status >= 500 && context !== undefined) logFailure(context, request, error);
-  const { headers } = error as { headers?: unknown };
-  if (typeof headers === "object" && headers !== null) {
-    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value as string);
-  }
   sendPage(request, response, status, STATUS_CODES[status] ?? String(status));
   return true;
+}
+
+/** False where one of them can be no header: an exception here would be nobody's, and end the process. */
+function setHeadersOf(error: unknown, response: ServerResponse): boolean {
+  const { headers } = error as { headers?: unknown };
+  if (typeof headers !== "object" || headers === null) return true;
+  try {
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value as string);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function statusOf(error: unknown): number | undefined {

@@ -257,6 +257,13 @@ function howAnswered(response: ServerResponse): "answered" | "timed_out" | "othe
   const { statusCode } = response;
   if (statusCode === 504) return "timed_out";
   // What fails, fails fast or slowly for reasons of its own; what a cache answers shows nothing of what is behind it.
-  if (statusCode >= 500 || String(response.getHeader("cache-status") ?? "").includes("hit")) return "other";
-  return "answered";
+  return statusCode >= 500 || isCacheHit(response) ? "other" : "answered";
+}
+
+const CACHE_HIT = /\r\ncache-status:[^\r]*;\s*hit\b/i;
+
+/** By the head as it goes out: what was handed to `writeHead` in one record, node:http has nowhere else. */
+function isCacheHit(response: ServerResponse): boolean {
+  const { _header: head } = response as { _header?: unknown };
+  return typeof head === "string" && head.includes("hit") && CACHE_HIT.test(head);
 }

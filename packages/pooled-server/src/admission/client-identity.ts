@@ -26,7 +26,8 @@ export class ClientIdentity {
   }
 
   of(request: IncomingMessage): string {
-    const credential = request.headers.authorization ?? request.headers["x-api-key"];
+    // An empty one is none.
+    const credential = request.headers.authorization || request.headers["x-api-key"];
     return this.named(typeof credential === "string" && credential !== "" ? credential : undefined, request);
   }
 

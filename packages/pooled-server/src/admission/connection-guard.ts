@@ -51,6 +51,8 @@ export class Connection<R> {
   inFlight = 0;
   /** Whether it ends for a fault of its client's. */
   isFaulted = false;
+  /** Whether a client was told that it ends: what it sends after that is not to be worked on. */
+  isEnding = false;
   /** What it is told when the requests on it have their answers. */
   lastWord: ClientFaultError | undefined = undefined;
   /** How much of its answers waited when it was looked at last, and since when that is so. */
@@ -81,6 +83,11 @@ export class ConnectionGuard<R extends GuardedRequest> {
   /** Connections that are open. */
   get size(): number {
     return this.#connections.size;
+  }
+
+  /** Of the connections that are open. */
+  *sockets(): Iterable<Socket> {
+    for (const { socket } of this.#connections) yield socket;
   }
 
   attach(server: Server): void {

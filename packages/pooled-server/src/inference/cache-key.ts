@@ -52,7 +52,8 @@ export function embeddingKeys(scope: KeyScope, body: JsonObject): (input: unknow
 }
 
 function scopeText(kind: string, { route, tenant, model, namespace }: KeyScope): string {
-  const whose = tenant === "" ? "" : createHmac("sha256", secret).update(tenant).digest("base64url");
+  // Halves of a pair that stand alone would all be the same in UTF-8.
+  const whose = tenant === "" ? "" : createHmac("sha256", secret).update(tenant, "utf16le").digest("base64url");
   // An array in JSON: no value can run into the next one.
   return JSON.stringify([KEY_VERSION, kind, route, whose, namespace, model]);
 }

@@ -32,13 +32,24 @@ export function isDeterministic({ temperature, seed }: JsonObject): boolean {
 /** The reasons to stop after which an answer is what the model wanted to say. */
 const NATURAL_ENDS: ReadonlySet<string> = new Set(["stop", "end_turn", "eos", "eos_token", "stop_sequence"]);
 
-/** Why an answer is not kept, or undefined where it may be. */
+/** How many choices the whole answer has: `n` of each prompt, of which text completions may have several. */
+export function choicesAskedFor({ n, prompt }: JsonObject): number {
+  const prompts = Array.isArray(prompt) && prompt.some((one) => typeof one !== "number") ? prompt.length : 1;
+  return (typeof n === "number" && n >= 1 ? n : 1) * prompts;
+}
+
+/**
+ * Why an answer is not kept, or undefined where it may be.
+ *
+ * @param choicesWanted a stream of chunk objects may be cut before a choice has begun, and nothing else shows it
+ */
 export function whyNotStored(
   document: JsonObject,
   alsoStore: ReadonlySet<string>,
+  choicesWanted: number,
 ): "finish_reason" | "tool_calls" | undefined {
   const choices: unknown[] = Array.isArray(document["choices"]) ? document["choices"] : [];
-  if (choices.length === 0) return "finish_reason";
+  if (choices.length < choicesWanted) return "finish_reason";
   for (const choice of choices) {
     const { finish_reason: reason, message } = isObject(choice) ? choice : {};
     const calls = reason === "tool_calls" || reason === "function_call";

@@ -9,22 +9,18 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { LRUCache } from "@vg/cache";
 import { outgoingHeaders } from "../request/request-context.ts";
 import { completionKey, type KeyScope } from "./cache-key.ts";
-import { isCacheable, isDeterministic, whyNotStored } from "./cacheability.ts";
+import { choicesAskedFor, isCacheable, isDeterministic, whyNotStored } from "./cacheability.ts";
 import type { CacheOutcome } from "./cache-status.ts";
 import { directivesFromBody, mergeDirectives, type InferenceDirectives } from "./directives.ts";
 import { Flight, type Lead } from "./flight.ts";
 import { InferenceAnswer } from "./inference-answer.ts";
-import {
-  InferenceCrowdedError,
-  InferenceNotCachedError,
-  InferenceRequestError,
-  InferenceUpstreamError,
-} from "./inference-error.ts";
+import { InferenceCrowdedError, InferenceNotCachedError, InferenceUpstreamError } from "./inference-error.ts";
 import { completionWork, usageOf, type InferenceMeter, type Work } from "./inference-meter.ts";
 import type { InferenceSettings } from "./inference-options.ts";
 import type { InferenceCounters } from "./inference-stats.ts";
 import { isObject, without, type JsonObject } from "./json.ts";
 import type { SeenBody } from "./seen-bodies.ts";
+import { checkUnkeyed, isRefusal, saysTheSame } from "./unkeyed-fields.ts";
 import { answerBytes, StoredAnswer, tokensOf, type Tokens } from "./stored-answer.ts";
 import { discard, upstreamPieces, type Forwarded } from "./upstream-pieces.ts";
 
@@ -79,10 +75,20 @@ interface Plan {
   readonly mayJoin: boolean;
   readonly mayStore: boolean;
   readonly ttlMs: number | undefined;
+  /** How many choices a whole stream has at least. */
+  readonly choices: number;
   readonly outcome: CacheOutcome;
 }
 
 const OWN_FIELDS: ReadonlySet<string> = new Set(["cache"]);
+
+/** What is known of a request before its way begins, and whether it is on it for the second time. */
+interface Attempt {
+  readonly startedAt: number;
+  readonly work: Work;
+  readonly seen: SeenBody | undefined;
+  readonly isAgain: boolean;
+}
 
 export class Completions {
   readonly #cache: LRUCache<string, unknown>;
@@ -90,6 +96,8 @@ export class Completions {
   readonly #counters: InferenceCounters;
   readonly #meter: InferenceMeter;
   readonly #flights = new Map<string, Flight<Forwarded>>();
+  /** What each of them was asked for by who made the call. */
+  readonly #bodies = new WeakMap<Flight<Forwarded>, JsonObject>();
   /** All that are under way, those of one request alone included. */
   readonly #active = new Set<Flight<Forwarded>>();
 
@@ -130,6 +138,16 @@ export class Completions {
     const work = completionWork(request.body, request.model);
     // With its model resolved it is another one.
     const seen = request.model === undefined ? seenBody : undefined;
+    return await this.#complete(request, forward, options, { startedAt, work, seen, isAgain: false });
+  }
+
+  async #complete(
+    request: InferenceRequest,
+    forward: Forward,
+    options: CompleteOptions,
+    attempt: Attempt,
+  ): Promise<InferenceAnswer> {
+    const { startedAt, work, seen } = attempt;
     const found = this.#plan(request, work, seen);
     if (found instanceof InferenceAnswer) {
       this.#meter.requestEnded(work, found.cache, startedAt);
@@ -143,16 +161,27 @@ export class Completions {
     onOutcome?.(outcome);
     const lead = leadOf(request, forward, seen, found.key !== undefined);
     // A follower's call may be made later, by the flight, and is still this request's: its context goes along.
+    // What was refused may be what only the other one said. Once: all who ask again share one call, or few.
+    const asksAgain = (error: unknown): boolean =>
+      !attempt.isAgain &&
+      running !== undefined &&
+      isRefusal(error) &&
+      !saysTheSame(this.#bodies.get(flight), request.body);
     const share = flight.join(running === undefined ? lead : AsyncLocalStorage.bind(lead), signal, {
       result: outcome.result,
       startedAt,
+      asksAgain,
     });
-    if (running === undefined) void this.#fly(flight, lead, found);
+    if (running === undefined) {
+      this.#bodies.set(flight, request.body);
+      void this.#fly(flight, lead, found);
+    }
     try {
       await share.started();
     } catch (error) {
       share.leave();
-      throw error;
+      if (!asksAgain(error) || signal?.aborted === true) throw error;
+      return await this.#complete(request, forward, options, { ...attempt, isAgain: true });
     }
     return new InferenceAnswer({ flight, share }, outcome);
   }
@@ -163,7 +192,8 @@ export class Completions {
     const directives = mergeDirectives(request.directives ?? {}, directivesFromBody(body));
     const { noCache, noStore, onlyIfCached, ttlSeconds } = directives;
     const ttlMs = ttlSeconds === undefined ? undefined : ttlSeconds * 1000;
-    const alone = { work, key: undefined, mayJoin: false, mayStore: false, ttlMs: undefined };
+    const choices = choicesAskedFor(body);
+    const alone = { work, key: undefined, mayJoin: false, mayStore: false, ttlMs: undefined, choices };
     if (!isCacheable(this.#settings.mode, isDeterministic(body), directives)) {
       if (onlyIfCached === true) throw new InferenceNotCachedError();
       return { ...alone, outcome: { result: "bypass", forward: "bypass" } };
@@ -182,6 +212,7 @@ export class Completions {
       mayJoin: noCache !== true,
       mayStore: noStore !== true && ttlMs !== 0,
       ttlMs,
+      choices,
       outcome:
         noCache === true
           ? { result: "bypass", forward: "request" }
@@ -268,7 +299,8 @@ export class Completions {
   }
 
   #requestsEnded(flight: Flight<Forwarded>, { work }: Plan, failure?: { readonly error: unknown }): void {
-    for (const { result, startedAt } of flight.tickets()) {
+    for (const { result, startedAt, asksAgain } of flight.tickets()) {
+      if (failure !== undefined && flight.pieces.length === 0 && asksAgain?.(failure.error) === true) continue;
       this.#meter.requestEnded(work, result, startedAt, failure);
     }
   }
@@ -342,7 +374,11 @@ export class Completions {
   #keep(flight: Flight<Forwarded>, plan: Plan): StoredAnswer | undefined {
     const { alsoStore, maxStoredBytes, clock } = this.#settings;
     const { value, text } = flight.document();
-    const why = answerBytes(flight.pieces) > maxStoredBytes ? "too_large" : whyNotStored(value, alsoStore);
+    const isStream = flight.pieces[0]?.kind === "chunk";
+    const why =
+      answerBytes(flight.pieces) > maxStoredBytes
+        ? "too_large"
+        : whyNotStored(value, alsoStore, isStream ? plan.choices : 1);
     if (why !== undefined) {
       this.#counters.not_stored[why]++;
       return undefined;
@@ -351,26 +387,6 @@ export class Completions {
     return new StoredAnswer(flight.pieces, text, tokens, clock.now(), this.#costOf(plan, value, tokens));
   }
 }
-
-/**
- * What is not in the key goes to the upstream with the request that leads. A value of another kind would have it refuse
- * everybody's call, so it is refused here, to its sender.
- */
-function checkUnkeyed(body: JsonObject): void {
-  for (const [name, rule, fits] of UNKEYED_RULES) {
-    const value = body[name] ?? undefined;
-    if (value !== undefined && !fits(value))
-      throw new InferenceRequestError(`${name} must be ${rule}.`, { param: name });
-  }
-}
-
-const UNKEYED_RULES: readonly (readonly [name: string, rule: string, fits: (value: unknown) => boolean])[] = [
-  ["stream", "true or false", (value) => typeof value === "boolean"],
-  ["stream_options", "an object", isObject],
-  ["user", "a string", (value) => typeof value === "string"],
-  ["metadata", "an object", isObject],
-  ["store", "true or false", (value) => typeof value === "boolean"],
-];
 
 /** Whose the request is and where it belongs. */
 export function scopeOf(
@@ -401,6 +417,8 @@ function leadOf(
   const { traceparent = outgoingHeaders()["traceparent"] } = request;
   const body = without(seen?.copy() ?? resolvedBody(request), OWN_FIELDS);
   const stream = body["stream"] === true;
+  // Meant for streams alone: upstreams refuse it elsewhere, and that would be everybody's answer.
+  if (!stream && shared) delete body["stream_options"];
   if (stream && shared) {
     const options = isObject(body["stream_options"]) ? body["stream_options"] : {};
     body["stream_options"] = { ...options, include_usage: true };

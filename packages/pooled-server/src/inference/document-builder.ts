@@ -140,7 +140,11 @@ function mergeField(target: Fields, name: string, value: unknown): void {
 function joined(name: string, known: unknown, value: string): unknown {
   if (WHOLE_TEXTS.has(name)) return value === "" && typeof known === "string" ? known : value;
   // A content that began as a list of parts goes on as one.
-  if (Array.isArray(known)) return [...(known as unknown[]), ...textParts(value)];
+  if (Array.isArray(known)) {
+    // The builder's own, as above; a copy for each piece would take the square of their number.
+    for (const part of textParts(value)) (known as unknown[]).push(part);
+    return known;
+  }
   return textOf(known) + value;
 }
 

@@ -9,11 +9,14 @@ const NOT_IN_REST: ReadonlySet<string> = new Set(["index", "message", "delta", "
  */
 export function chunksOfDocument(document: JsonObject): JsonObject[] {
   const isText = document["object"] === "text_completion";
+  const { usage } = document;
+  const counted = isObject(usage);
   const head: Record<string, unknown> = {
     ...without(document, NOT_IN_HEAD),
     object: isText ? "text_completion" : "chat.completion.chunk",
   };
-  const { usage } = document;
+  // A usage that counts nothing (null) is no chunk of its own: clients expect a choice in all others.
+  if (usage !== undefined && !counted) head["usage"] = usage;
   const chunks: JsonObject[] = [];
   const choices: unknown[] = Array.isArray(document["choices"]) ? document["choices"] : [];
   for (const [position, choice] of choices.entries()) {
@@ -29,7 +32,7 @@ export function chunksOfDocument(document: JsonObject): JsonObject[] {
     chunks.push({ ...head, choices: [{ index, delta, ...logprobs, finish_reason: null }] });
     chunks.push({ ...head, choices: [{ index, delta: {}, ...rest, finish_reason }] });
   }
-  if (usage !== undefined) chunks.push({ ...head, choices: [], usage });
+  if (counted) chunks.push({ ...head, choices: [], usage });
   return chunks;
 }
 

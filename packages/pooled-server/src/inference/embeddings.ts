@@ -98,7 +98,12 @@ interface Order {
   readonly own: Set<string>;
   promptTokens: number;
   asked: number;
+  /** What its own call failed with. */
+  failure: unknown;
 }
+
+/** How often a request that shares others' calls begins anew where these fail. */
+const MAX_TRIES = 3;
 
 export class Embeddings {
   readonly #cache: LRUCache<string, unknown>;
@@ -139,6 +144,7 @@ export class Embeddings {
       own: new Set(),
       promptTokens: 0,
       asked: 0,
+      failure: undefined,
     };
     const gathered = await this.#gather(order, directives).catch((error: unknown) => {
       // Who has left is not told any more, and what asked for the cache alone was no inference.
@@ -221,7 +227,9 @@ export class Embeddings {
   /** How old what is stored is, in seconds; "too old" where this request does not take it. */
   #usable(key: string, { maxAgeSeconds, minFreshSeconds = 0 }: InferenceDirectives): number | "too old" | undefined {
     const stored = this.#cache.peek(key);
-    if (!(stored instanceof StoredVector)) return undefined;
+    if (stored === undefined) return undefined;
+    // Others may use this cache, too (or have loaded a dump of it); what is not ours is asked for again.
+    if (!(stored instanceof StoredVector)) return "too old";
     const age = Math.max(0, (this.#settings.clock.now() - stored.storedAt) / 1000);
     const left = (this.#cache.getRemainingTtlMs(key) ?? Infinity) / 1000;
     const tooOld = maxAgeSeconds !== undefined && (age > maxAgeSeconds || maxAgeSeconds === 0);
@@ -235,13 +243,21 @@ export class Embeddings {
     ttlMs: number | undefined,
   ): Promise<ReadonlyMap<string, StoredVector>> {
     if (keys.length === 0) return new Map();
-    const found = await this.#cache.getManyOrLoad(
-      keys,
-      async (context) => await this.#ask(order, context.keys, context.signal),
-      // 0 is "do not store it" only as the word of a function.
-      { signal: order.signal, ttlMs: () => ttlMs },
-    );
-    return found as ReadonlyMap<string, StoredVector>;
+    for (let tries = 1; ; tries++) {
+      try {
+        const found = await this.#cache.getManyOrLoad(
+          keys,
+          async (context) => await this.#ask(order, context.keys, context.signal),
+          // 0 is "do not store it" only as the word of a function.
+          { signal: order.signal, ttlMs: () => ttlMs },
+        );
+        return found as ReadonlyMap<string, StoredVector>;
+      } catch (error) {
+        // A call of somebody else's may have failed for an input that is not among these.
+        const isOwn = order.failure === error || order.signal?.aborted === true;
+        if (isOwn || tries === MAX_TRIES) throw error;
+      }
+    }
   }
 
   async #refresh(
@@ -287,6 +303,7 @@ export class Embeddings {
       const tokensOf = (i: number): number => Math.round((list[i] as EmbeddingInput).length * perUnit || 0);
       return new Map(keys.map((key, i) => [key, new StoredVector(vectors[i] as Vector, model, tokensOf(i), now)]));
     } catch (error) {
+      order.failure = error;
       this.#meter.callFailed(call, error, signal.aborted);
       if (signal.aborted) this.#counters.upstream_aborts++;
       else this.#counters.upstream_errors++;

@@ -39,6 +39,12 @@ export class EventParser {
     return events;
   }
 
+  /** The data of the event that the stream has ended within; "" where there is none. */
+  get unfinished(): string {
+    const line = /^data: ?(.*)$/s.exec(this.#line.join(""))?.[1];
+    return [...this.#data, ...(line === undefined ? [] : [line])].join("\n");
+  }
+
   #endLine(line: string, events: ServerSentEvent[]): void {
     if (line === "") {
       if (this.#data.length > 0) events.push({ event: this.#event, data: this.#data.join("\n") });

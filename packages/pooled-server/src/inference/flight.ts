@@ -16,6 +16,8 @@ export type Lead<T> = (signal: AbortSignal) => Promise<T> | T;
 export interface Ticket {
   readonly result: CacheResult;
   readonly startedAt: number;
+  /** Whether this failure, before the first piece, is not the end for it. */
+  readonly asksAgain?: (error: unknown) => boolean;
 }
 
 /** A whole answer as one document. */

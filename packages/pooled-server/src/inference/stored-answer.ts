@@ -17,8 +17,8 @@ export class StoredAnswer {
   /** The JSON document. */
   readonly document: Buffer;
   readonly events: PackedFrames | undefined;
-  /** Which of the events is the count of tokens that only some clients get; -1 for none. */
-  readonly usageEvent: number;
+  /** Which of the events are the count of tokens that only some clients get: none or one, but who knows. */
+  readonly usageEvents: readonly number[];
   /** By the cache's clock. */
   readonly storedAt: number;
   readonly tokens: Tokens;
@@ -29,7 +29,7 @@ export class StoredAnswer {
     this.document = compact(documentText);
     const streamed = pieces[0]?.kind === "chunk";
     this.events = streamed ? new PackedFrames(pieces.map(({ frame }) => frame)) : undefined;
-    this.usageEvent = streamed ? pieces.findIndex(({ isUsage }) => isUsage) : -1;
+    this.usageEvents = streamed ? pieces.flatMap(({ isUsage }, i) => (isUsage ? [i] : [])) : [];
     this.storedAt = storedAt;
     this.tokens = tokens;
     this.costUsd = costUsd;
@@ -44,7 +44,7 @@ export class StoredAnswer {
         .map((chunk) => frameOf(JSON.stringify(chunk)));
     }
     const { frames } = this.events.unpack();
-    return includeUsage ? frames : frames.filter((_, i) => i !== this.usageEvent);
+    return includeUsage ? frames : frames.filter((_, i) => !this.usageEvents.includes(i));
   }
 
   parse(): JsonObject {

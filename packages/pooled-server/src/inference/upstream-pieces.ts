@@ -78,6 +78,8 @@ async function* eventPieces(response: UpstreamResponse, maxBytes: number): Async
     size += bytes.length;
     if (size > maxBytes) throw tooLong(maxBytes);
     for (const { event, data } of parsed(parser, bytes)) {
+      // Some servers keep a connection open with it.
+      if (data === "") continue;
       // What comes after the end is not looked at.
       if (data.trim() === "[DONE]") return;
       let value: unknown;
@@ -92,6 +94,8 @@ async function* eventPieces(response: UpstreamResponse, maxBytes: number): Async
       yield chunkPiece(value, data);
     }
   }
+  // There are servers that leave out the empty line after their last event.
+  if (parser.unfinished.trim() === "[DONE]") return;
   throw new InferenceUpstreamError("The upstream ended its stream before it was complete: [DONE] is missing.");
 }
 
@@ -106,7 +110,10 @@ function parsed(parser: EventParser, bytes: Uint8Array): ReturnType<EventParser[
 function chunkPiece(value: unknown, text?: string): Piece {
   if (!isObject(value)) throw new InferenceUpstreamError("The upstream sent an event that is no JSON object.");
   if ((value["error"] ?? null) !== null) throw errorOf(value["error"]);
-  return new Piece("chunk", value, text);
+  if (text !== undefined) return new Piece("chunk", value, text);
+  // A copy: who makes chunks may use one object for all of them, and pieces are read again at the end.
+  const copy = JSON.stringify(value);
+  return new Piece("chunk", JSON.parse(copy) as JsonObject, copy);
 }
 
 async function documentPiece(response: UpstreamResponse, maxBytes: number): Promise<Piece> {
@@ -165,7 +172,7 @@ async function refusal(response: UpstreamResponse): Promise<InferenceUpstreamErr
   } catch {
     // No JSON: a proxy's page, say. The status tells enough.
   }
-  const seconds = Number(headerOf(response, "retry-after"));
+  const seconds = secondsUntil(headerOf(response, "retry-after"));
   return errorOf(error, {
     // A redirect or an informational status is not an answer that a client can use.
     status: status >= 400 && status <= 599 ? status : 502,
@@ -173,6 +180,12 @@ async function refusal(response: UpstreamResponse): Promise<InferenceUpstreamErr
     retryAfterSeconds: Number.isFinite(seconds) && seconds > 0 ? Math.ceil(seconds) : undefined,
     fallback: `The upstream failed with status ${status}.`,
   });
+}
+
+/** `Retry-After` is a number of seconds, or a date (RFC 9110, 10.2.3). */
+export function secondsUntil(text: string | null | undefined): number {
+  if (text === null || text === undefined) return NaN;
+  return /^\s*\d+(\.\d+)?\s*$/.test(text) ? Number(text) : (Date.parse(text) - Date.now()) / 1_000;
 }
 
 interface Refused {
@@ -213,7 +226,10 @@ async function textOf(response: UpstreamResponse, maxBytes: number): Promise<str
     if (size > maxBytes) throw tooLong(maxBytes);
     parts.push(bytes);
   }
-  return Buffer.concat(parts).toString("utf8");
+  // Without the mark of the byte order, which some servers put in front, and JSON may not have.
+  return Buffer.concat(parts)
+    .toString("utf8")
+    .replace(/^\uFEFF/, "");
 }
 
 /** @throws InferenceUpstreamError where the connection breaks */

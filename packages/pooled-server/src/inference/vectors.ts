@@ -66,7 +66,8 @@ function vectorOf(embedding: unknown): Vector | undefined {
   if (typeof embedding === "string") {
     const bytes = Buffer.from(embedding, "base64");
     if (bytes.length === 0 || bytes.length % 4 !== 0) return undefined;
-    return Float32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(i * 4));
+    const vector = Float32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(i * 4));
+    return vector.every(Number.isFinite) ? vector : undefined;
   }
   if (!Array.isArray(embedding) || embedding.length === 0) return undefined;
   return embedding.every((value) => Number.isFinite(value)) ? Float64Array.from(embedding as number[]) : undefined;

@@ -13,15 +13,26 @@ export interface ListenAddress {
   readonly url: string;
 }
 
+/** A connection, as far as its end goes. */
+interface Sending {
+  readonly writableLength: number;
+  destroy(): unknown;
+}
+
 /** The listening socket: bound once, and given up for good. */
 export class Listening {
   readonly #server: Server;
+  readonly #connections: () => Iterable<Sending>;
   #binding: Promise<void> | undefined;
   #stopped: Promise<void> | undefined;
 
-  /** @param onError gets what goes wrong with the socket while it listens */
-  constructor(server: Server, onError: (error: Error) => void) {
+  /**
+   * @param connections those that are open
+   * @param onError gets what goes wrong with the socket while it listens
+   */
+  constructor(server: Server, connections: () => Iterable<Sending>, onError: (error: Error) => void) {
     this.#server = server;
+    this.#connections = connections;
     server.on("error", (error) => {
       // What goes wrong before is the error of `bind`.
       if (server.listening) onError(error);
@@ -78,10 +89,24 @@ export class Listening {
   async #stop(): Promise<void> {
     if (!this.#server.listening) return;
     const closed = new Promise<void>((resolve) => {
-      this.#server.close(() => resolve());
+      this.#sparingThoseThatSend(() => {
+        this.#server.close(() => resolve());
+        this.#server.closeIdleConnections();
+      });
     });
-    this.#server.closeIdleConnections();
     await closed;
+  }
+
+  /** node:http takes a connection for idle as soon as its answer is written, while its client still waits for the rest. */
+  #sparingThoseThatSend(closeIdle: () => void): void {
+    const sending = [...this.#connections()].filter(({ writableLength }) => writableLength > 0);
+    for (const connection of sending) connection.destroy = () => connection;
+    try {
+      closeIdle();
+    } finally {
+      // What was covered lies on the prototype.
+      for (const connection of sending) delete (connection as Partial<Sending>).destroy;
+    }
   }
 
   /** Closes every connection, whatever it is doing. */

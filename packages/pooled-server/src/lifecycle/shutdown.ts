@@ -1,3 +1,4 @@
+import { describeValue } from "@vg/internal";
 import { Deadline, LATE } from "./deadline.ts";
 
 /** One phase of the shutdown. */
@@ -114,10 +115,19 @@ async function runPhase(
     }
     return found === LATE ? undefined : asWords(found);
   } catch (error) {
-    return [error instanceof Error ? error.message : String(error)];
+    return [asWord(error)];
   }
 }
 
 function asWords(found: unknown): string[] {
-  return Array.isArray(found) ? found.map(String) : [];
+  return Array.isArray(found) ? found.map(asWord) : [];
+}
+
+/** Whatever it is: what cannot be read must not keep the rest from closing. */
+function asWord(said: unknown): string {
+  try {
+    return said instanceof Error ? said.message : String(said);
+  } catch {
+    return describeValue(said);
+  }
 }

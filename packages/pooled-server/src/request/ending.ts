@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import { LifecycleError, RequestTimeoutError } from "../errors.ts";
 
 /** nginx's code for a client that left before its answer; only in logs and metrics, never on the wire. */
-const CLIENT_CLOSED_REQUEST = 499;
+export const CLIENT_CLOSED_REQUEST = 499;
 
 const CLIENT_ERRORS: ReadonlySet<string> = new Set(["ECONNRESET", "EPIPE", "ECONNABORTED", "ETIMEDOUT"]);
 

@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
+import { STATUS_CODES, type IncomingMessage, type ServerResponse } from "node:http";
 import type { NodeRequestContext } from "./request-context.ts";
 
 /** An answer that the server itself gives instead of the base server. */
@@ -77,7 +77,8 @@ export function answerWith(
   if (close) response.setHeader("connection", "close");
   // A handler that threw may have set headers of the answer that it will not give.
   for (const name of response.getHeaderNames()) if (!KEPT.has(name)) response.removeHeader(name);
-  response.writeHead(status, {
+  // Nor is the reason phrase that of the status which it meant to give.
+  response.writeHead(status, STATUS_CODES[status], {
     "content-type": "application/json; charset=utf-8",
     "content-length": Buffer.byteLength(body),
     ...(retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) }),

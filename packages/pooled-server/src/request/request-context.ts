@@ -16,6 +16,7 @@ import { Farewell } from "./farewell.ts";
 import type { AdmissionContext } from "../admission/admission.ts";
 import { NO_PLACE } from "../admission/concurrency-gate.ts";
 import { RandomDigits } from "./ids.ts";
+import { knownFlags, passedOn } from "./parent-trace.ts";
 import { pathOf } from "./path.ts";
 
 /** What belongs to the request that is being handled. Get it with `currentRequest()`, anywhere below the handler. */
@@ -28,7 +29,7 @@ export interface RequestContext {
   readonly spanId: string;
   /** The `traceparent` to send along with calls that this request makes; calls of the server's `httpPool` do. */
   readonly traceparent: string;
-  /** The client's `tracestate`, to send along beside it; `undefined` where it sent none. */
+  /** The client's `tracestate`, to send along beside it, 512 characters at most; `undefined` where it sent none. */
   readonly tracestate: string | undefined;
   /**
    * A logger whose lines carry `trace_id`, `span_id` and `request_id` wherever they are written. The lines that any other
@@ -168,8 +169,8 @@ export class NodeRequestContext implements RequestContext, ActiveRequest {
     const given = headers["traceparent"];
     const parent = span ?? (given === undefined ? null : fromTraceparent(given, headers["tracestate"]));
     this.#traceId = parent?.trace_id ?? random.traceId;
-    this.#flags = parent?.trace_flags ?? SAMPLED;
-    this.#tracestate = span === undefined ? parent?.tracestate : tracestateIn(span.trace_id, headers);
+    this.#flags = parent === null ? SAMPLED : knownFlags(parent.trace_flags);
+    this.#tracestate = passedOn(span === undefined ? parent?.tracestate : tracestateIn(span.trace_id, headers));
     this.isSampled = parent !== null && SAMPLED_FLAGS.test(parent.trace_flags);
     this.spanId = span?.span_id ?? random.spanId;
     this.line =
@@ -200,9 +201,10 @@ export class NodeRequestContext implements RequestContext, ActiveRequest {
     const parent = fromTraceparent(traceparent.trim(), tracestate);
     if (parent === null) return false;
     this.#traceId = parent.trace_id;
-    this.#flags = parent.trace_flags;
-    this.#tracestate = parent.tracestate;
+    this.#flags = knownFlags(parent.trace_flags);
+    this.#tracestate = passedOn(parent.tracestate);
     this.#logger = undefined;
+    delete (this.line as { tracestate?: string }).tracestate;
     Object.assign(this.line, ambientOf(this, this.#traceId, this.#tracestate));
     return true;
   }
@@ -252,8 +254,9 @@ export class NodeRequestContext implements RequestContext, ActiveRequest {
     return `${this.request.method} ${path.length > MAX_NAMED_PATH ? `${path.slice(0, MAX_NAMED_PATH)}…` : path}`;
   }
 
-  /** The connection ends with this answer, where that can still be said. */
+  /** The connection ends with this answer, where that can still be said, and no other one is to follow it there. */
   endConnection(): void {
+    if (this.connection !== undefined && this.connection.last !== this) return;
     if (!this.response.headersSent) this.response.setHeader("connection", "close");
   }
 

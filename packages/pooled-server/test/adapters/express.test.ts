@@ -90,3 +90,18 @@ test("an app in an app and a router in a router have the whole template", async 
   expect((await get("/a/b/1/c/2")).status).toBe(200);
   await expect.poll(async () => (await get("/metrics")).text()).toContain('http_route="/a/b/:b/c/:c"');
 });
+
+test.each([{ "x-reason": "a\nb" }, { "no name": "x" }, { "x-reason": undefined }])(
+  "an error with headers that can be none (%j) is the server's own 500, and ends no process",
+  async (headers) => {
+    const app = express();
+    app.get("/", async () => {
+      await Promise.resolve();
+      throw Object.assign(new Error("x"), { status: 400, headers });
+    });
+    const { get, logs } = await listen(app);
+    const response = await get("/");
+    expect([response.status, response.headers.get("x-reason")]).toEqual([500, null]);
+    expect(logs.filter({ message: "The request's handler failed" })).toHaveLength(1);
+  },
+);

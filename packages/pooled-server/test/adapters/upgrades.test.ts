@@ -101,3 +101,20 @@ test("who has a socket hears that the server drains, and may say goodbye", async
   expect((await server.close()).clean).toBe(true);
   expect(await closed).toContain("goodbye");
 });
+
+test("an async listener that rejects is logged, and its client gets a 500, or a broken connection after the handshake", async () => {
+  const { server, url, logs } = await listen((_request, response) => response.end());
+  const listener = async (request: { url?: string | undefined }, socket: Duplex): Promise<void> => {
+    if (request.url === "/socket") echo(socket);
+    await Promise.resolve();
+    throw new Error("refused later");
+  };
+  server.onUpgrade((request, socket) => listener(request, socket));
+  const opened = await wire(url);
+  opened.send(UPGRADE);
+  expect(await opened.closed).toBe(ACCEPTED);
+  const refused = await wire(url);
+  refused.send(UPGRADE.replace("/socket", "/other"));
+  expect(await refused.closed).toMatch(/^HTTP\/1\.1 500 /);
+  expect(logs.filter({ message: "The listener of an upgrade failed" })).toHaveLength(2);
+});

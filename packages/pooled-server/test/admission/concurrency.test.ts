@@ -1,6 +1,7 @@
-import { request as httpRequest } from "node:http";
+import { request as httpRequest, type ServerResponse } from "node:http";
 import { currentRequest } from "@vg/pooled-server";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { AdaptiveLimit } from "../../src/admission/adaptive-limit.ts";
 import { booksAreClosed } from "../support/books.ts";
 import { gate, listen } from "../support/server.ts";
 import { GET, wire } from "../support/wire.ts";
@@ -177,4 +178,19 @@ test("a server that drains serves who waits in line", async () => {
   held.releaseAll();
   expect(await Promise.all(answers.map(async (answer) => (await answer).status))).toEqual([200, 200]);
   expect((await closed).clean).toBe(true);
+});
+
+test.each([
+  ["in the head's record", (response: ServerResponse) => response.writeHead(200, { "Cache-Status": "vg; hit" }).end()],
+  ["one by one", (response: ServerResponse) => response.setHeader("cache-status", "vg;hit;ttl=3").end()],
+])("an answer of a cache, said %s, tells an adaptive limit nothing", async (_name, answer) => {
+  const observe = vi.spyOn(AdaptiveLimit.prototype, "observe");
+  onTestFinished(() => observe.mockRestore());
+  const { get } = await listen((request, response) => {
+    if (request.url === "/hit") answer(response);
+    else response.writeHead(200, { "cache-status": "vg; fwd=uri-miss", "x-other": "; hit" }).end();
+  });
+  await get("/hit");
+  await get("/miss");
+  expect(observe.mock.calls.map(([, , how]) => how)).toEqual(["other", "answered"]);
 });

@@ -171,3 +171,27 @@ test("a connection has as many requests as maxRequestsPerSocket, and the rest ar
   expect(statusesIn(await client.until("HTTP/1.1 503"))).toEqual(["200", "200", "503"]);
   expect(await booksAreClosed(server, get)).toMatchObject({ client_faults: { max_requests: 1 } });
 });
+
+test("what follows a request that ends the connection is not worked on, and is nobody's failure", async () => {
+  const seen: unknown[] = [];
+  const { server, url, get, logs } = await listen(
+    (request, response) => {
+      seen.push(request.url);
+      response.end("ok");
+    },
+    { maxBodyBytes: 10 },
+  );
+  const client = await wire(url);
+  client.send(`${GET("/1")}${POST("Content-Length: 20", "/2")}${"x".repeat(20)}${GET("/3")}`);
+  expect(statusesIn(await client.closed)).toEqual(["200", "413"]);
+  await booksAreClosed(server, get);
+  expect(seen).toEqual(["/1"]);
+  const statuses = logs.filter({ message: "http_request" }).map((line) => [line["path"], line["status_code"]]);
+  expect(statuses).toEqual(
+    expect.arrayContaining([
+      ["/1", 200],
+      ["/2", 413],
+      ["/3", 499],
+    ]),
+  );
+});

@@ -178,7 +178,9 @@ test("a slow reader holds up nobody, and one who reads nothing at all is cut", a
   const body = JSON.stringify(ask({ stream: true }));
   const stalled = createConnection(Number(port), hostname).pause();
   onTestFinished(() => void stalled.destroy());
-  stalled.write(`POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
+  stalled.write(
+    `POST /v1/chat/completions HTTP/1.1\r\nhost: ${hostname}:${port}\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+  );
   await expect.poll(() => server.inference.getStats().waiters).toBe(1);
   const quick = post(ask({ stream: true }));
   await expect.poll(() => server.inference.getStats().waiters).toBe(2);

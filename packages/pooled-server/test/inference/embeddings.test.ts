@@ -1,6 +1,7 @@
 import type { HttpForward, JsonObject } from "@vg/pooled-server";
 import { expect, test } from "vitest";
 import { gateway } from "../support/inference.ts";
+import { gate } from "../support/server.ts";
 
 type Setup = Parameters<typeof gateway>[1];
 
@@ -223,4 +224,41 @@ test.each<[string, JsonObject]>([
   const { embed, server } = await embeddings({}, () => document);
   expect(await embed(["a", "b"])).toMatchObject({ status: 502, error: { code: "upstream_error" } });
   expect(server.embeddingCache.size).toBe(0);
+});
+
+test("an input that is refused takes along none of those that others ask for at the same time", async () => {
+  const mayFail = gate();
+  let calls = 0;
+  const { embed, asked, server } = await embeddings({}, async ({ body }) => {
+    const inputs = body["input"] as string[];
+    if (calls++ === 0) {
+      await mayFail.opened;
+      throw Object.assign(new Error("bad input"), { status: 400 });
+    }
+    return { model: "m", data: inputs.map((_, index) => ({ index, embedding: [1, 2] })) };
+  });
+  const first = embed(["good", "bad"]);
+  await expect.poll(() => asked).toHaveLength(1);
+  const second = embed(["good"]);
+  await expect.poll(() => server.embeddingCache.getStats().loads_deduplicated).toBe(1);
+  mayFail.open();
+  expect((await first).status).toBe(400);
+  expect(await second).toMatchObject({ status: 200, vectors: [[1, 2]] });
+  expect(asked.map(({ input }) => input)).toEqual([["good", "bad"], ["good"]]);
+});
+
+test("a vector of what are no numbers is refused in base64, too", async () => {
+  const embedding = Buffer.from(Float32Array.of(1, NaN).buffer).toString("base64");
+  const { embed, server } = await embeddings({}, () => ({ model: "m", data: [{ index: 0, embedding }] }));
+  expect((await embed("x")).status).toBe(502);
+  expect(server.embeddingCache.size).toBe(0);
+});
+
+test("what was put into the cache in another form is asked for again", async () => {
+  const { embed, server } = await embeddings();
+  const { vectors } = await embed("x");
+  const [key] = server.embeddingCache.keys();
+  server.embeddingCache.set(key as string, JSON.parse(JSON.stringify(server.embeddingCache.peek(key as string))));
+  expect(await embed("x")).toMatchObject({ status: 200, vectors });
+  expect(await embed("x")).toMatchObject({ cache: "hit", vectors });
 });

@@ -1,7 +1,7 @@
 import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from "node:http";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
-import { createPooledServer, type InferenceHandler, type PooledServer } from "@vg/pooled-server";
+import { createPooledServer, type InferenceHandler, type JsonObject, type PooledServer } from "@vg/pooled-server";
 import { expect, onTestFinished, test } from "vitest";
 import { ask, chunk, eventsOf, gateway, handStream, stream, words } from "../support/inference.ts";
 
@@ -203,4 +203,58 @@ test("what the inferences come to is in the metrics", async () => {
   ]) {
     expect(metrics).toContain(line);
   }
+});
+
+test.each([
+  ["host", "other.example.com"],
+  ["x-forwarded-host", "other.example.com"],
+  ["x-tenant-id", "other"],
+  ["cf-access-authenticated-user-email", "other@example.com"],
+])("a service that knows its tenants by %s gives none of them another's answer", async (name, value) => {
+  let calls = 0;
+  const { url } = await gateway(() => stream(words(`answer ${++calls}`)));
+  const body = JSON.stringify(ask());
+  const send = (headers: Record<string, string>): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const request = httpRequest(url, { method: "POST", headers }, (response) => {
+        response.resume().on("end", () => resolve(String(response.headers["x-vg-cache"])));
+      });
+      request.on("error", reject).end(body);
+    });
+  expect(await send({})).toBe("miss");
+  expect(await send({ [name]: value })).toBe("miss");
+  expect(await send({ [name]: value })).toBe("hit");
+  expect(await send({})).toBe("hit");
+});
+
+test.each([
+  [{ tenantOf: () => Promise.resolve("a") }, /tenantOf must return a string, got an object/],
+  [{ tenantOf: () => 7 }, /tenantOf must return a string, got 7/],
+  [{ resolveModel: () => Promise.resolve("m") }, /resolveModel must return a string, got an object/],
+])(
+  "a function that gives no text for the key (%o) fails its requests: nobody shares what should be apart",
+  async (options, why) => {
+    let calls = 0;
+    const { post: send, logs } = await gateway(() => stream(words(`answer ${++calls}`)), { options: options as never });
+    expect((await send(ask())).status).toBe(500);
+    expect(calls).toBe(0);
+    expect(JSON.stringify(logs.find({ level: "error" }))).toMatch(why);
+  },
+);
+
+test("a resolveModel that changes the body changes it for its own request alone", async () => {
+  const bodies: JsonObject[] = [];
+  const resolveModel = (body: JsonObject): string => {
+    (body["messages"] as unknown[]).push({ role: "system", content: "more" });
+    return "resolved";
+  };
+  const { post: send } = await gateway(
+    ({ body }) => {
+      bodies.push(body);
+      return stream(words("x"));
+    },
+    { options: { resolveModel } },
+  );
+  for (let i = 0; i < 4; i++) await (await send(ask({ cache: { "no-cache": true } }))).text();
+  expect(bodies.map(({ messages }) => (messages as unknown[]).length)).toEqual([2, 2, 2, 2]);
 });

@@ -2,8 +2,9 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
+import type { JsonObject } from "@vg/pooled-server";
 import { expect, onTestFinished, test } from "vitest";
-import { ask, chunk, eventsOf, gateway, words, type TestGateway } from "../support/inference.ts";
+import { ask, chunk, eventsOf, gateway, usageChunk, words, type TestGateway } from "../support/inference.ts";
 
 /** A model server of the test's own. */
 async function serve(answer: (request: IncomingMessage, response: ServerResponse) => void): Promise<string> {
@@ -256,4 +257,95 @@ test("the HTTP pool's responses and failures are understood, and so are errors t
   const broken = await post(ask({ seed: 4 }));
   expect(broken.status).toBe(500);
   expect(await broken.text()).not.toContain("hunter2");
+});
+
+test("an event without data keeps a connection open, and is nothing", async () => {
+  const { post } = await inFrontOf(eventStream(`data:\n\ndata: \n\n${sse(said, stopped, "[DONE]")}`));
+  expect(eventsOf(await (await post(ask({ stream: true }))).text())).toEqual([
+    JSON.stringify(said),
+    JSON.stringify(stopped),
+    "[DONE]",
+  ]);
+});
+
+test("a document that counts nothing (usage: null) has no chunk without a choice as a stream", async () => {
+  const document = { id: "1", choices: [{ index: 0, message: { content: "hi" }, finish_reason: "stop" }], usage: null };
+  const { post } = await gateway(() => document);
+  for (let i = 0; i < 2; i++) {
+    const events = eventsOf(await (await post(ask({ stream: true }))).text()).slice(0, -1);
+    expect(events.map((event) => (JSON.parse(event) as { choices: unknown[] }).choices.length)).toEqual([1, 1]);
+  }
+});
+
+test("a usage that is sent twice is left out of a hit twice, too", async () => {
+  const { post } = await inFrontOf(eventStream(sse(said, stopped, usageChunk, usageChunk, "[DONE]")));
+  const live = await (await post(ask({ stream: true }))).text();
+  const again = await post(ask({ stream: true }));
+  expect([again.headers.get("x-vg-cache"), await again.text()]).toEqual(["hit", live]);
+});
+
+test("chunk objects that end before each choice asked for has begun are not stored", async () => {
+  const { post, server } = await gateway(() => Readable.from([said, stopped]));
+  await (await post(ask({ n: 2 }))).text();
+  expect(server.inferenceCache.size).toBe(0);
+  expect(server.inference.getStats().not_stored.finish_reason).toBe(1);
+  await (await post(ask({ n: 1 }))).text();
+  expect(server.inferenceCache.size).toBe(1);
+});
+
+test("an upstream may say as a date when to come back", async () => {
+  const { post } = await inFrontOf((response) => {
+    response.writeHead(429, { "retry-after": new Date(Date.now() + 30_000).toUTCString() }).end();
+  });
+  const response = await post(ask());
+  expect(response.status).toBe(429);
+  expect(Number(response.headers.get("retry-after"))).toBeGreaterThan(25);
+  expect(Number(response.headers.get("retry-after"))).toBeLessThanOrEqual(30);
+});
+
+test.each(["data: [DONE]", "data:[DONE]\n", "data: [DONE]\r\n"])(
+  "a last event without its empty line (%j) ends a stream all the same",
+  async (end) => {
+    const { post, server } = await inFrontOf(eventStream(sse(said, stopped) + end));
+    expect((await post(ask())).status).toBe(200);
+    expect(server.inferenceCache.size).toBe(1);
+  },
+);
+
+test.each(["data: [DON", ": [DONE]", "data: x\ndata: [DONE]", 'data: {"choices":[]}', "[DONE]"])(
+  "another rest of a stream (%j) shows that it was cut",
+  async (end) => {
+    const { post, server } = await inFrontOf(eventStream(sse(said, stopped) + end));
+    expect((await post(ask())).status).toBe(502);
+    expect(server.inferenceCache.size).toBe(0);
+  },
+);
+
+test("chunks that are one object, changed for each, are not taken for so many of the last one", async () => {
+  const { post } = await gateway(async function* () {
+    const reused = structuredClone(said) as { choices: [{ delta: { content: string }; finish_reason: string | null }] };
+    for (const [i, content] of ["a", "b", "c"].entries()) {
+      reused.choices[0].delta.content = content;
+      reused.choices[0].finish_reason = i === 2 ? "stop" : null;
+      yield await Promise.resolve(reused as unknown as JsonObject);
+    }
+  } as never);
+  for (const result of ["miss", "hit"]) {
+    const response = await post(ask());
+    expect(response.headers.get("x-vg-cache")).toBe(result);
+    expect(await response.json()).toMatchObject({ choices: [{ message: { content: "abc" } }] });
+  }
+});
+
+test("a mark of the byte order in front of a document or a stream is nothing", async () => {
+  const document = JSON.stringify({ choices: [{ index: 0, message: { content: "hi" }, finish_reason: "stop" }] });
+  for (const [type, body] of [
+    ["application/json", document],
+    ["text/event-stream", sse(said, stopped, "[DONE]")],
+  ] as const) {
+    const { post } = await inFrontOf((response) =>
+      response.writeHead(200, { "content-type": type }).end(`\ufeff${body}`),
+    );
+    expect(await (await post(ask())).json()).toMatchObject({ choices: [{ message: { content: "hi" } }] });
+  }
 });

@@ -91,3 +91,8 @@ test("a body nested without end is refused, not a stack overflow", () => {
   for (let i = 0; i < 20_000; i++) deep = [deep];
   expect(() => canonicalJson(deep)).toThrow(/nested deeper than 64 levels/);
 });
+
+test("halves of surrogate pairs, which are one and the same in UTF-8, are different tenants", () => {
+  expect(key({}, { tenant: "\ud800" })).not.toBe(key({}, { tenant: "\ud801" }));
+  expect(key({}, { tenant: "\ud800" })).not.toBe(key({}, { tenant: "\ufffd" }));
+});

@@ -6,7 +6,7 @@ import { EventParser } from "../../src/inference/event-parser.ts";
 import { PackedFrames } from "../../src/inference/packed-frames.ts";
 import { Piece } from "../../src/inference/piece.ts";
 import { StoredAnswer } from "../../src/inference/stored-answer.ts";
-import { collect, usage } from "../support/inference.ts";
+import { chunk, collect, usage } from "../support/inference.ts";
 import { upstreamPieces } from "../../src/inference/upstream-pieces.ts";
 
 const fold = (chunks: Iterable<JsonObject>): JsonObject => {
@@ -246,6 +246,18 @@ test.each([
   ],
 ])("%s are put together", (_name, chunks, expected) => {
   expect(plain(fold(chunks as JsonObject[]))).toEqual(expected);
+});
+
+test("a content that begins as a list and goes on as text is put together in a time that grows with its length", () => {
+  const builder = new DocumentBuilder();
+  builder.add(chunk({ content: [{ type: "text", text: "first" }] }));
+  const list = (): unknown =>
+    (builder.build() as { choices: [{ message: { content: unknown } }] }).choices[0].message.content;
+  const before = list();
+  for (let i = 0; i < 3; i++) builder.add(chunk({ content: `${i}` }));
+  // No copy for each piece: it is the same list that has grown.
+  expect(list()).toBe(before);
+  expect(list()).toHaveLength(4);
 });
 
 test("names that JavaScript means something by are names", () => {

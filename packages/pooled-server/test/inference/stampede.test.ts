@@ -1,7 +1,9 @@
 import { Agent, request } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
+import type { JsonObject } from "@vg/pooled-server";
 import { expect, onTestFinished, test } from "vitest";
 import { ask, chunk, eventsOf, gateway, handStream, stream, usageChunk, words } from "../support/inference.ts";
+import { gate } from "../support/server.ts";
 
 /** One POST on a connection of its own. */
 function post(
@@ -127,4 +129,51 @@ test("only so many may wait for one call; the rest are told to come back", async
   upstream.end();
   expect([(await first).status, (await second).status]).toEqual([200, 200]);
   expect(server.inference.getStats()).toMatchObject({ crowded: 1, collapsed: 1 });
+});
+
+test("options of streams, which upstreams refuse elsewhere, are not sent along with a call that others may share", async () => {
+  const bodies: JsonObject[] = [];
+  const { post: send } = await gateway(({ body }) => {
+    bodies.push(body);
+    return stream(words("x"));
+  });
+  await (await send(ask({ stream_options: { include_usage: true } }))).text();
+  await (await send(ask({ stream: true, m: 1, stream_options: { include_obfuscation: false } }))).text();
+  expect(bodies.map((body) => body["stream_options"])).toEqual([
+    undefined,
+    { include_obfuscation: false, include_usage: true },
+  ]);
+});
+
+test("a call that is refused for what is not in the key is not the answer of those who did not say that", async () => {
+  const bodies: JsonObject[] = [];
+  const mayAnswer = gate();
+  const { post: send, server } = await gateway(async ({ body }) => {
+    bodies.push(body);
+    await mayAnswer.opened;
+    if (body["metadata"] !== undefined) throw Object.assign(new Error("metadata is too large"), { status: 400 });
+    return stream(words("x"));
+  });
+  const refused = send(ask({ metadata: { a: "too large" } }));
+  await expect.poll(() => server.inference.getStats().waiters).toBe(1);
+  const alike = send(ask({ metadata: { a: "too large" } }));
+  const others = [send(ask()), send(ask({ user: "u" }))];
+  await expect.poll(() => server.inference.getStats().waiters).toBe(4);
+  mayAnswer.open();
+  expect([(await refused).status, (await alike).status]).toEqual([400, 400]);
+  expect((await Promise.all(others)).map(({ status }) => status)).toEqual([200, 200]);
+  expect(bodies).toHaveLength(2);
+});
+
+test("a prompt that is refused whatever else is said takes two calls, however many ask with words of their own", async () => {
+  const mayAnswer = gate();
+  const { post: send, server } = await gateway(async () => {
+    await mayAnswer.opened;
+    throw Object.assign(new Error("no such model"), { status: 404 });
+  });
+  const all = Array.from({ length: 30 }, (_, i) => send(ask({ user: `user ${i}` })));
+  await expect.poll(() => server.inference.getStats().waiters).toBe(30);
+  mayAnswer.open();
+  expect((await Promise.all(all)).map(({ status }) => status)).toEqual(all.map(() => 404));
+  expect(server.inference.getStats().upstream_calls).toBe(2);
 });

@@ -1,6 +1,8 @@
-import { LifecycleError } from "../../errors.ts";
+import { ClientFaultError } from "../../admission/client-fault.ts";
+import { LifecycleError, RequestTimeoutError } from "../../errors.ts";
 import { InferenceError } from "../inference-error.ts";
 import { isObject } from "../json.ts";
+import { secondsUntil } from "../upstream-pieces.ts";
 
 const UPSTREAM = "ERR_VG_SERVER_INFERENCE_UPSTREAM";
 
@@ -19,7 +21,27 @@ export function failureOf(error: unknown): InferenceError {
       cause: error,
     });
   }
+  if (error instanceof RequestTimeoutError) {
+    const message = "The request took longer than the server allows; it was given up.";
+    return new InferenceError(error.code, message, { status: 504, reason: "timeout", cause: error });
+  }
+  if (error instanceof ClientFaultError) {
+    const { code, message, status, answer } = error;
+    return new InferenceError(code, message, { status, reason: answer.code, cause: error });
+  }
   return fromHttpPool(error) ?? fromStatus(error) ?? fromFetch(error) ?? internal(error);
+}
+
+/**
+ * Why a signal has ended the request of a client who is still there, and is owed an answer; undefined where nothing has
+ * ended it, or it is the client who has.
+ */
+export function toldToEnd(signal: AbortSignal | undefined): Error | undefined {
+  if (signal?.aborted !== true) return undefined;
+  const reason: unknown = signal.reason;
+  const isTold =
+    reason instanceof LifecycleError || reason instanceof RequestTimeoutError || reason instanceof ClientFaultError;
+  return isTold ? reason : undefined;
 }
 
 function fromHttpPool(cause: unknown): InferenceError | undefined {
@@ -44,7 +66,7 @@ function fromStatus(cause: unknown): InferenceError | undefined {
   if (typeof given !== "number" || !Number.isInteger(given) || given < 400 || given > 599) return undefined;
   const said = fieldsOf(error);
   const words = typeof said["message"] === "string" ? said["message"] : undefined;
-  const seconds = Number(headers instanceof Headers ? headers.get("retry-after") : undefined);
+  const seconds = secondsUntil(headers instanceof Headers ? headers.get("retry-after") : undefined);
   const { type, code, param } = said;
   return new InferenceError(
     UPSTREAM,

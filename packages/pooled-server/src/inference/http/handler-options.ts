@@ -1,4 +1,4 @@
-import { checkOptions } from "@vg/internal";
+import { checkOptions, describeValue } from "@vg/internal";
 import type { IncomingMessage } from "node:http";
 import { PooledServerConfigError } from "../../errors.ts";
 import type { ForwardCall } from "../completions.ts";
@@ -12,7 +12,8 @@ export interface HandlerOptions {
   route?: string;
   /**
    * Whose request it is: a credential or a name. `undefined` is nobody's, and shares answers with everybody who is nobody.
-   * Default: all headers that commonly say who somebody is (authorization, cookie, x-api-key and the like), as they are.
+   * Default: all headers that commonly say who somebody is (authorization, cookie, x-api-key and the like), as they are,
+   * and the name by which the service was called (`host`).
    */
   tenantOf?: (request: IncomingMessage | Request) => string | undefined;
   /** The model that a body comes down to, where its `model` is an alias. Goes into the key and to `forward`. */
@@ -36,9 +37,13 @@ export interface HandlerSettings {
   readonly route: string | undefined;
   readonly tenantOf: NonNullable<HandlerOptions["tenantOf"]> | undefined;
   readonly resolveModel: NonNullable<HandlerOptions["resolveModel"]> | undefined;
-  readonly vary: readonly string[];
+  /** Headers that are in the key besides those of the tenant. */
+  readonly dependsOn: readonly string[];
   readonly maxBodyBytes: number;
 }
+
+/** Where one service has many names, these are often all that tells whose it is. */
+const AUTHORITY_HEADERS = ["host", "x-forwarded-host"];
 
 /** @throws PooledServerConfigError */
 export function checkHandlerOptions(owner: string, forward: unknown, options: HandlerOptions): HandlerSettings {
@@ -50,15 +55,26 @@ export function checkHandlerOptions(owner: string, forward: unknown, options: Ha
   if (!Array.isArray(vary) || !vary.every((name) => typeof name === "string" && name === name.toLowerCase())) {
     throw check.refuse("vary", "an array of header names in lower case");
   }
+  const tenantOf = check.function<NonNullable<HandlerOptions["tenantOf"]>>("tenantOf");
   const settings: HandlerSettings = {
     route: check.string("route", { fallback: undefined }),
-    tenantOf: check.function<NonNullable<HandlerOptions["tenantOf"]>>("tenantOf"),
+    tenantOf,
     resolveModel: check.function<NonNullable<HandlerOptions["resolveModel"]>>("resolveModel"),
-    vary,
+    dependsOn: tenantOf === undefined ? [...AUTHORITY_HEADERS, ...vary] : vary,
     maxBodyBytes: check.integer("maxBodyBytes", { fallback: 10_485_760, min: 1 }),
   };
   check.noOthers();
   return settings;
+}
+
+/**
+ * What a function of the service's gave, which goes into the key: a promise, say, would make one key of all.
+ *
+ * @throws PooledServerConfigError for anything but a text
+ */
+export function checkedText(option: string, value: unknown): string {
+  if (typeof value === "string") return value;
+  throw new PooledServerConfigError(`inference: ${option} must return a string, got ${describeValue(value)}.`);
 }
 
 /**
@@ -73,12 +89,30 @@ const IDENTIFYING_HEADERS = [
   "cookie",
   "openai-organization",
   "openai-project",
+  "x-auth-token",
+  "x-access-token",
+  "x-user-id",
+  "x-tenant-id",
+  "x-org-id",
+  // Of oauth2-proxy and its like, of the clouds' proxies, and of those that check certificates: what stays the same for
+  // somebody, not tokens that are others with every request.
   "x-forwarded-user",
   "x-forwarded-email",
+  "x-forwarded-preferred-username",
   "x-auth-request-user",
   "x-auth-request-email",
+  "x-auth-request-preferred-username",
   "remote-user",
   "x-remote-user",
+  "x-webauth-user",
+  "x-authentik-username",
+  "cf-access-authenticated-user-email",
+  "x-goog-authenticated-user-id",
+  "x-goog-authenticated-user-email",
+  "x-amzn-oidc-identity",
+  "x-ms-client-principal-id",
+  "x-forwarded-client-cert",
+  "x-ssl-client-s-dn",
 ];
 
 export function tenantFromHeaders(header: HeaderReader): string {

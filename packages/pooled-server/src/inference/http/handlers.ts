@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { ClientFaultError } from "../../admission/client-fault.ts";
 import type { CacheOutcome } from "../cache-status.ts";
 import { cacheHeaders } from "../cache-status.ts";
 import type { CompleteOptions, Completions, Forward, InferenceRequest } from "../completions.ts";
@@ -9,7 +10,13 @@ import type { InferenceSettings } from "../inference-options.ts";
 import type { InferenceCounters } from "../inference-stats.ts";
 import { isObject, type JsonObject } from "../json.ts";
 import { SeenBodies } from "../seen-bodies.ts";
-import { checkHandlerOptions, type HandlerOptions, type HandlerSettings, type HttpForward } from "./handler-options.ts";
+import {
+  checkedText,
+  checkHandlerOptions,
+  type HandlerOptions,
+  type HandlerSettings,
+  type HttpForward,
+} from "./handler-options.ts";
 import { failureReply, jsonReply, streamReply, type HttpCall } from "./reply.ts";
 import { parseBody, parseText } from "./request-body.ts";
 import { serveFetch, serveNode, type Respond } from "./transports.ts";
@@ -40,7 +47,8 @@ export function completionsHandler(
   options: HandlerOptions,
 ): InferenceHandler {
   const checked = checkHandlerOptions("inference.completions", forward, options);
-  const bodies = new SeenBodies(parseText);
+  // What a function of the service's gets is a body of its own: it may change it. (Nor is its key one that is remembered.)
+  const bodies = checked.resolveModel === undefined ? new SeenBodies(parseText) : undefined;
   return handler(checked, settings, counters, async (call) => {
     const { body, seen } = parseBody(await call.readBody(), bodies);
     const request = requestOf(body, call, checked);
@@ -113,14 +121,16 @@ class CallOptions implements CompleteOptions {
 }
 
 function requestOf(body: JsonObject, call: HttpCall, settings: HandlerSettings): InferenceRequest {
-  const { route = call.target, resolveModel, vary } = settings;
+  const { route = call.target, resolveModel, dependsOn } = settings;
   return {
     body,
     route,
     tenant: call.tenant,
     directives: directivesFromHeaders(call.header),
-    ...(resolveModel === undefined ? {} : { model: resolveModel(body) }),
-    ...(vary.length === 0 ? {} : { namespace: JSON.stringify(vary.map((name) => call.header(name) ?? null)) }),
+    ...(resolveModel === undefined ? {} : { model: checkedText("resolveModel", resolveModel(body)) }),
+    ...(dependsOn.length === 0
+      ? {}
+      : { namespace: JSON.stringify(dependsOn.map((name) => call.header(name) ?? null)) }),
   };
 }
 
@@ -131,6 +141,8 @@ function forwardWith(forward: HttpForward, { header }: HttpCall): Forward {
 /** Every answer says what the cache had to do with it, also one that failed. */
 function headersOfFailure(error: unknown, outcome: CacheOutcome | undefined): Record<string, string> {
   if (error instanceof InferenceRequestError) return error.status === 405 ? { allow: "POST" } : {};
+  // It was not whole, so the cache had nothing to do with it.
+  if (error instanceof ClientFaultError) return {};
   if (error instanceof InferenceNotCachedError) return cacheHeaders({ result: "miss", detail: "only-if-cached" });
   return cacheHeaders({
     ...(outcome ?? { result: "miss", forward: "uri-miss" }),

@@ -4,7 +4,7 @@ import type { CacheOutcome } from "../cache-status.ts";
 import type { HeaderReader } from "../directives.ts";
 import type { InferenceError } from "../inference-error.ts";
 import { DONE_FRAME, frameOf } from "../piece.ts";
-import { failureOf, SHUTDOWN } from "./failure.ts";
+import { failureOf, SHUTDOWN, toldToEnd } from "./failure.ts";
 
 /** nginx's code for a client that left before its answer; never on a wire. */
 const CLIENT_LEFT = 499;
@@ -74,8 +74,9 @@ async function* withLastWord(
   try {
     yield* events;
   } catch (error) {
-    const failure = failureOf(error);
-    if (hasLeft(signal, failure)) return;
+    const reason = toldToEnd(signal);
+    if (signal.aborted && reason === undefined) return;
+    const failure = failureOf(reason ?? error);
     note(failure, context);
     if (context !== undefined) context.status = failure.status;
     const last = frameOf(JSON.stringify(failure.toDocument()));
@@ -88,20 +89,16 @@ export function failureReply(
   headers: Readonly<Record<string, string>> = {},
   signal?: AbortSignal,
 ): Reply {
-  const failure = failureOf(error);
+  const reason = toldToEnd(signal);
   // Nobody reads this one; nothing went wrong either.
-  if (signal !== undefined && hasLeft(signal, failure)) return { status: CLIENT_LEFT, headers: {}, body: undefined };
+  if (signal?.aborted === true && reason === undefined) return { status: CLIENT_LEFT, headers: {}, body: undefined };
+  const failure = failureOf(reason ?? error);
   note(failure, currentRequest());
   const { retryAfterSeconds } = failure;
   return jsonReply(failure.status, Buffer.from(JSON.stringify(failure.toDocument())), {
     ...headers,
     ...(retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) }),
   });
-}
-
-/** Whether there is nobody to tell: the signal has ended the request, and not for the server's sake. */
-function hasLeft(signal: AbortSignal, { type }: InferenceError): boolean {
-  return signal.aborted && type !== SHUTDOWN;
 }
 
 /**

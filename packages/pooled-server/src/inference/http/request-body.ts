@@ -36,6 +36,8 @@ export async function readNodeBody(request: IncomingMessage, maxBytes: number): 
   if (Number(request.headers["content-length"] ?? 0) > maxBytes) throw tooLarge(maxBytes);
   // Somebody has read it to its end and kept nothing: no event will come.
   if (request.readableEnded) return Buffer.alloc(0);
+  // Nor for a client that has left while its request waited for its turn.
+  if (request.destroyed) throw request.errored ?? cutShort();
   const chunks: Buffer[] = [];
   let size = 0;
   await new Promise<void>((resolve, reject) => {
@@ -50,11 +52,15 @@ export async function readNodeBody(request: IncomingMessage, maxBytes: number): 
     };
     const onEnd = (): void => stop(resolve);
     const onError = (error: Error): void => stop(() => reject(error));
-    const onClose = (): void => stop(() => reject(new Error("The connection closed within the request's body")));
+    const onClose = (): void => stop(() => reject(cutShort()));
     request.on("data", onData).on("end", onEnd).on("error", onError).on("close", onClose);
   });
   const [first] = chunks;
   return chunks.length === 1 && first !== undefined ? first : Buffer.concat(chunks);
+}
+
+function cutShort(): Error {
+  return new Error("The connection closed within the request's body");
 }
 
 /** As `readNodeBody`. */

@@ -4,7 +4,7 @@ import { currentRequest } from "../../request/request-context.ts";
 import { endWith } from "../../request/send-bytes.ts";
 import type { CacheOutcome } from "../cache-status.ts";
 import type { HeaderReader } from "../directives.ts";
-import { tenantFromHeaders, type HandlerSettings } from "./handler-options.ts";
+import { checkedText, tenantFromHeaders, type HandlerSettings } from "./handler-options.ts";
 import { failureReply, type HttpCall, type Reply } from "./reply.ts";
 import { readFetchBody, readNodeBody } from "./request-body.ts";
 
@@ -116,7 +116,9 @@ function drained(response: ServerResponse, stalledClientMs: number, onStalled: (
 }
 
 export async function serveFetch(respond: Respond, request: Request, settings: HandlerSettings): Promise<Response> {
-  const header: HeaderReader = (name) => request.headers.get(name) ?? undefined;
+  // A Request made by hand has no Host of its own, but its URL says as much.
+  const header: HeaderReader = (name) =>
+    request.headers.get(name) ?? (name === "host" ? new URL(request.url).host : undefined);
   const cancelled = new AbortController();
   const signals = [request.signal, cancelled.signal, currentRequest()?.signal].filter((signal) => signal !== undefined);
   const reply = await replyTo(respond, () => {
@@ -161,5 +163,5 @@ async function replyTo(respond: Respond, call: () => HttpCall): Promise<Reply> {
 }
 
 function tenant({ tenantOf }: HandlerSettings, request: IncomingMessage | Request, header: HeaderReader): string {
-  return tenantOf === undefined ? tenantFromHeaders(header) : (tenantOf(request) ?? "");
+  return tenantOf === undefined ? tenantFromHeaders(header) : checkedText("tenantOf", tenantOf(request) ?? "");
 }
