@@ -258,3 +258,15 @@ test("a resolveModel that changes the body changes it for its own request alone"
   for (let i = 0; i < 4; i++) await (await send(ask({ cache: { "no-cache": true } }))).text();
   expect(bodies.map(({ messages }) => (messages as unknown[]).length)).toEqual([2, 2, 2, 2]);
 });
+
+test("every answer says how long its head took, as OpenAI's servers do", async () => {
+  const { handler } = await handlerOf(({ body }) => {
+    if (body["seed"] === 500) throw new Error("failed");
+    return stream(words("said"));
+  });
+  const url = await serve((request, response) => void handler(request, response));
+  for (const body of [ask(), ask(), ask({ stream: true }), ask({ seed: 500 }), []]) {
+    const { headers } = await post(url, body);
+    expect(headers.get("openai-processing-ms")).toMatch(/^\d+$/);
+  }
+});

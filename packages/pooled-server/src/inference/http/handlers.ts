@@ -17,7 +17,7 @@ import {
   type HandlerSettings,
   type HttpForward,
 } from "./handler-options.ts";
-import { failureReply, jsonReply, streamReply, type HttpCall } from "./reply.ts";
+import { failureReply, jsonReply, streamReply, type HttpCall, type Reply } from "./reply.ts";
 import { parseBody, parseText } from "./request-body.ts";
 import { serveFetch, serveNode, type Respond } from "./transports.ts";
 
@@ -79,17 +79,22 @@ export function embeddingsHandler(
 
 function handler(
   checked: HandlerSettings,
-  { stalledClientMs }: InferenceSettings,
+  { stalledClientMs, clock }: InferenceSettings,
   counters: InferenceCounters,
   answer: Respond,
 ): InferenceHandler {
   const respond: Respond = async (call) => {
+    const begunAt = clock.now();
+    let reply: Reply;
     try {
       if (call.method !== "POST") throw new InferenceRequestError("Send a POST request.", { status: 405 });
-      return await answer(call);
+      reply = await answer(call);
     } catch (error) {
-      return failureReply(error, headersOfFailure(error, call.outcome), call.signal);
+      reply = failureReply(error, headersOfFailure(error, call.outcome), call.signal);
     }
+    // To the head of the answer, as OpenAI's own servers say it.
+    reply.headers["openai-processing-ms"] = String(Math.max(0, Math.round(clock.now() - begunAt)));
+    return reply;
   };
   const onStalled = (): void => void counters.stalled_clients++;
   const serve = (request: IncomingMessage, response: ServerResponse, body?: unknown): Promise<void> => {

@@ -28,7 +28,8 @@ export interface HttpCall {
 
 export interface Reply {
   readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
+  /** Its own: who hands it on may add some. */
+  readonly headers: Record<string, string>;
   /** The whole answer; undefined where it comes piece by piece. */
   readonly body: Buffer | undefined;
   /** What goes wrong in the middle is its last event, so it never throws. */
