@@ -3,7 +3,13 @@ import { createServer, type RequestListener, type ServerResponse } from "node:ht
 import { createConnection, type AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { expect, onTestFinished, test } from "vitest";
-import { ownStoredHead, ownWrittenHead, type HeadOwner } from "../src/head/response-head.ts";
+import {
+  headerIn,
+  ownStoredHead,
+  ownWrittenHead,
+  type HeadOwner,
+  type HeadWatcher,
+} from "../src/head/response-head.ts";
 
 type Own = (response: ServerResponse, owner: HeadOwner) => void;
 
@@ -14,11 +20,19 @@ const WAYS: [string, Own][] = [
 ];
 
 /** The lines of the head that a listener's answer has on the wire, and how often its owner was told of it. */
-async function headOf(own: Own, listener: RequestListener): Promise<{ lines: string[]; told: number }> {
+async function headOf(
+  own: Own,
+  listener: RequestListener,
+): Promise<{ lines: string[]; told: number; contentType: string }> {
   let told = 0;
+  let contentType = "";
+  const headOut: HeadWatcher["headOut"] = (_owner, headers) => {
+    told++;
+    contentType = headerIn(headers, "content-type");
+  };
   const server = createServer((request, response) => {
     const late = ["x-request-id", "r-1", "x-left", "7"];
-    own(response, { lateHeaders: late, headWatcher: { headOut: () => void told++ } });
+    own(response, { lateHeaders: late, headWatcher: { headOut } });
     listener(request, response);
   });
   await once(server.listen(0, "127.0.0.1"), "listening");
@@ -26,7 +40,7 @@ async function headOf(own: Own, listener: RequestListener): Promise<{ lines: str
   const socket = createConnection((server.address() as AddressInfo).port, "127.0.0.1");
   socket.write("GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
   const [head = ""] = (await text(socket)).split("\r\n\r\n", 1);
-  return { lines: head.split("\r\n"), told };
+  return { lines: head.split("\r\n"), told, contentType };
 }
 
 for (const [way, own] of WAYS) {
@@ -54,8 +68,9 @@ for (const [way, own] of WAYS) {
   ];
   for (const [how, listener] of writers) {
     test(`late headers stand beside those that the handler gives by ${how}, ${way}`, async () => {
-      const { lines } = await headOf(own, listener);
+      const { lines, contentType } = await headOf(own, listener);
       expect(lines[0]).toMatch(/^HTTP\/1\.1 201 /);
+      expect(contentType).toMatch(/^(content-type,)?a\/b$/i);
       expect(named(lines, "content-type")).toEqual(["a/b"]);
       expect(named(lines, "x-request-id")).toEqual(["r-1"]);
       expect(named(lines, "x-left")).toEqual(["7"]);

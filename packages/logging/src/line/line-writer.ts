@@ -211,19 +211,21 @@ export class LineWriter {
     try {
       const added = Object.keys(fields);
       if (added.length > Math.min(QUICK_BINDINGS, this.#limits.maxItems)) return undefined;
-      const names = bindings.names.slice();
-      const values = bindings.values.slice();
+      if (added.length === 0) return bindings;
+      const { names } = bindings;
+      const values = added.slice();
       let { text } = bindings;
-      for (const name of added) {
+      for (let i = 0; i < added.length; i++) {
+        const name = added[i] as string;
         const key = this.#values.key(name);
         if (key.special || key.secret || serializers[name] !== undefined || names.includes(name)) return undefined;
         const json = this.#values.plain(fields[name]);
         if (json === undefined) return undefined;
-        names.push(name);
-        values.push(json);
+        values[i] = json;
         text += key.prefix + json;
       }
-      return added.length === 0 ? bindings : new Bindings(names, values, text);
+      if (names.length === 0) return new Bindings(added, values, text);
+      return new Bindings([...names, ...added], [...bindings.values, ...values], text);
     } catch {
       return undefined;
     } finally {

@@ -14,7 +14,7 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Logger } from "@vg/logging";
 import type { CheckedAdmission } from "./check-admission.ts";
 import type { ClientIdentity } from "./client-identity.ts";
-import type { HeadWatcher } from "../head/response-head.ts";
+import { headerIn, type Headers, type HeadWatcher } from "../head/response-head.ts";
 import { AdaptiveLimit } from "./adaptive-limit.ts";
 import { snapshot, type AdmissionStats } from "./admission-stats.ts";
 import { declaredBytes, limitBody } from "./body-limit.ts";
@@ -156,8 +156,8 @@ export class Admission<C extends AdmissionContext> implements HeadWatcher {
   }
 
   /** The head of the answer is out: for an adaptive limit, which knows how long that should take, the request is done. */
-  headOut(context: C): void {
-    this.gate.leave(context, howAnswered(context.response), this.#parts.routeOf(context) ?? "");
+  headOut(context: C, headers: Headers): void {
+    this.gate.leave(context, howAnswered(context.response, headers), this.#parts.routeOf(context) ?? "");
   }
 
   /** The request is over, whatever became of it. */
@@ -253,17 +253,10 @@ function letSend({ request, response }: AdmissionContext): void {
   if (request.headers.expect?.toLowerCase() === CONTINUE && !response.headersSent) response.writeContinue();
 }
 
-function howAnswered(response: ServerResponse): "answered" | "timed_out" | "other" {
-  const { statusCode } = response;
+const CACHE_HIT = /;\s*hit\b/i;
+
+function howAnswered({ statusCode }: ServerResponse, headers: Headers): "answered" | "timed_out" | "other" {
   if (statusCode === 504) return "timed_out";
   // What fails, fails fast or slowly for reasons of its own; what a cache answers shows nothing of what is behind it.
-  return statusCode >= 500 || isCacheHit(response) ? "other" : "answered";
-}
-
-const CACHE_HIT = /\r\ncache-status:[^\r]*;\s*hit\b/i;
-
-/** By the head as it goes out: what was handed to `writeHead` in one record, node:http has nowhere else. */
-function isCacheHit(response: ServerResponse): boolean {
-  const { _header: head } = response as { _header?: unknown };
-  return typeof head === "string" && head.includes("hit") && CACHE_HIT.test(head);
+  return statusCode >= 500 || CACHE_HIT.test(headerIn(headers, "cache-status")) ? "other" : "answered";
 }

@@ -21,11 +21,31 @@ export interface HeadOwner {
 }
 
 export interface HeadWatcher {
-  headOut(owner: HeadOwner): void;
+  /** @param headers all that the handler has given; see `headerIn` */
+  headOut(owner: HeadOwner, headers: Headers): void;
 }
 
-/** What `writeHead` and `_storeHeader` take: a record, or names and values in an array, flat or in pairs. */
-type Headers = OutgoingHttpHeaders | unknown[] | null | undefined;
+/**
+ * What `writeHead` and `_storeHeader` take: names and values in a record, or in an array, flat or in pairs. What was set
+ * one by one, node:http has as a record of pairs.
+ */
+export type Headers = OutgoingHttpHeaders | unknown[] | null | undefined;
+
+/** A header's value as a text, its name perhaps before it; "" where there is none. @param name in lower case */
+export function headerIn(headers: Headers, name: string): string {
+  if (headers === null || headers === undefined) return "";
+  if (Array.isArray(headers)) {
+    const isFlat = !Array.isArray(headers[0]);
+    const is = (each: unknown): boolean => String(each).toLowerCase() === name;
+    if (!isFlat) return String(headers.find((pair) => is((pair as unknown[])[0])) ?? "");
+    const place = headers.findIndex((each, i) => i % 2 === 0 && is(each));
+    return place === -1 ? "" : String(headers[place + 1]);
+  }
+  for (const each in headers) {
+    if (each.length === name.length && each.toLowerCase() === name) return String(headers[each]);
+  }
+  return "";
+}
 
 const OWNER: unique symbol = Symbol("vg.pooled-server.head-owner");
 
@@ -59,7 +79,7 @@ function storeHeader(this: OwnedResponse, firstLine: string, headers: Headers): 
   const owner = this[OWNER] as HeadOwner;
   const { _storeHeader } = Object.getPrototypeOf(this) as OwnedResponse;
   _storeHeader.call(this, firstLine + textOf(missing(owner.lateHeaders, headers)), headers);
-  owner.headWatcher?.headOut(owner);
+  owner.headWatcher?.headOut(owner, headers);
 }
 
 function writeHead(this: ServerResponse, status: number, reason?: unknown, headers?: unknown): unknown {
@@ -73,7 +93,8 @@ function writeHead(this: ServerResponse, status: number, reason?: unknown, heade
     }
   }
   const result = hasReason ? plain.call(this, status, reason, headers) : plain.call(this, status, headers ?? reason);
-  owner.headWatcher?.headOut(owner);
+  // What was given has been set by now, as the late headers were.
+  owner.headWatcher?.headOut(owner, this.getHeaders());
   return result;
 }
 
