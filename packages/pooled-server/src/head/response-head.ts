@@ -35,11 +35,8 @@ export type Headers = OutgoingHttpHeaders | unknown[] | null | undefined;
 export function headerIn(headers: Headers, name: string): string {
   if (headers === null || headers === undefined) return "";
   if (Array.isArray(headers)) {
-    const isFlat = !Array.isArray(headers[0]);
-    const is = (each: unknown): boolean => String(each).toLowerCase() === name;
-    if (!isFlat) return String(headers.find((pair) => is((pair as unknown[])[0])) ?? "");
-    const place = headers.findIndex((each, i) => i % 2 === 0 && is(each));
-    return place === -1 ? "" : String(headers[place + 1]);
+    const found = pairsOf(headers).find(([each]) => String(each).toLowerCase() === name);
+    return found === undefined ? "" : String(found[1]);
   }
   for (const each in headers) {
     if (each.length === name.length && each.toLowerCase() === name) return String(headers[each]);
@@ -102,10 +99,9 @@ function writeHead(this: ServerResponse, status: number, reason?: unknown, heade
 function missing(late: readonly string[], headers: Headers): readonly string[] {
   if (headers === null || headers === undefined) return late;
   if (Array.isArray(headers)) {
-    const isFlat = !Array.isArray(headers[0]);
     return without(
       late,
-      isFlat ? headers.filter((_, i) => i % 2 === 0) : headers.map((pair) => (pair as unknown[])[0]),
+      pairsOf(headers).map(([name]) => name),
     );
   }
   for (const name in headers) if (late.includes(name.toLowerCase())) return without(late, Object.keys(headers));
@@ -115,6 +111,12 @@ function missing(late: readonly string[], headers: Headers): readonly string[] {
 function without(late: readonly string[], names: readonly unknown[]): readonly string[] {
   const own = new Set(names.map((name) => String(name).toLowerCase()));
   return late.filter((_, i) => !own.has(late[i - (i % 2)] as string));
+}
+
+/** Of names and values in an array, which may be flat, or of pairs. */
+function pairsOf(headers: readonly unknown[]): readonly unknown[][] {
+  if (Array.isArray(headers[0])) return headers as unknown[][];
+  return headers.flatMap((name, i) => (i % 2 === 0 ? [[name, headers[i + 1]]] : []));
 }
 
 function textOf(headers: readonly string[]): string {
