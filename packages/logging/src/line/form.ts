@@ -8,11 +8,19 @@ export class Form {
   readonly keys: readonly Key[];
   /** None of the names needs a closer look. */
   readonly isPlain: boolean;
+  /**
+   * Of the line before, by field: its value, where that is no object, and the field's text. Most values are the same from
+   * line to line.
+   */
+  readonly lastValues: unknown[];
+  readonly lastTexts: string[];
   readonly #places: ReadonlyMap<string, number>;
 
   constructor(names: readonly string[], keyOf: (name: string) => Key) {
     this.keys = names.map(keyOf);
     this.isPlain = !this.keys.some((key) => key.special);
+    this.lastValues = names.map(() => undefined);
+    this.lastTexts = names.map(() => "");
     this.#places = new Map(names.map((name, place) => [name, place]));
   }
 

@@ -185,20 +185,29 @@ export class LineWriter {
   }
 
   #quickForm({ form, values }: FilledForm, bindings: Bindings): string | undefined {
-    const { keys } = form;
+    const { keys, lastValues, lastTexts } = form;
     for (const name of bindings.names) if (form.placeOf(name) !== undefined) return undefined;
     if (!form.isPlain || keys.length > this.#limits.maxItems) return undefined;
     let out = "";
     for (let i = 0; i < keys.length; i++) {
       const value = values[i];
       if (value === undefined) continue;
+      if (value === lastValues[i]) {
+        out += lastTexts[i];
+        continue;
+      }
       const key = keys[i] as Key;
+      const isObject = typeof value === "object" && value !== null;
       let text: string | undefined;
       if (key.secret) text = this.#values.redacted;
-      else if (typeof value === "object" && value !== null) text = this.#values.simple(value);
+      else if (isObject) text = this.#values.simple(value);
       else text = this.#values.plain(value);
       if (text === undefined) return undefined;
-      out += key.prefix + text;
+      const field = key.prefix + text;
+      // What an object holds may be another thing by the next line.
+      lastValues[i] = isObject ? undefined : value;
+      lastTexts[i] = field;
+      out += field;
     }
     return out;
   }
