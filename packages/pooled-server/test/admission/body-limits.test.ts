@@ -132,6 +132,24 @@ test.each(Object.keys(READERS))(
   },
 );
 
+test("a client that is sending still has time to read its 413, also where its handler has failed with that", async () => {
+  const { url, get, server } = await listen(
+    async (request, response) => {
+      await READERS["by events"]?.(request);
+      response.end("whole");
+    },
+    { maxBodyBytes: LIMIT },
+  );
+  const client = await wire(url);
+  client.send(POST(CHUNKED) + chunk("x".repeat(2_000)));
+  await client.until(/^HTTP\/1.1 413 [^]*payload_too_large/);
+  expect((await fetch(`${url}/elsewhere`)).status).toBe(200);
+  expect(client.socket.readyState).toBe("open");
+  client.send("0\r\n\r\n");
+  await client.closed;
+  await booksAreClosed(server, get);
+});
+
 test("a handler that does not read the body is told by its signal", async () => {
   const { server, url, get } = await listen(
     (_request: IncomingMessage, response: ServerResponse) => {
