@@ -119,8 +119,7 @@ export class Completions {
     const { signal, onOutcome } = options;
     signal?.throwIfAborted();
     const running = found.mayJoin && found.key !== undefined ? this.#flights.get(found.key) : undefined;
-    const { flight, outcome } = this.#board(found, running);
-    onOutcome?.(outcome);
+    const { flight, outcome } = this.#board(found, running, onOutcome);
     const lead = leadOf(request, forward, seen, found.key !== undefined);
     // A follower's call may be made later, by the flight, and is still this request's: its context goes along.
     // What was refused may be what only the other one said. Once: all who ask again share one call, or few.
@@ -203,15 +202,22 @@ export class Completions {
     return new InferenceAnswer({ stored }, { result: "hit", ageSeconds, ttlSeconds });
   }
 
-  /** The flight to join, and how that is called. */
-  #board(plan: Plan, running: Flight<Forwarded> | undefined): { flight: Flight<Forwarded>; outcome: CacheOutcome } {
+  /** The flight to join, and how that is called. Tells of it first: who throws at that must not leave a flight without a call. */
+  #board(
+    plan: Plan,
+    running: Flight<Forwarded> | undefined,
+    onOutcome: CompleteOptions["onOutcome"],
+  ): { flight: Flight<Forwarded>; outcome: CacheOutcome } {
     if (running !== undefined) {
       if (running.waiters >= this.#settings.maxWaiters) {
         this.#counters.crowded++;
         throw new InferenceCrowdedError(running.waiters);
       }
-      return { flight: running, outcome: { result: "collapsed", forward: plan.outcome.forward } };
+      const outcome: CacheOutcome = { result: "collapsed", forward: plan.outcome.forward };
+      onOutcome?.(outcome);
+      return { flight: running, outcome };
     }
+    onOutcome?.(plan.outcome);
     if (plan.outcome.result === "bypass") this.#counters.bypassed++;
     else this.#counters.misses++;
     const flight: Flight<Forwarded> = new Flight(() => {
