@@ -248,7 +248,7 @@ test("what follows the last answer of a connection in its pipeline is not worked
       await mayAnswer.opened;
       response.end(`answer to ${request.url}`);
     },
-    { shutdownDelayMs: 200 },
+    { shutdownDelayMs: 20_000, shutdownTimeoutMs: 60_000 },
   );
   const before = await wire(url);
   before.send(GET("/1"));
@@ -262,6 +262,7 @@ test("what follows the last answer of a connection in its pipeline is not worked
   expect(await before.closed).toMatch(/answer to \/1$/);
   expect(await during.closed).toMatch(/answer to \/3$/);
   expect(handled).toEqual(["/1", "/3"]);
+  void server.destroy();
   expect((await closing).clean).toBe(true);
 });
 
