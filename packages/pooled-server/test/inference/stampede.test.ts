@@ -213,15 +213,15 @@ test("a prompt that is refused whatever else is said takes two calls, however ma
 
 test("an onOutcome that throws fails its own request, and leaves nothing for others to wait for", async () => {
   const { server } = await gateway(() => stream(words("x")));
-  const request = { body: ask(), route: "/" };
-  const thrown = server.inference.complete(request, () => stream(words("never")), {
+  const asked = { body: ask(), route: "/" };
+  const thrown = server.inference.complete(asked, () => stream(words("never")), {
     onOutcome: () => {
       throw new Error("onOutcome");
     },
   });
   await expect(thrown).rejects.toThrow("onOutcome");
   expect(server.inference.getStats()).toMatchObject({ flights: 0, upstream_calls: 0 });
-  const answer = await server.inference.complete(request, () => stream(words("x")));
+  const answer = await server.inference.complete(asked, () => stream(words("x")));
   expect(answer.cache).toBe("miss");
   await answer.document();
 });
