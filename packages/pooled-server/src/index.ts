@@ -22,7 +22,7 @@ export {
 export type { InferenceCacheMode } from "./inference/cacheability.ts";
 export type { CacheOutcome, CacheResult } from "./inference/cache-status.ts";
 export { canonicalJson } from "./inference/canonical-json.ts";
-export type { CompleteOptions, Forward, ForwardCall, InferenceRequest } from "./inference/completions.ts";
+export type { CompleteOptions, Forward, ForwardCall, InferenceRequest } from "./inference/inference-request.ts";
 export { directivesFromHeaders, type InferenceDirectives } from "./inference/directives.ts";
 export { DocumentBuilder } from "./inference/document-builder.ts";
 export type { EmbeddingAnswer } from "./inference/embeddings.ts";

@@ -3,7 +3,7 @@
  *
  *   endpoint of the server's own?  -> answer it: no rate limit, never refused, not counted
  *   draining?                      -> 503, and the connection ends
- *   not admitted?                  -> 413, 429, 431, 503: see `Admission`; it may have to wait before that is clear
+ *   not admitted?                  -> 400, 413, 417, 429, 431, 503: see `Admission`; it may have to wait before that is clear
  *   else                           -> the base server, inside the request's context
  *
  * Whatever the base server does (answers, throws, never ends, writes twice, loses its client), the request is counted
@@ -23,7 +23,15 @@ import type { Endpoint } from "./probes/endpoints.ts";
 import type { LatencySummary } from "./probes/health-document.ts";
 import { CLIENT_CLOSED_REQUEST, onConnectionLost, statusOfBroken } from "./request/ending.ts";
 import { pathOf } from "./request/path.ts";
-import { answerWith, FAILED, SHUTTING_DOWN, TIMED_OUT, type Problem, type RenderProblem } from "./request/problem.ts";
+import {
+  answerWith,
+  FAILED,
+  problemOf,
+  SHUTTING_DOWN,
+  TIMED_OUT,
+  type Problem,
+  type RenderProblem,
+} from "./request/problem.ts";
 import { RefusedRequest } from "./request/refused-request.ts";
 import { ownHead } from "./head/response-head.ts";
 import { NodeRequestContext, runInRequest } from "./request/request-context.ts";
@@ -95,6 +103,8 @@ export class RequestPipeline {
     this.#follow(context);
     if (requestTimeoutMs > 0) context.timer = setTimeout(timedOut, requestTimeoutMs, this, context).unref();
     runInRequest(context, serve, this, context);
+    // Not before: it is worked on itself.
+    if (this.#lastAnswers && context.connection !== undefined) context.connection.isEnding = true;
   }
 
   /** Sees to it that the end of the request is noticed, whatever it is. */
@@ -158,7 +168,7 @@ export class RequestPipeline {
     context.connection?.socket.once("close", () => request.destroy(fault));
     // A handler that heeds either may still say it in its own words.
     setImmediate(() => {
-      if (context.isOver || response.writableEnded) return;
+      if (context.isOver || context.isAnswered || response.writableEnded) return;
       if (!response.headersSent) {
         this.#answer(context, fault.answer, true);
         return;
@@ -198,14 +208,16 @@ export class RequestPipeline {
     const reason = context.reasonToGiveUp(error);
     // A handler that fails because its client has left has nobody to answer to.
     if (context.isOver ? reason !== undefined : response.destroyed) return;
-    if (reason !== undefined && !response.writableEnded) {
+    // The answer of the server's own may be on its way still: see `answerWith`.
+    const isAnswered = context.isAnswered || response.writableEnded;
+    if (reason !== undefined && !isAnswered) {
       // One that gave up because it was told to has done well; its client is still there.
       if (response.headersSent) response.destroy();
       else this.#answer(context, problemOf(reason), reason instanceof ClientFaultError);
       return;
     }
     const { method } = context.request;
-    if (response.writableEnded) {
+    if (isAnswered) {
       // After `requestTimeoutMs` the server has answered, and what the handler still tries must fail.
       if (reason !== undefined) return;
       context.logger.error("The request's handler failed after its answer", error, { method, path: context.path });
@@ -262,12 +274,6 @@ export class RequestPipeline {
     // Last: a shutdown that waits for this goes on to close what the lines above may need.
     this.active.delete(context);
   }
-}
-
-/** What a request is answered with whose handler gave up when it was told to. */
-function problemOf(abortReason: Error): Omit<Problem, "traceId"> {
-  if (abortReason instanceof ClientFaultError) return abortReason.answer;
-  return abortReason instanceof RequestTimeoutError ? TIMED_OUT : SHUTTING_DOWN;
 }
 
 // In the place of closures, of which each request would make its own.

@@ -237,6 +237,35 @@ test("requests in a pipeline are all answered during the delay: only the last of
   expect((await closing).clean).toBe(true);
 });
 
+test("what follows the last answer of a connection in its pipeline is not worked on", async () => {
+  const arrived = gate();
+  const mayAnswer = gate();
+  const handled: string[] = [];
+  const { server, url } = await listen(
+    async (request, response) => {
+      handled.push(request.url ?? "");
+      if (request.url === "/1") arrived.open();
+      await mayAnswer.opened;
+      response.end(`answer to ${request.url}`);
+    },
+    { shutdownDelayMs: 20_000, shutdownTimeoutMs: 60_000 },
+  );
+  const before = await wire(url);
+  before.send(GET("/1"));
+  await arrived.opened;
+  const during = await wire(url);
+  const closing = server.close();
+  before.send(GET("/2"));
+  during.send(GET("/3") + GET("/4"));
+  await expect.poll(() => server.getHealth().metrics.requests_total).toBe(4);
+  mayAnswer.open();
+  expect(await before.closed).toMatch(/answer to \/1$/);
+  expect(await during.closed).toMatch(/answer to \/3$/);
+  expect(handled).toEqual(["/1", "/3"]);
+  void server.destroy();
+  expect((await closing).clean).toBe(true);
+});
+
 test("an answer that is written, but not yet taken by its client, is not cut when the server stops accepting", async () => {
   const size = 8_000_000;
   const answered = gate();

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { listen } from "./support/server.ts";
+import { wire } from "./support/wire.ts";
 
 const hello = (_: unknown, response: { end(text: string): unknown }): void => void response.end("hello");
 
@@ -64,6 +65,24 @@ test("an identify that throws fails the request and nothing else", async () => {
   expect((await get("/")).status).toBe(500);
   broken = false;
   expect((await get("/")).status).toBe(200);
+});
+
+test("an identify that throws fails the upgrade and nothing else", async () => {
+  let taken = 0;
+  const { server, url, get, logs } = await listen(hello, {
+    rateLimitPerSecond: 5,
+    identify: ({ headers }) => {
+      if (headers.upgrade !== undefined) throw new Error("identify");
+      return "somebody";
+    },
+  });
+  server.onUpgrade(() => void taken++);
+  const client = await wire(url);
+  client.send("GET /socket HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
+  expect(await client.closed).toMatch(/^HTTP\/1\.1 500 .*internal_error/s);
+  expect((await get("/")).status).toBe(200);
+  expect(taken).toBe(0);
+  expect(logs.find({ level: "error" })).toMatchObject({ error: { message: "identify" } });
 });
 
 test("a health check that ignores its signal is not started again before it settles", async () => {

@@ -3,7 +3,7 @@ import { BlockList, isIP } from "node:net";
 export type ForwardedHeader = "x-forwarded-for" | "forwarded";
 
 /** `for=` of one element of RFC 7239's `Forwarded`; the port of an address is left out. */
-const FOR = /(?:^|;)\s*for\s*=\s*(?:"\[([^\]"]*)\](?::\d+)?"|"?([^";:,\s]+)(?::\d+)?"?)/i;
+const FOR = /(?:^|;)\s*for\s*=\s*(?:"\[([^\]"]*)\](?::\d+)?"|"?([^";:,\s]+)(?::\d+)?"?)/;
 
 /** An address with brackets or a port, which some proxies put into `X-Forwarded-For`, too. */
 const WITH_PORT = /^(?:\[([^\]]+)\]|(\d{1,3}(?:\.\d{1,3}){3}))(?::\d{1,5})?$/;
@@ -57,12 +57,12 @@ export class ClientAddresses {
   }
 
   #parse(element: string): string {
+    const text = element.trim().toLowerCase();
     if (this.#header === "x-forwarded-for") {
-      const text = element.trim().toLowerCase();
       const parts = WITH_PORT.exec(text);
       return plainAddress(parts?.[1] ?? parts?.[2] ?? text);
     }
-    const found = FOR.exec(element);
+    const found = FOR.exec(text);
     return plainAddress(found?.[1] ?? found?.[2] ?? "");
   }
 

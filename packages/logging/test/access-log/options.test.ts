@@ -135,6 +135,7 @@ describe("the client's address", () => {
     const proxies = new ClientAddresses(["10.0.0.0/8"], "forwarded", fail);
     expect(proxies.of("10.1.1.1", headers('for=6.6.6.6, for="7.7.7.7:80";proto=https'))).toBe("7.7.7.7");
     expect(proxies.of("10.1.1.1", headers('for="[2001:db8::1]:4711"'))).toBe("2001:db8::1");
+    expect(proxies.of("10.1.1.1", headers('For="[2001:DB8::1]"'))).toBe("2001:db8::1");
     expect(proxies.of("10.1.1.1", headers("for=_hidden"))).toBe("10.1.1.1");
   });
 });

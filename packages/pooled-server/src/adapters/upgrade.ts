@@ -1,6 +1,7 @@
 import { ServerResponse, type IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { onFirstAnswer } from "@vg/internal";
 import type { Logger } from "@vg/logging";
 import type { AccessLog, FollowedRequest } from "@vg/logging/access-log";
 import { statusOfBroken } from "../request/ending.ts";
@@ -13,13 +14,6 @@ interface Surroundings {
   /** Told once: of the status that went out, or of what stands for it where none did. */
   readonly onAnswer: (context: NodeRequestContext, status: number) => void;
 }
-
-type Method = (this: never, ...args: unknown[]) => unknown;
-type Methods = Record<"write" | "end", Method>;
-
-const STATUS_LINE = /^HTTP\/1\.[01] (\d{3})/;
-/** As long as such a line is. */
-const STATUS_LINE_BYTES = 12;
 
 /**
  * An upgrade, from its request to the end of its connection. Its answer is what somebody writes to the socket, of which the
@@ -42,9 +36,9 @@ export class Upgrade {
     this.socket = socket;
     this.#onAnswer = onAnswer;
     this.#followed = accessLog?.beginUpgrade(request, socket, this.context.line);
-    onFirstPiece(socket, (piece) => {
-      // What is no HTTP at all is not the client's fault.
-      this.#answered(Number(STATUS_LINE.exec(piece)?.[1] ?? 500));
+    onFirstAnswer(socket, (status) => {
+      // What comes when it is over is no answer any more; what is no HTTP at all is not the client's fault.
+      if (!this.context.isOver) this.#answered(status || 500);
     });
   }
 
@@ -66,30 +60,4 @@ export class Upgrade {
     clearTimeout(this.context.timer);
     this.#onAnswer(this.context, status);
   }
-}
-
-/** Calls `told` with the beginning of what is written first. Methods that others put there, before or after, stay. */
-function onFirstPiece(socket: Duplex, told: (piece: string) => void): void {
-  const methods = socket as unknown as Methods;
-  let isWaiting = true;
-  for (const name of ["write", "end"] as const) {
-    const plain = methods[name];
-    const watching: Method = function (...args) {
-      const [chunk] = args;
-      if (isWaiting && chunk !== undefined && chunk !== null && typeof chunk !== "function") {
-        isWaiting = false;
-        told(beginningOf(chunk));
-      }
-      if (!isWaiting && methods[name] === watching) methods[name] = plain;
-      return plain.apply(this, args);
-    };
-    methods[name] = watching;
-  }
-}
-
-function beginningOf(chunk: unknown): string {
-  if (typeof chunk === "string") return chunk;
-  return ArrayBuffer.isView(chunk)
-    ? Buffer.from(chunk.buffer, chunk.byteOffset, Math.min(chunk.byteLength, STATUS_LINE_BYTES)).toString("latin1")
-    : "";
 }

@@ -6,7 +6,15 @@ import type { AccessLog } from "@vg/logging/access-log";
 import type { Admission } from "../admission/admission.ts";
 import { RequestTimeoutError } from "../errors.ts";
 import { ownHead } from "../head/response-head.ts";
-import { answerWith, FAILED, SHUTTING_DOWN, TIMED_OUT, type Problem, type RenderProblem } from "../request/problem.ts";
+import {
+  answerWith,
+  FAILED,
+  problemOf,
+  SHUTTING_DOWN,
+  TIMED_OUT,
+  type Problem,
+  type RenderProblem,
+} from "../request/problem.ts";
 import { runInRequest, type NodeRequestContext } from "../request/request-context.ts";
 import type { UpgradeListener } from "./adapter.ts";
 import { Upgrade } from "./upgrade.ts";
@@ -76,7 +84,13 @@ export class Upgrades {
     const upgrade = new Upgrade(request, socket, this.#around);
     this.#open.add(upgrade);
     socket.once("close", () => this.#over(upgrade));
-    runInRequest(upgrade.context, () => this.#serve(upgrade, head));
+    runInRequest(upgrade.context, () => {
+      try {
+        this.#serve(upgrade, head);
+      } catch (error) {
+        this.#failed(upgrade, error);
+      }
+    });
   }
 
   #serve(upgrade: Upgrade, head: Buffer): void {
@@ -95,23 +109,16 @@ export class Upgrades {
     const waitMs = this.#around.requestTimeoutMs || ANSWER_MS;
     context.timer = setTimeout(() => this.#timedOut(upgrade, waitMs), waitMs).unref();
     for (const listener of this.#listeners) {
-      try {
-        const result: unknown = listener(context.request, socket, head);
-        if (result instanceof Promise) result.catch((error: unknown) => this.#failed(upgrade, error));
-      } catch (error) {
-        this.#failed(upgrade, error);
-        return;
-      }
+      const result: unknown = listener(context.request, socket, head);
+      if (result instanceof Promise) result.catch((error: unknown) => this.#failed(upgrade, error));
     }
   }
 
   #failed(upgrade: Upgrade, error: unknown): void {
     const { context } = upgrade;
-    // Who was told to give up, and did so, has not failed.
-    if (context.reasonToGiveUp(error) !== undefined) {
-      upgrade.socket.destroy();
-      return;
-    }
+    const reason = context.reasonToGiveUp(error);
+    // Who was told to give up, and did so, has not failed; the client may still be there.
+    if (reason !== undefined) return this.#refuse(upgrade, problemOf(reason));
     context.logger.error("The listener of an upgrade failed", error);
     this.#refuse(upgrade, FAILED);
   }

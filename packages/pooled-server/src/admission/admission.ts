@@ -137,10 +137,7 @@ export class Admission<C extends AdmissionContext> implements HeadWatcher {
   admit(context: C): Refusal | undefined | Promise<Refusal | undefined> {
     const refusal = this.#refusal(context);
     const { request } = context;
-    if (refusal !== undefined) {
-      if (refusal.reason === "rate_limit") this.#proxyHint?.refused(request);
-      return this.#refuse(refusal);
-    }
+    if (refusal !== undefined) return this.#refuse(refusal);
     const { maxBodyBytes } = this.#parts.options;
     if (maxBodyBytes > 0 && request.headers["transfer-encoding"] !== undefined) {
       limitBody(request, maxBodyBytes, () => this.#bodyTooLarge(context));
@@ -224,7 +221,9 @@ export class Admission<C extends AdmissionContext> implements HeadWatcher {
       startedAt,
     );
     this.#rateHeaders?.addTo(lateHeaders, limiter);
-    return waitMs === 0 ? undefined : overRate(waitMs);
+    if (waitMs === 0) return undefined;
+    this.#proxyHint?.refused(request);
+    return overRate(waitMs);
   }
 
   #refuse(refusal: Refusal): Refusal {

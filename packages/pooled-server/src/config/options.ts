@@ -118,7 +118,7 @@ export interface PooledServerConfig extends AdmissionOptions {
   adviceWindowMs?: number;
   /** Close on SIGTERM and SIGINT, end at once on a second one. Default false: the process owns its signals. */
   handleSignals?: boolean;
-  /** The body of the server's own error answers (400, 408, 413, 429, 431, 500, 503, 504); default: the error document of the v2 API. */
+  /** The body of the server's own error answers (400, 408, 413, 417, 429, 431, 500, 501, 503, 504); default: the error document of the v2 API. */
   renderProblem?: (problem: Problem, request: IncomingMessage) => unknown;
   /** Limits of `/metrics`: `maxSeries` (2,000) of each metric, and `createdTimestamps` (false). */
   metrics?: MetricsOptions;

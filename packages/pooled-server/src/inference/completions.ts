@@ -8,7 +8,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { LRUCache } from "@vg/cache";
 import { outgoingHeaders } from "../request/request-context.ts";
-import { completionKey, type KeyScope } from "./cache-key.ts";
+import { completionKey } from "./cache-key.ts";
 import { choicesAskedFor, isCacheable, isDeterministic, whyNotStored } from "./cacheability.ts";
 import type { CacheOutcome } from "./cache-status.ts";
 import { directivesFromBody, mergeDirectives, type InferenceDirectives } from "./directives.ts";
@@ -17,55 +17,19 @@ import { InferenceAnswer } from "./inference-answer.ts";
 import { InferenceCrowdedError, InferenceNotCachedError, InferenceUpstreamError } from "./inference-error.ts";
 import { completionWork, usageOf, type InferenceMeter, type Work } from "./inference-meter.ts";
 import type { InferenceSettings } from "./inference-options.ts";
+import {
+  resolvedBody,
+  scopeOf,
+  type CompleteOptions,
+  type Forward,
+  type InferenceRequest,
+} from "./inference-request.ts";
 import type { InferenceCounters } from "./inference-stats.ts";
 import { isObject, without, type JsonObject } from "./json.ts";
 import type { SeenBody } from "./seen-bodies.ts";
 import { checkUnkeyed, isRefusal, saysTheSame } from "./unkeyed-fields.ts";
 import { answerBytes, StoredAnswer, tokensOf, type Tokens } from "./stored-answer.ts";
 import { discard, upstreamPieces, type Forwarded } from "./upstream-pieces.ts";
-
-/** A request for an inference, whatever it came by. */
-export interface InferenceRequest {
-  /** The body in OpenAI's format. */
-  body: JsonObject;
-  /** The path or name of what is asked; two routes never share an answer. */
-  route: string;
-  /** Whose request it is: the credential or a name; never stored. Two tenants never share an answer. Default: nobody's. */
-  tenant?: string | undefined;
-  /** The model that the request comes down to, where the body's says less (an alias, "auto"). Default: the body's. */
-  model?: string | undefined;
-  /** A further division: only requests with the same word share answers. Default: none. */
-  namespace?: string | undefined;
-  /** What the request says about caching besides the body's `cache`. */
-  directives?: InferenceDirectives | undefined;
-  /** The `traceparent` for the call; default: that of the request being handled. */
-  traceparent?: string | undefined;
-}
-
-/** What `forward` is given. */
-export interface ForwardCall {
-  /** The body to send: without the cache's own field, with the model resolved, with the usage asked for in streams. */
-  readonly body: JsonObject;
-  /** Whether the client who leads wants a stream. Either form will do for everybody. */
-  readonly stream: boolean;
-  /** Aborts when nobody waits for this call any more. The only one to listen to: others may wait than who asked first. */
-  readonly signal: AbortSignal;
-  /**
-   * For calls by other means than the server's `httpPool`, which sends it by itself. `undefined` where OpenTelemetry's
-   * instrumentation of the client does: a second one makes both invalid.
-   */
-  readonly traceparent: string | undefined;
-}
-
-/** Makes the expensive call. */
-export type Forward = (call: ForwardCall) => Promise<Forwarded> | Forwarded;
-
-export interface CompleteOptions {
-  /** Lets this caller leave; the call goes on for the others, and is aborted when none is left. */
-  signal?: AbortSignal | undefined;
-  /** Told where the answer will come from, before the call; for answers that fail, too. */
-  onOutcome?: ((outcome: CacheOutcome) => void) | undefined;
-}
 
 /** What is left of a request when its directives and the mode have been looked at. */
 interface Plan {
@@ -96,8 +60,6 @@ export class Completions {
   readonly #counters: InferenceCounters;
   readonly #meter: InferenceMeter;
   readonly #flights = new Map<string, Flight<Forwarded>>();
-  /** What each of them was asked for by who made the call. */
-  readonly #bodies = new WeakMap<Flight<Forwarded>, JsonObject>();
   /** All that are under way, those of one request alone included. */
   readonly #active = new Set<Flight<Forwarded>>();
 
@@ -157,32 +119,31 @@ export class Completions {
     const { signal, onOutcome } = options;
     signal?.throwIfAborted();
     const running = found.mayJoin && found.key !== undefined ? this.#flights.get(found.key) : undefined;
-    const { flight, outcome } = this.#board(found, running);
-    onOutcome?.(outcome);
+    const { flight, outcome } = this.#board(found, running, onOutcome);
     const lead = leadOf(request, forward, seen, found.key !== undefined);
     // A follower's call may be made later, by the flight, and is still this request's: its context goes along.
     // What was refused may be what only the other one said. Once: all who ask again share one call, or few.
     const asksAgain = (error: unknown): boolean =>
-      !attempt.isAgain &&
-      running !== undefined &&
-      isRefusal(error) &&
-      !saysTheSame(this.#bodies.get(flight), request.body);
+      !attempt.isAgain && running !== undefined && isRefusal(error) && !saysTheSame(flight.leader?.body, request.body);
     const share = flight.join(running === undefined ? lead : AsyncLocalStorage.bind(lead), signal, {
       result: outcome.result,
       startedAt,
+      body: request.body,
       asksAgain,
     });
-    if (running === undefined) {
-      this.#bodies.set(flight, request.body);
-      void this.#fly(flight, lead, found);
-    }
+    if (running === undefined) void this.#fly(flight, lead, found);
     try {
       await share.started();
     } catch (error) {
       share.leave();
-      if (!asksAgain(error) || signal?.aborted === true) throw error;
-      return await this.#complete(request, forward, options, { ...attempt, isAgain: true });
+      if (asksAgain(error) && signal?.aborted !== true) {
+        return await this.#complete(request, forward, options, { ...attempt, isAgain: true });
+      }
+      if (running !== undefined) this.#counters.collapsed++;
+      throw error;
     }
+    // Only now: who asks again is what it is then.
+    if (running !== undefined) this.#counters.collapsed++;
     return new InferenceAnswer({ flight, share }, outcome);
   }
 
@@ -241,16 +202,22 @@ export class Completions {
     return new InferenceAnswer({ stored }, { result: "hit", ageSeconds, ttlSeconds });
   }
 
-  /** The flight to join, and how that is called. */
-  #board(plan: Plan, running: Flight<Forwarded> | undefined): { flight: Flight<Forwarded>; outcome: CacheOutcome } {
+  /** The flight to join, and how that is called. Tells of it first: who throws at that must not leave a flight without a call. */
+  #board(
+    plan: Plan,
+    running: Flight<Forwarded> | undefined,
+    onOutcome: CompleteOptions["onOutcome"],
+  ): { flight: Flight<Forwarded>; outcome: CacheOutcome } {
     if (running !== undefined) {
       if (running.waiters >= this.#settings.maxWaiters) {
         this.#counters.crowded++;
         throw new InferenceCrowdedError(running.waiters);
       }
-      this.#counters.collapsed++;
-      return { flight: running, outcome: { result: "collapsed", forward: plan.outcome.forward } };
+      const outcome: CacheOutcome = { result: "collapsed", forward: plan.outcome.forward };
+      onOutcome?.(outcome);
+      return { flight: running, outcome };
     }
+    onOutcome?.(plan.outcome);
     if (plan.outcome.result === "bypass") this.#counters.bypassed++;
     else this.#counters.misses++;
     const flight: Flight<Forwarded> = new Flight(() => {
@@ -386,25 +353,6 @@ export class Completions {
     const tokens = tokensOf(value);
     return new StoredAnswer(flight.pieces, text, tokens, clock.now(), this.#costOf(plan, value, tokens));
   }
-}
-
-/** Whose the request is and where it belongs. */
-export function scopeOf(
-  { route, tenant = "", namespace = "" }: InferenceRequest,
-  { model }: JsonObject,
-  directives: InferenceDirectives,
-): KeyScope {
-  return {
-    route,
-    tenant,
-    namespace: JSON.stringify([namespace, directives.namespace ?? ""]),
-    model: typeof model === "string" ? model : "",
-  };
-}
-
-/** The body as it is sent: the model resolved, so that an alias and what it stands for share their answers. */
-export function resolvedBody({ model, body }: InferenceRequest): JsonObject {
-  return model === undefined ? body : { ...body, model };
 }
 
 /** The call as the service makes it. Where others may share it, it asks for what any of them may want. */

@@ -6,7 +6,7 @@ import type { LRUCache } from "@vg/cache";
 import { embeddingKeys } from "./cache-key.ts";
 import { isCacheable } from "./cacheability.ts";
 import { cacheHeaders, cacheStatusText, type CacheOutcome, type CacheResult } from "./cache-status.ts";
-import { resolvedBody, scopeOf, type Forward, type InferenceRequest } from "./completions.ts";
+import { resolvedBody, scopeOf, type Forward, type InferenceRequest } from "./inference-request.ts";
 import { directivesFromBody, mergeDirectives, type InferenceDirectives } from "./directives.ts";
 import { InferenceNotCachedError } from "./inference-error.ts";
 import type { InferenceMeter, Work } from "./inference-meter.ts";
@@ -98,6 +98,8 @@ interface Order {
   readonly own: Set<string>;
   promptTokens: number;
   asked: number;
+  /** What it is where it takes nothing that is stored; else that is known at its end. */
+  forced: CacheResult | undefined;
   /** What its own call failed with. */
   failure: unknown;
 }
@@ -144,12 +146,14 @@ export class Embeddings {
       own: new Set(),
       promptTokens: 0,
       asked: 0,
+      forced: undefined,
       failure: undefined,
     };
     const gathered = await this.#gather(order, directives).catch((error: unknown) => {
       // Who has left is not told any more, and what asked for the cache alone was no inference.
       if (signal?.aborted !== true && !(error instanceof InferenceNotCachedError)) {
-        this.#meter.requestEnded(order.work, order.asked > 0 ? "miss" : "collapsed", startedAt, { error });
+        const result = order.forced ?? (order.asked > 0 ? "miss" : "collapsed");
+        this.#meter.requestEnded(order.work, result, startedAt, { error });
       }
       throw error;
     });
@@ -179,6 +183,7 @@ export class Embeddings {
     if (!isCacheable(this.#settings.mode, true, directives)) {
       if (onlyIfCached) throw new InferenceNotCachedError();
       this.#counters.embedding_bypassed += all.length;
+      order.forced = "bypass";
       const found = await this.#ask(order, all, order.signal);
       return { found, hits: new Set(), outcome: { result: "bypass", forward: "bypass" } };
     }
@@ -187,6 +192,7 @@ export class Embeddings {
     if (onlyIfCached && hits.size < all.length) throw new InferenceNotCachedError();
     // What is stored and may not be served needs a call of this request's own; the rest may share others' calls.
     const refused = all.filter((key) => noCache || ages.get(key) === "too old");
+    if (refused.length > 0) order.forced = noCache ? "bypass" : "stale";
     const shared = refused.length === 0 ? all : all.filter((key) => !refused.includes(key));
     const ttlMs = noStore ? 0 : directives.ttlSeconds === undefined ? undefined : directives.ttlSeconds * 1000;
     const ttlLeft = Math.min(...[...hits].map((key) => this.#cache.getRemainingTtlMs(key) ?? Infinity)) / 1000;
@@ -206,8 +212,8 @@ export class Embeddings {
             ageSeconds: Math.max(...[...ages.values()].map(Number)),
             ttlSeconds: Number.isFinite(ttlLeft) ? ttlLeft : undefined,
           }
-        : refused.length > 0
-          ? { result: noCache ? "bypass" : "stale", forward: "request", stored: ttlMs !== 0 }
+        : order.forced !== undefined
+          ? { result: order.forced, forward: "request", stored: ttlMs !== 0 }
           : order.asked > 0
             ? { result: "miss", forward: "uri-miss", stored: ttlMs !== 0 }
             : { result: "collapsed", forward: "uri-miss" };

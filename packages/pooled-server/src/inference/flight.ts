@@ -7,6 +7,7 @@
  * - Who leaves takes only a share; when the last share is given back before the end, the call is aborted.
  */
 import type { CacheResult } from "./cache-status.ts";
+import type { JsonObject } from "./json.ts";
 import { chunkPieces, documentOf, type Piece } from "./piece.ts";
 
 /** Makes the call that a flight is about; gets the flight's signal. */
@@ -16,6 +17,8 @@ export type Lead<T> = (signal: AbortSignal) => Promise<T> | T;
 export interface Ticket {
   readonly result: CacheResult;
   readonly startedAt: number;
+  /** What it asks for; of the one who leads, what the call is made with. */
+  readonly body?: JsonObject;
   /** Whether this failure, before the first piece, is not the end for it. */
   readonly asksAgain?: (error: unknown) => boolean;
 }
@@ -35,6 +38,7 @@ export class Flight<T> {
   readonly #shares = new Set<FlightShare<T>>();
   readonly #onAbandoned: () => void;
   #leader: FlightShare<T> | undefined;
+  #isPromoted = false;
   #outcome: { readonly error: unknown } | "whole" | undefined;
   #wakers: (() => void)[] = [];
   #document: WholeDocument | undefined;
@@ -59,6 +63,11 @@ export class Flight<T> {
     for (const { ticket } of this.#shares) yield ticket;
   }
 
+  /** Of the one whose call it is, who may have left. */
+  get leader(): Ticket | undefined {
+    return this.#leader?.ticket;
+  }
+
   /** `whole`, or what it failed with, or undefined while it is on its way. */
   get outcome(): { readonly error: unknown } | "whole" | undefined {
     return this.#outcome;
@@ -80,10 +89,13 @@ export class Flight<T> {
    */
   promote(): Lead<T> | undefined {
     const leader = this.#leader;
-    if (this.pieces.length > 0 || leader === undefined || this.#shares.has(leader)) return undefined;
-    this.#leader = undefined;
+    if (this.#isPromoted || this.pieces.length > 0) return undefined;
+    if (leader === undefined || this.#shares.has(leader)) return undefined;
     const [next] = this.#shares;
-    return next?.lead;
+    if (next === undefined) return undefined;
+    this.#isPromoted = true;
+    this.#leader = next;
+    return next.lead;
   }
 
   append(piece: Piece): void {

@@ -1,6 +1,7 @@
 import type { LRUCache } from "@vg/cache";
 import { outgoingHeaders } from "../request/request-context.ts";
-import { Completions, type CompleteOptions, type Forward, type InferenceRequest } from "./completions.ts";
+import { Completions } from "./completions.ts";
+import type { CompleteOptions, Forward, InferenceRequest } from "./inference-request.ts";
 import { Embeddings, type EmbeddingAnswer } from "./embeddings.ts";
 import { completionsHandler, embeddingsHandler, type InferenceHandler } from "./http/handlers.ts";
 import type { HandlerOptions, HttpForward } from "./http/handler-options.ts";

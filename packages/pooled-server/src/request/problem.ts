@@ -1,4 +1,6 @@
 import { STATUS_CODES, type IncomingMessage, type ServerResponse } from "node:http";
+import { ClientFaultError } from "../admission/client-fault.ts";
+import { RequestTimeoutError } from "../errors.ts";
 import type { NodeRequestContext } from "./request-context.ts";
 
 /** An answer that the server itself gives instead of the base server. */
@@ -37,6 +39,12 @@ export const FAILED: Omit<Problem, "traceId"> = {
   message: "The server failed to handle this request; the log has the reason under this trace_id.",
 };
 
+/** What a request is answered with whose handler gave up when it was told to. */
+export function problemOf(abortReason: Error): Omit<Problem, "traceId"> {
+  if (abortReason instanceof ClientFaultError) return abortReason.answer;
+  return abortReason instanceof RequestTimeoutError ? TIMED_OUT : SHUTTING_DOWN;
+}
+
 /** What makes the body of such an answer. */
 export type RenderProblem = (problem: Problem, request: IncomingMessage) => unknown;
 
@@ -74,6 +82,7 @@ export function answerWith(
   const problem: Problem = { status, code, message, traceId: context.traceId };
   if (retryAfterSeconds !== undefined) problem.retryAfterSeconds = retryAfterSeconds;
   const body = bodyOf(problem, context, render);
+  context.isAnswered = true;
   if (close) response.setHeader("connection", "close");
   // A handler that threw may have set headers of the answer that it will not give.
   for (const name of response.getHeaderNames()) if (!KEPT.has(name)) response.removeHeader(name);

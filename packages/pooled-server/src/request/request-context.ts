@@ -135,6 +135,8 @@ export class NodeRequestContext implements RequestContext, ActiveRequest {
   /** What its answer still gets: its id, and what admission has to say. */
   readonly lateHeaders: string[];
   headWatcher: HeadWatcher | undefined = undefined;
+  /** Whether the server has answered in the place of the handler, whose errors then are of no interest. */
+  isAnswered = false;
   /** Whether it is counted, logged and over. */
   isOver = false;
   /** What its log lines carry; also holds this. */
@@ -256,8 +258,10 @@ export class NodeRequestContext implements RequestContext, ActiveRequest {
 
   /** The connection ends with this answer, where that can still be said, and no other one is to follow it there. */
   endConnection(): void {
-    if (this.connection !== undefined && this.connection.last !== this) return;
-    if (!this.response.headersSent) this.response.setHeader("connection", "close");
+    const { connection, response } = this;
+    if (response.headersSent || (connection !== undefined && connection.last !== this)) return;
+    response.setHeader("connection", "close");
+    if (connection !== undefined) connection.isEnding = true;
   }
 
   /** Why a handler that failed with this was told to give up, if it was: that is no failure of its own. */

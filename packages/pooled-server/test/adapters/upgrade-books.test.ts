@@ -149,6 +149,38 @@ test("a listener that does not answer in time has its signal aborted, and its cl
   expect(reason).toMatchObject({ name: "RequestTimeoutError", timeoutMs: 1_000 });
 });
 
+test("a listener that gives up when its time is over, and says why, is no failure, and its client gets a 504", async () => {
+  const time = fakeTime();
+  const one = await upgrading(
+    async () => {
+      const { signal } = currentRequest()!;
+      await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error)));
+    },
+    { requestTimeoutMs: 1_000, clock: time.clock },
+  );
+  const client = await upgrade(one);
+  await expect.poll(() => one.server.getAdmissionStats().upgraded_connections, { interval: 0 }).toBe(1);
+  await time.advance(1_000);
+  expect(await client.closed).toMatch(/^HTTP\/1\.1 504 /);
+  expect(one.logs.find("The listener of an upgrade failed")).toBeUndefined();
+});
+
+test("an answer to a client that has left already is not counted beside its 499", async () => {
+  const one = await upgrading(async (socket) => {
+    const { signal } = currentRequest()!;
+    await new Promise((resolve) => signal.addEventListener("abort", resolve));
+    socket.on("error", () => undefined);
+    socket.end("HTTP/1.1 403 Forbidden\r\n\r\n");
+  });
+  const client = await upgrade(one);
+  await expect.poll(() => one.server.getAdmissionStats().upgraded_connections).toBe(1);
+  client.socket.resetAndDestroy();
+  await expect.poll(() => lines(one)).toMatchObject([{ status_code: 499 }]);
+  await setImmediate();
+  expect(sum(await scrape(one), COUNT)).toBe(1);
+  expect(one.server.getHealth().metrics.requests_total).toBe(1);
+});
+
 test("an upgrade that no listener wants does not stay for ever", async () => {
   const time = fakeTime();
   const one = await upgrading(() => undefined, { clock: time.clock });

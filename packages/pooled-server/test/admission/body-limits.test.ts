@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { currentRequest, type BaseServer } from "@vg/pooled-server";
 import { expect, test } from "vitest";
 import { booksAreClosed } from "../support/books.ts";
+import { fakeTime } from "../support/fake-time.ts";
 import { listen } from "../support/server.ts";
 import { POST, wire } from "../support/wire.ts";
 
@@ -131,6 +132,26 @@ test.each(Object.keys(READERS))(
     expect(logs.find({ message: "The request's handler failed" })).toBeUndefined();
   },
 );
+
+test("a client that is sending still has time to read its 413, also where its handler has failed with that", async () => {
+  // Which stands still: however long this takes, the time to read is not over.
+  const time = fakeTime();
+  const { url, get, server } = await listen(
+    async (request, response) => {
+      await READERS["by events"]?.(request);
+      response.end("whole");
+    },
+    { maxBodyBytes: LIMIT, clock: time.clock },
+  );
+  const client = await wire(url);
+  client.send(POST(CHUNKED) + chunk("x".repeat(2_000)));
+  await client.until(/^HTTP\/1.1 413 [^]*payload_too_large/);
+  expect((await fetch(`${url}/elsewhere`)).status).toBe(200);
+  expect(client.socket.readyState).toBe("open");
+  await time.advance(500);
+  await client.closed;
+  await booksAreClosed(server, get);
+});
 
 test("a handler that does not read the body is told by its signal", async () => {
   const { server, url, get } = await listen(

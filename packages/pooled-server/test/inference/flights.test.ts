@@ -167,3 +167,14 @@ test("somebody who had left before joining takes nothing, and aborts a call that
   flight.join(() => 0, AbortSignal.abort(), TICKET);
   expect([flight.waiters, flight.signal.aborted]).toEqual([0, true]);
 });
+
+test("another one's lead takes the place of the leader's once, whoever comes and goes after that", () => {
+  const flight = new Flight<string>(() => undefined);
+  const first = flight.join(() => "first", undefined, TICKET);
+  const second = flight.join(() => "second", undefined, { ...TICKET, body: { n: 2 } });
+  first.leave();
+  expect(flight.promote()).toBe(second.lead);
+  expect(flight.leader?.body).toEqual({ n: 2 });
+  flight.join(() => "third", undefined, TICKET).leave();
+  expect(flight.promote()).toBeUndefined();
+});

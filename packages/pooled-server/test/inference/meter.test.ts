@@ -123,6 +123,19 @@ test.each<[string, () => ReturnType<HttpForward>]>([
   expect(sum(figures, `${TOKENS}_count`)).toBe(0);
 });
 
+test("a request for embeddings that fails is what it would have been", async () => {
+  const one = await gateway(() => Promise.reject(Object.assign(new Error("busy"), { status: 503 })));
+  const embed = async (cache: object): Promise<void> =>
+    void (await (await one.post({ model: "e", input: "a", cache }, {}, "/v1/embeddings")).text());
+  await embed({});
+  await embed({ "use-cache": false });
+  await embed({ "no-cache": true });
+  const figures = await scrape(one);
+  const failed = (result: string): number =>
+    sum(figures, `${REQUESTS}_count`, { vg_cache_result: result, error_type: "503" });
+  expect([failed("miss"), failed("bypass")]).toEqual([1, 2]);
+});
+
 test("a call that nobody waits for any more is canceled, and whoever left is not observed", async () => {
   const upstream = handStream();
   const one = await gateway(({ signal }) => {

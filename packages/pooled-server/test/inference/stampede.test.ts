@@ -2,7 +2,7 @@ import { Agent, request } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 import type { JsonObject } from "@vg/pooled-server";
 import { expect, onTestFinished, test } from "vitest";
-import { ask, chunk, eventsOf, gateway, handStream, stream, usageChunk, words } from "../support/inference.ts";
+import { ask, chunk, eventsOf, gateway, handStream, postRaw, stream, usageChunk, words } from "../support/inference.ts";
 import { gate } from "../support/server.ts";
 
 /** One POST on a connection of its own. */
@@ -163,6 +163,39 @@ test("a call that is refused for what is not in the key is not the answer of tho
   expect([(await refused).status, (await alike).status]).toEqual([400, 400]);
   expect((await Promise.all(others)).map(({ status }) => status)).toEqual([200, 200]);
   expect(bodies).toHaveLength(2);
+  // Each is counted once: who asked again, as what it was then.
+  expect(server.inference.getStats()).toMatchObject({ misses: 2, collapsed: 2 });
+});
+
+test("where another one's call took the place of the leader's, it is that one's words which may have been refused", async () => {
+  const bodies: JsonObject[] = [];
+  const mayFail = gate();
+  const {
+    post: send,
+    url,
+    server,
+  } = await gateway(async ({ body }) => {
+    bodies.push(body);
+    if (bodies.length === 1) {
+      await mayFail.opened;
+      throw new Error("broken");
+    }
+    if (body["metadata"] !== undefined) throw Object.assign(new Error("metadata is too large"), { status: 400 });
+    return stream(words("x"));
+  });
+  const waiters = async (count: number): Promise<void> =>
+    await expect.poll(() => server.inference.getStats().waiters).toBe(count);
+  const leader = postRaw(url, ask());
+  await waiters(1);
+  const next = send(ask({ metadata: { a: "too large" } }));
+  await waiters(2);
+  const other = send(ask());
+  await waiters(3);
+  leader.leave();
+  await waiters(2);
+  mayFail.open();
+  expect([(await next).status, (await other).status]).toEqual([400, 200]);
+  expect(bodies.map(({ metadata }) => metadata !== undefined)).toEqual([false, true, false]);
 });
 
 test("a prompt that is refused whatever else is said takes two calls, however many ask with words of their own", async () => {
@@ -176,4 +209,19 @@ test("a prompt that is refused whatever else is said takes two calls, however ma
   mayAnswer.open();
   expect((await Promise.all(all)).map(({ status }) => status)).toEqual(all.map(() => 404));
   expect(server.inference.getStats().upstream_calls).toBe(2);
+});
+
+test("an onOutcome that throws fails its own request, and leaves nothing for others to wait for", async () => {
+  const { server } = await gateway(() => stream(words("x")));
+  const asked = { body: ask(), route: "/" };
+  const thrown = server.inference.complete(asked, () => stream(words("never")), {
+    onOutcome: () => {
+      throw new Error("onOutcome");
+    },
+  });
+  await expect(thrown).rejects.toThrow("onOutcome");
+  expect(server.inference.getStats()).toMatchObject({ flights: 0, upstream_calls: 0 });
+  const answer = await server.inference.complete(asked, () => stream(words("x")));
+  expect(answer.cache).toBe("miss");
+  await answer.document();
 });

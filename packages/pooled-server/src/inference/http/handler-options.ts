@@ -1,7 +1,7 @@
 import { checkOptions, describeValue } from "@vg/internal";
 import type { IncomingMessage } from "node:http";
 import { PooledServerConfigError } from "../../errors.ts";
-import type { ForwardCall } from "../completions.ts";
+import type { ForwardCall } from "../inference-request.ts";
 import type { HeaderReader } from "../directives.ts";
 import type { JsonObject } from "../json.ts";
 import type { Forwarded } from "../upstream-pieces.ts";

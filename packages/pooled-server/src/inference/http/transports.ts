@@ -29,7 +29,7 @@ export async function serveNode(
     const linger = setTimeout(() => request.destroy(), LINGER_MS);
     request.once("close", () => clearTimeout(linger));
   }
-  response.writeHead(reply.status, { ...reply.headers });
+  response.writeHead(reply.status, reply.headers);
   if (reply.stream !== undefined) {
     for await (const bytes of reply.stream) {
       if (response.destroyed) return;
