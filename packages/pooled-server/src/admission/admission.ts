@@ -170,9 +170,11 @@ export class Admission<C extends AdmissionContext> implements HeadWatcher {
    * @returns nothing where it is admitted, and `upgradeOver` is owed
    */
   admitUpgrade(context: C): Refusal | undefined {
-    const { maxUpgradedConnections: limit } = this.#parts.options;
+    const { maxUpgradedConnections: limit, maxHeaderCount } = this.#parts.options;
     const overItsRate = this.#overRate(context);
     if (overItsRate !== undefined) return this.#refuse(overItsRate);
+    const badHead = headFault(context.request, maxHeaderCount);
+    if (badHead !== undefined) return this.#refuse(badHead);
     if (limit > 0 && this.upgraded >= limit) return this.#refuse(tooManyUpgrades(limit));
     if (this.pressure.refuses()) return this.#refuse(overloaded("event_loop", 1));
     this.upgraded++;
@@ -202,12 +204,8 @@ export class Admission<C extends AdmissionContext> implements HeadWatcher {
     }
     const overItsRate = this.#overRate(context);
     if (overItsRate !== undefined) return overItsRate;
-    const { host, expect } = request.headers;
-    if (host === undefined && request.httpVersion === "1.1") return noHost();
-    if (expect !== undefined && expect.toLowerCase() !== CONTINUE) return unknownExpectation();
-    if (maxHeaderCount > 0 && request.rawHeaders.length > maxHeaderCount * 2) {
-      return tooManyHeaders(request.rawHeaders.length / 2, maxHeaderCount);
-    }
+    const badHead = headFault(request, maxHeaderCount);
+    if (badHead !== undefined) return badHead;
     if (maxBodyBytes > 0 && (declaredBytes(request) ?? 0) > maxBodyBytes) return bodyTooLarge(maxBodyBytes);
     return this.pressure.refuses() ? overloaded("event_loop", 1) : undefined;
   }
@@ -246,6 +244,14 @@ export class Admission<C extends AdmissionContext> implements HeadWatcher {
 }
 
 const CONTINUE = "100-continue";
+
+function headFault({ headers, httpVersion, rawHeaders }: IncomingMessage, maxHeaderCount: number): Refusal | undefined {
+  const { host, expect } = headers;
+  if (host === undefined && httpVersion === "1.1") return noHost();
+  if (expect !== undefined && expect.toLowerCase() !== CONTINUE) return unknownExpectation();
+  if (maxHeaderCount === 0 || rawHeaders.length <= maxHeaderCount * 2) return undefined;
+  return tooManyHeaders(rawHeaders.length / 2, maxHeaderCount);
+}
 
 /** Tells a client that asked before it sends its body (`Expect: 100-continue`) that it may. */
 function letSend({ request, response }: AdmissionContext): void {

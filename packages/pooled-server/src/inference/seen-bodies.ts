@@ -3,6 +3,8 @@ import type { JsonObject } from "./json.ts";
 /** Of bodies that are remembered, in characters: of one, and of half of them. */
 const LONGEST_TEXT = 16_384;
 const HALF_LENGTH = 524_288;
+/** What one takes beside its text, in characters. */
+const OVERHEAD = 256;
 
 /** A body that has come as this very text before, so that what was found out about it need not be found out again. */
 export class SeenBody {
@@ -58,12 +60,13 @@ export class SeenBodies {
   }
 
   #remember(text: string, body: SeenBody): void {
-    if (this.#newerLength + text.length > HALF_LENGTH) {
+    const length = text.length + OVERHEAD;
+    if (this.#newerLength + length > HALF_LENGTH) {
       this.#older = this.#newer;
       this.#newer = new Map();
       this.#newerLength = 0;
     }
     this.#newer.set(text, body);
-    this.#newerLength += text.length;
+    this.#newerLength += length;
   }
 }

@@ -311,3 +311,20 @@ test("whatever way sockets die, each upgrade is counted, logged and given back o
     { numRuns: 40 },
   );
 });
+
+test.each([
+  ["without Host", "", "400", "no_host"],
+  ["with too many header fields", `host: h\r\n${"x: 1\r\n".repeat(18)}`, "431", "too_many_headers"],
+] as const)("an upgrade %s is refused before its listener", async (_, fields, status, reason) => {
+  let asked = 0;
+  const { server, url } = await listen((_request, response) => response.end(), { maxHeaderCount: 20 });
+  server.onUpgrade((_request, socket) => {
+    asked++;
+    socket.destroy();
+  });
+  const client = await wire(url);
+  client.send(`GET / HTTP/1.1\r\n${fields}connection: upgrade\r\nupgrade: echo\r\n\r\n`);
+  expect(await client.closed).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+  expect(asked).toBe(0);
+  expect(server.getAdmissionStats().refused_by_reason[reason]).toBe(1);
+});

@@ -73,8 +73,8 @@ test("the memory for bodies is bounded, and the ones that come again stay", () =
   }
   // Two halves of half a million characters each.
   for (const text of texts.toReversed()) if (bodies.of(text) !== undefined) kept++;
-  expect(kept).toBeGreaterThan(400);
-  expect(kept).toBeLessThanOrEqual(1_048);
+  expect(kept).toBeGreaterThan(300);
+  expect(kept).toBeLessThanOrEqual(840);
   const long = JSON.stringify({ text: "z".repeat(20_000) });
   expect([bodies.of(long), bodies.of(long)]).toEqual([undefined, undefined]);
 });
