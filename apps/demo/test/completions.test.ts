@@ -129,6 +129,7 @@ test("a stream begins before the answer is whole, ends with usage and metadata, 
 
   const replay = await demo.post("/v2/chat/completions", body);
   expect(replay.headers.get("x-vg-cache")).toBe("hit");
+  expect(replay.headers.get("openai-processing-ms")).toMatch(/^\d+$/);
   const replayed = await readEvents(replay);
   expect(contentOf(replayed)).toBe(contentOf(events));
   expect(replayed.at(-1)).toBe("[DONE]");

@@ -10,7 +10,7 @@ import { parseAttribution, parseChatRequest, type ChatRequest } from "./chat-req
 import { completionOf, firstChoice, type Completion } from "./chat-service.ts";
 import { EMBEDDED_BACKEND } from "./upstream.ts";
 import type { Call } from "./call.ts";
-import { EventStream, headerReader, readJsonObject, sendJson } from "./http.ts";
+import { EventStream, headerReader, readJsonObject, sendJson, processingTime } from "./http.ts";
 import { estimateUsage, type Usage } from "./tokens.ts";
 import { invalidField } from "./validate.ts";
 
@@ -70,11 +70,11 @@ class Answer {
   async send(): Promise<void> {
     const completion = completionOf(await this.#inference.document());
     this.#record(completion);
-    sendJson(this.#call.response, 200, this.#document(completion), this.#inference.headers);
+    sendJson(this.#call.response, 200, this.#document(completion), this.#headers);
   }
 
   async stream(): Promise<void> {
-    const stream = new EventStream(this.#call.response, this.#inference.headers);
+    const stream = new EventStream(this.#call.response, this.#headers);
     // What this client has got of the answer, for its usage row if it breaks off.
     const got = new DocumentBuilder();
     this.#call.partialUsage = () => estimateUsage(this.#chat.body, firstChoice(got.build())?.["message"]);
@@ -156,6 +156,10 @@ class Answer {
     const { id, domain } = this.#chat.model;
     const head = { id: this.#id, object, created: this.#created, model: id };
     return this.#call.dialect === "v1" ? head : { ...head, domain };
+  }
+
+  get #headers(): Record<string, string> {
+    return { ...this.#inference.headers, ...processingTime(this.#latencyMs) };
   }
 
   get #latencyMs(): number {

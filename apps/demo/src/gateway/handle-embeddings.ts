@@ -2,7 +2,7 @@ import { directivesFromHeaders, tenantFromHeaders } from "@vg/pooled-server";
 import { ApiError } from "./api-error.ts";
 import { parseAttribution, requireModel } from "./chat-request.ts";
 import type { Call } from "./call.ts";
-import { headerReader, readJsonObject, sendJson } from "./http.ts";
+import { headerReader, readJsonObject, sendJson, processingTime } from "./http.ts";
 import { invalidField, numberField, stringField } from "./validate.ts";
 
 /** What `auto`, and a request that names no model, gets. */
@@ -54,7 +54,10 @@ export async function handleEmbeddings(call: Call): Promise<void> {
     domain_name: model.name,
   };
   const v2 = { ...document, domain: model.domain, trace_id: context.traceId, metadata };
-  sendJson(call.response, 200, call.dialect === "v1" ? document : v2, answer.headers);
+  sendJson(call.response, 200, call.dialect === "v1" ? document : v2, {
+    ...answer.headers,
+    ...processingTime(latencyMs),
+  });
 }
 
 function parseInput(input: unknown): readonly string[] {

@@ -76,6 +76,11 @@ export function sendJson(
   response.end(body);
 }
 
+/** As OpenAI's servers say how long an answer took, which its clients show. */
+export function processingTime(latencyMs: number): Record<string, string> {
+  return { "openai-processing-ms": String(Math.round(latencyMs)) };
+}
+
 /** How long a client may leave its stream unread once its buffers are full. */
 const STALLED_CLIENT_MS = 30_000;
 
