@@ -3,7 +3,7 @@ import { Bindings, withBindings } from "./bindings.ts";
 import { isError } from "./error.ts";
 import { FilledForm, Form } from "./form.ts";
 import { toJson } from "./json.ts";
-import { DistinctNames, type Key } from "./key.ts";
+import { DistinctNames } from "./key.ts";
 import type { Redactor } from "./redact.ts";
 import { isPairs } from "./built-in.ts";
 import { ValueWriter, Walk } from "./value.ts";
@@ -185,31 +185,9 @@ export class LineWriter {
   }
 
   #quickForm({ form, values }: FilledForm, bindings: Bindings): string | undefined {
-    const { keys, lastValues, lastTexts } = form;
     for (const name of bindings.names) if (form.placeOf(name) !== undefined) return undefined;
-    if (!form.isPlain || keys.length > this.#limits.maxItems) return undefined;
-    let out = "";
-    for (let i = 0; i < keys.length; i++) {
-      const value = values[i];
-      if (value === undefined) continue;
-      if (value === lastValues[i]) {
-        out += lastTexts[i];
-        continue;
-      }
-      const key = keys[i] as Key;
-      const isObject = typeof value === "object" && value !== null;
-      let text: string | undefined;
-      if (key.secret) text = this.#values.redacted;
-      else if (isObject) text = this.#values.simple(value);
-      else text = this.#values.plain(value);
-      if (text === undefined) return undefined;
-      const field = key.prefix + text;
-      // What an object holds may be another thing by the next line.
-      lastValues[i] = isObject ? undefined : value;
-      lastTexts[i] = field;
-      out += field;
-    }
-    return out;
+    if (!form.isPlain || form.keys.length > this.#limits.maxItems) return undefined;
+    return form.textOf(values, this.#values);
   }
 
   /** `undefined` for all but a few plain values under plain names, none of which is there already. */
